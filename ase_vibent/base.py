@@ -1,0 +1,186 @@
+"""What every entropy calculator shares: units, temperature, and when results are stale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+    compare_atoms,
+)
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from ase_vibent.errors import InvalidInputError
+
+Array = NDArray[np.float64]
+
+#: Properties that need derivatives, and hence a dearer calculation.
+GRADIENT_PROPERTIES = frozenset({"forces", "stress", "entropy_gradient", "entropy_strain"})
+
+
+@dataclass(frozen=True)
+class SiteThermodynamics:
+    """Vibrational entropy and free energy of every atom, with derivatives of the sums.
+
+    Attributes
+    ----------
+    entropies : ndarray, shape (N,), eV/K
+    free_energies : ndarray, shape (N,), eV
+    entropy_gradient : ndarray, shape (N, 3), eV/K/Å, or None
+    free_energy_gradient : ndarray, shape (N, 3), eV/Å, or None
+    entropy_strain : ndarray, shape (3, 3), eV/K, or None
+        Derivative with respect to homogeneous strain.
+    free_energy_strain : ndarray, shape (3, 3), eV, or None
+    """
+
+    entropies: Array
+    free_energies: Array
+    entropy_gradient: Array | None = None
+    free_energy_gradient: Array | None = None
+    entropy_strain: Array | None = None
+    free_energy_strain: Array | None = None
+
+
+def check_temperature(temperature: float) -> float:
+    """Temperature as a positive float.
+
+    Parameters
+    ----------
+    temperature : float, K
+
+    Returns
+    -------
+    float, K
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a positive, finite number.
+    """
+    try:
+        value = float(temperature)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise InvalidInputError(f"temperature: expected a number in K > 0, got {temperature!r}")
+    return value
+
+
+class EntropyCalculator(Calculator):
+    """Base class of the calculators whose energy is the vibrational free energy.
+
+    `energy` and `free_energy` are both F_vib(T) in eV: ASE's NEB reads the one, its
+    optimizers the other. `energies` are its site contributions, `forces` and `stress` its
+    derivatives. `entropy` (eV/K), `entropies` (eV/K per atom), `entropy_gradient` (eV/K/Å)
+    and `entropy_strain` (eV/K, 3 × 3, derivative with respect to strain) are our own.
+
+    Parameters
+    ----------
+    temperature : float, K
+        May be set later; results follow.
+    """
+
+    implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "entropy",
+        "entropies",
+        "entropy_gradient",
+        "entropy_strain",
+    ]
+    default_parameters: dict[str, Any] = {"temperature": 300.0}  # noqa: RUF012
+
+    def __init__(self, *, temperature: float = 300.0, **parameters: Any):
+        super().__init__(temperature=check_temperature(temperature), **parameters)
+
+    @property
+    def temperature(self) -> float:
+        """Temperature in K."""
+        return float(self.parameters["temperature"])
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.set(temperature=value)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change parameters, as in ASE; results are discarded if one really changes."""
+        if "temperature" in kwargs:
+            kwargs["temperature"] = check_temperature(kwargs["temperature"])
+        changed: dict[str, Any] = super().set(**kwargs)
+        if changed:
+            self.results = {}
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation; ASE's own check does not see masses."""
+        changes: list[str] = compare_atoms(self.atoms, atoms, tol=tol)
+        if self.atoms is not None and "numbers" not in changes:
+            same_length = len(self.atoms) == len(atoms)
+            if not same_length or np.any(self.atoms.get_masses() != atoms.get_masses()):
+                changes.append("masses")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE."""
+        super().calculate(atoms, list(properties), system_changes)
+        wanted = GRADIENT_PROPERTIES.intersection(properties)
+        strain = bool(wanted & {"stress", "entropy_strain"})
+        if "stress" in wanted and (self.atoms.cell.rank < 3 or sum(self.atoms.pbc) < 2):
+            raise PropertyNotImplementedError(
+                "stress: the structure has no volume; it needs a cell that is periodic in "
+                "at least two directions"
+            )
+        values = self.evaluate(self.atoms, gradient=bool(wanted), strain=strain)
+        self.results.update(_as_results(values, self.atoms))
+
+    def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
+        """Site entropies and free energies at the calculator's temperature.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        gradient : bool
+            Whether derivatives with respect to positions are wanted.
+        strain : bool
+            Whether derivatives with respect to strain are wanted.
+
+        Returns
+        -------
+        SiteThermodynamics
+        """
+        raise NotImplementedError
+
+
+def _as_results(values: SiteThermodynamics, atoms: Atoms) -> dict[str, Any]:
+    free_energy = float(values.free_energies.sum())
+    results: dict[str, Any] = {
+        "energy": free_energy,
+        "free_energy": free_energy,
+        "energies": values.free_energies,
+        "entropy": float(values.entropies.sum()),
+        "entropies": values.entropies,
+    }
+    if values.free_energy_gradient is not None:
+        results["forces"] = -values.free_energy_gradient
+        results["entropy_gradient"] = values.entropy_gradient
+    if values.free_energy_strain is not None:
+        results["entropy_strain"] = values.entropy_strain
+        if atoms.cell.rank == 3:
+            stress = values.free_energy_strain / atoms.get_volume()
+            results["stress"] = full_3x3_to_voigt_6_stress(stress)
+    return results

@@ -1,0 +1,59 @@
+"""Exceptions of the package: all derive from `VibentError`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class VibentError(Exception):
+    """Base class of every exception that ase_vibent raises on purpose."""
+
+
+class InvalidInputError(VibentError, ValueError):
+    """An argument has the wrong shape, unit, range or type."""
+
+
+class InvalidStructureError(VibentError, ValueError):
+    """A structure cannot be evaluated: NaN positions, coincident or isolated atoms."""
+
+
+class UnknownSpeciesError(VibentError, ValueError):
+    """A structure holds a chemical species that the descriptor or model does not know."""
+
+
+class CalculatorError(VibentError):
+    """The wrapped calculator failed, lacks a property, or returned NaN."""
+
+
+class UnstableStructureError(VibentError):
+    """The number of unstable modes is not the one that was promised.
+
+    Attributes
+    ----------
+    frequencies : ndarray, shape (n_modes,), eV
+        ħω of all modes but the rigid ones; imaginary frequencies are negative.
+    n_unstable : int
+        Number of modes with a negative eigenvalue.
+    """
+
+    def __init__(self, message: str, frequencies: NDArray[np.float64], n_unstable: int):
+        super().__init__(message)
+        self.frequencies = frequencies
+        self.n_unstable = n_unstable
+
+    def __reduce__(self) -> tuple:
+        """Keep the extra attributes when the error crosses a process boundary."""
+        return type(self), (self.args[0], self.frequencies, self.n_unstable)
+
+
+class LabelError(VibentError):
+    """A dataset lacks a label, a reference crystal, or holds contradictory frames."""
+
+
+class TrainingError(VibentError):
+    """A fit is impossible: no rows, or a constant that nothing determines."""
+
+
+class ModelFileError(VibentError):
+    """A coefficient file is truncated, altered, foreign or from a newer version."""

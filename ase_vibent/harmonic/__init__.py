@@ -1,0 +1,1 @@
+"""From a Hessian to modes, entropy, site entropies and gradients."""

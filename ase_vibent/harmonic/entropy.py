@@ -1,0 +1,198 @@
+"""Entropy and free energy of harmonic modes, in total and site by site.
+
+Classical, P2 (2), P3 (2): S = k_B Σ_ν [ln(k_B T/ħω_ν) + 1]; quantum, P0 (B.3), (B.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase.units import kB
+from numpy.typing import NDArray
+
+from ase_vibent.harmonic.modes import HBAR_OMEGA, Modes
+
+Array = NDArray[np.float64]
+
+#: Temperature in K at which the dimensionless entropy s is defined.
+T0 = 300.0
+
+
+@dataclass(frozen=True)
+class ModeThermodynamics:
+    """Entropy and free energy of every mode, and their slopes in the eigenvalue.
+
+    Attributes
+    ----------
+    entropy : ndarray, shape (n,), eV/K
+    free_energy : ndarray, shape (n,), eV
+    entropy_slope : ndarray, shape (n,), eV/K per eV/Å²/amu
+        Derivative with respect to the eigenvalue λ = ω² of the dynamical matrix.
+    free_energy_slope : ndarray, shape (n,), eV per eV/Å²/amu
+    """
+
+    entropy: Array
+    free_energy: Array
+    entropy_slope: Array
+    free_energy_slope: Array
+
+
+Statistics = Callable[[Array, float], ModeThermodynamics]
+
+
+def classical(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
+    """Classical harmonic oscillators, P3 (2).
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n,), eV/Å²/amu
+        Positive eigenvalues of the dynamical matrix.
+    temperature : float, K
+
+    Returns
+    -------
+    ModeThermodynamics
+    """
+    thermal = kB * temperature
+    log_ratio = np.log(HBAR_OMEGA * np.sqrt(eigenvalues) / thermal)
+    return ModeThermodynamics(
+        entropy=kB * (1 - log_ratio),
+        free_energy=thermal * log_ratio,
+        entropy_slope=-kB / (2 * eigenvalues),
+        free_energy_slope=thermal / (2 * eigenvalues),
+    )
+
+
+def quantum(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
+    """Quantum harmonic oscillators, zero-point energy included, P0 (B.3), (B.8).
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n,), eV/Å²/amu
+        Positive eigenvalues of the dynamical matrix.
+    temperature : float, K
+
+    Returns
+    -------
+    ModeThermodynamics
+    """
+    thermal = kB * temperature
+    energy = HBAR_OMEGA * np.sqrt(eigenvalues)
+    x = energy / thermal
+    decay = np.exp(-x)
+    log_bose = np.log(-np.expm1(-x))
+    occupation = decay / -np.expm1(-x)
+    heat_capacity = x**2 * decay / np.expm1(-x) ** 2
+    return ModeThermodynamics(
+        entropy=kB * (x * occupation - log_bose),
+        free_energy=energy / 2 + thermal * log_bose,
+        entropy_slope=-kB * heat_capacity / (2 * eigenvalues),
+        free_energy_slope=energy * (0.5 + occupation) / (2 * eigenvalues),
+    )
+
+
+def reduced_entropy(eigenvalues: Array) -> Array:
+    """Temperature-free entropy -ln(ħω/(k_B T0)) of every mode.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n,), eV/Å²/amu
+        Positive. Eigenvalues of a Hessian in eV/Å² stand for masses of 1 amu.
+
+    Returns
+    -------
+    ndarray, shape (n,), dimensionless (units of k_B)
+    """
+    return -np.log(HBAR_OMEGA * np.sqrt(eigenvalues) / (kB * T0))
+
+
+def reduced_entropy_of_determinant(log_determinant: float, n_modes: int) -> float:
+    """Sum of `reduced_entropy` over modes of which only the determinant is known.
+
+    Parameters
+    ----------
+    log_determinant : float
+        Logarithm of the product of the eigenvalues in eV/Å²/amu.
+    n_modes : int
+
+    Returns
+    -------
+    float, dimensionless (units of k_B)
+    """
+    return -0.5 * log_determinant - n_modes * float(np.log(HBAR_OMEGA / (kB * T0)))
+
+
+def classical_entropy(reduced: Array | float, n_modes: Array | float, temperature: float) -> Array:
+    """S(T) = k_B [s + n_modes (1 + ln(T/T0))] from the temperature-free core s.
+
+    Parameters
+    ----------
+    reduced : float or ndarray, dimensionless
+    n_modes : float or ndarray of the same shape
+        Number of modes behind each value; a site has Σ_ν |e_νi|² of them.
+    temperature : float, K
+
+    Returns
+    -------
+    ndarray, eV/K
+    """
+    return kB * (np.asarray(reduced) + np.asarray(n_modes) * (1 + np.log(temperature / T0)))
+
+
+def mass_entropy(masses: Array) -> Array:
+    """What the masses add to the reduced entropy of their sites, (3/2) ln(m/amu).
+
+    Exact for stable periodic cells up to (3/2) ln(mean mass), the share of the three
+    translations.
+
+    Parameters
+    ----------
+    masses : ndarray, shape (N,), amu
+
+    Returns
+    -------
+    ndarray, shape (N,), dimensionless (units of k_B)
+    """
+    return 1.5 * np.log(masses)
+
+
+def site_sums(modes: Modes, per_mode: Array) -> Array:
+    """Distribute a quantity of the kept modes over sites, Σ_ν |e_νi|² q_ν.
+
+    P0 (B.15), P2 (11), P3 (10). The sites sum to the total exactly.
+
+    Parameters
+    ----------
+    modes : Modes
+    per_mode : ndarray, shape (n_kept,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    return modes.site_weights @ per_mode
+
+
+def mass_free_site_entropies(hessian_modes: Modes, masses: Array, total: float) -> Array:
+    """Reduced site entropies on eigenvectors of the Hessian, masses added analytically.
+
+    s_i = -Σ_ν |e_νi|² ln(ħω_ν/(k_B T0)) + (3/2) ln m_i + rest, with modes of the Hessian
+    at unit mass. The rest makes the sites sum to the total; it belongs to the rigid-body
+    motions (-(3/2) ln(mean mass) in a stable periodic cell) and is shared evenly.
+
+    Parameters
+    ----------
+    hessian_modes : Modes
+    masses : ndarray, shape (n,), amu
+    total : float, dimensionless
+        Reduced entropy of the whole system, masses included.
+
+    Returns
+    -------
+    ndarray, shape (n,), dimensionless (units of k_B)
+    """
+    kept = hessian_modes.eigenvalues[hessian_modes.stable]
+    sites = site_sums(hessian_modes, reduced_entropy(kept)) + mass_entropy(masses)
+    return sites + (total - sites.sum()) / len(masses)

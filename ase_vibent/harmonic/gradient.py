@@ -1,0 +1,128 @@
+"""Gradients of spectral sums from force and stress calls only.
+
+For a sum Σ_ν f(λ_ν) over eigenvalues of the dynamical matrix, with x_ν = M^-½ e_ν,
+
+    ∂/∂u Σ f = Σ_ν f'(λ_ν) x_νᵀ (∂H/∂u) x_ν = -Σ_ν f'(λ_ν) d²F(u + t x_ν)/dt²,
+
+because the contraction of third derivatives of the energy is symmetric. Two force calls
+per mode serve every f at once: entropy and free energy, classical or quantum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ForceResponse:
+    """Forces, and where asked the virial V σ, of one displaced structure.
+
+    Attributes
+    ----------
+    forces : ndarray, shape (N, 3), eV/Å
+    virial : ndarray, shape (3, 3), eV, or None
+        Volume times stress, the derivative of the energy with respect to strain.
+    """
+
+    forces: Array
+    virial: Array | None
+
+
+@dataclass(frozen=True)
+class SpectralGradient:
+    """Derivatives of several spectral sums at once.
+
+    Attributes
+    ----------
+    positions : ndarray, shape (n_sums, N, 3), unit of the sum per Å
+    strain : ndarray, shape (n_sums, 3, 3), unit of the sum, or None
+    """
+
+    positions: Array
+    strain: Array | None
+
+
+def spectral_gradient(
+    evaluate: Callable[[Array], ForceResponse],
+    vectors: Array,
+    slopes: Array,
+    *,
+    displacement: float = 0.01,
+) -> SpectralGradient:
+    """Differentiate Σ_ν f(λ_ν) along positions and strain.
+
+    Parameters
+    ----------
+    evaluate : callable
+        From a displacement, shape (N, 3), Å, to the response of the displaced structure.
+    vectors : ndarray, shape (n_modes, N, 3), amu^-½
+        x_ν = M^-½ e_ν; zero on fixed atoms.
+    slopes : ndarray, shape (n_sums, n_modes)
+        f'(λ_ν) of each sum.
+    displacement : float, Å
+        Largest displacement of an atom.
+
+    Returns
+    -------
+    SpectralGradient
+        With strain where `evaluate` gives virials. Atoms follow the strain affinely, the
+        x_ν do not.
+    """
+    rest = evaluate(np.zeros(vectors.shape[1:]))
+    positions = np.zeros((len(slopes), *vectors.shape[1:]))
+    strain = np.zeros((len(slopes), 3, 3))
+    for x, slope in zip(vectors, slopes.T, strict=True):
+        step = displacement / np.linalg.norm(x, axis=1).max()
+        plus, minus = evaluate(step * x), evaluate(-step * x)
+        curvature = (plus.forces + minus.forces - 2 * rest.forces) / step**2
+        positions -= slope[:, None, None] * curvature
+        if rest.virial is None or plus.virial is None or minus.virial is None:
+            continue
+        # d²/dt² [V σ + t x ⊗ F]: the second term undoes the straining of t x.
+        curvature = (plus.virial + minus.virial - 2 * rest.virial) / step**2
+        curvature += 2 * x.T @ (plus.forces - minus.forces) / (2 * step)
+        strain += slope[:, None, None] * curvature
+    strain = (strain + strain.transpose(0, 2, 1)) / 2
+    return SpectralGradient(positions, None if rest.virial is None else strain)
+
+
+def rotation_gradient(
+    dynamical_matrix: Array,
+    eigenvectors: Array,
+    slopes: Array,
+    motions: Array,
+    axes: Array,
+    masses: Array,
+) -> Array:
+    """What the turning of the projected rotations adds to the gradient.
+
+    Off a minimum the rotations are no null vectors of the Hessian, and their patterns
+    move with the atoms. From eᵀT = 0 the derivative of the projector T (TᵀT)⁻¹ Tᵀ
+    reduces to eᵀ (∂T/∂u) (TᵀT)⁻¹ Tᵀ D e. It vanishes at a minimum.
+
+    Parameters
+    ----------
+    dynamical_matrix : ndarray, shape (3n, 3n), eV/Å²/amu
+    eigenvectors : ndarray, shape (3n, n_modes)
+    slopes : ndarray, shape (n_sums, n_modes)
+    motions : ndarray, shape (3n, 3 + n_axes), amu^½
+        Mass-weighted, from `rigid_body_motions`.
+    axes : ndarray, shape (n_axes, 3)
+    masses : ndarray, shape (n,), amu
+
+    Returns
+    -------
+    ndarray, shape (n_sums, n, 3)
+    """
+    turning = np.linalg.pinv(motions) @ (dynamical_matrix @ eigenvectors)
+    patterns = eigenvectors.T.reshape(-1, len(masses), 3) * np.sqrt(masses)[:, None]
+    gradient = np.zeros((len(slopes), len(masses), 3))
+    for axis, amount in zip(axes, turning[3:], strict=True):
+        gradient -= 2 * np.einsum("sk,k,kni->sni", slopes, amount, np.cross(patterns, axis))
+    return gradient

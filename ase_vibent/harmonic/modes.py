@@ -1,0 +1,322 @@
+"""Normal modes of a Hessian, with rigid-body motion projected out exactly.
+
+Rigid-body modes are known from geometry, never found by a threshold on frequencies: a
+Hessian from finite differences puts them anywhere between -1e-3 and 1e-3 eV, where a
+threshold either keeps a spurious one or drops a soft real one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from ase.units import _amu, _e, _hbar
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, eigh
+from scipy.linalg.lapack import dgeqrf, dormqr
+
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+
+Array = NDArray[np.float64]
+
+#: ħω in eV of an eigenvalue of 1 eV/Å²/amu.
+HBAR_OMEGA = _hbar * 1e10 / np.sqrt(_e * _amu)
+
+#: An eigenvalue below this fraction of the largest cannot be told from rounding.
+NOISE = 1e-13
+
+
+def rigid_body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
+    """Displacement patterns of rigid-body motion, not orthonormalised.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        A system periodic along two or three directions has three translations; along
+        one direction also the rotation about it; a cluster has three rotations.
+    mass_weighted : bool
+        Whether patterns belong to the dynamical matrix (times sqrt(mass), amu^½) or to
+        the Hessian.
+
+    Returns
+    -------
+    ndarray, shape (3N, 3 | 4 | 6)
+        Translations first, then rotations about the centre (of mass). The rotations of
+        a linear system are linearly dependent: take the range, not the columns.
+    """
+    n = len(atoms)
+    weights = np.sqrt(atoms.get_masses()) if mass_weighted else np.ones(n)
+    motions = [np.outer(weights, axis).ravel() for axis in np.eye(3)]
+    positions = atoms.positions - np.average(atoms.positions, axis=0, weights=weights**2)
+    motions += [
+        (weights[:, None] * np.cross(axis, positions)).ravel() for axis in rotation_axes(atoms)
+    ]
+    return np.array(motions).T
+
+
+def rotation_axes(atoms: Atoms) -> Array:
+    """Axes about which the whole system can turn freely.
+
+    Returns
+    -------
+    ndarray, shape (0 | 1 | 3, 3)
+        Unit vectors: none for cells and slabs, the periodic axis for a wire, x, y and z
+        for a cluster.
+    """
+    periodic = np.flatnonzero(atoms.pbc)
+    if len(periodic) == 0:
+        return np.eye(3)
+    if len(periodic) == 1:
+        axis = atoms.cell.array[periodic[0]]
+        return (axis / np.linalg.norm(axis))[None, :]
+    return np.empty((0, 3))
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Eigenvalues and eigenvectors of a Hessian or dynamical matrix.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray, shape (n_modes,), eV/Å² or eV/Å²/amu
+        Ascending, rigid-body modes excluded; the first `n_unstable` are negative.
+    eigenvectors : ndarray, shape (3n, n_modes)
+        Orthonormal columns, rows ordered x1 y1 z1 x2 …
+    n_unstable : int
+        Number of negative eigenvalues.
+    """
+
+    eigenvalues: Array
+    eigenvectors: Array = field(repr=False)
+    n_unstable: int
+
+    @property
+    def frequencies(self) -> Array:
+        """ħω of every mode, shape (n_modes,), eV; imaginary ones as negative numbers.
+
+        Meaningful for a dynamical matrix; for a Hessian it is ħω at a mass of 1 amu.
+        """
+        return signed_frequencies(self.eigenvalues)
+
+    @property
+    def stable(self) -> slice:
+        """The kept modes, those with a positive eigenvalue."""
+        return slice(self.n_unstable, None)
+
+    @property
+    def site_weights(self) -> Array:
+        """Weight |e_νi|² of every kept mode on every atom, shape (n, n_kept)."""
+        squares = self.eigenvectors[:, self.stable] ** 2
+        return squares.reshape(-1, 3, squares.shape[1]).sum(axis=1)
+
+
+def signed_frequencies(eigenvalues: Array) -> Array:
+    """ħω in eV of eigenvalues in eV/Å²/amu, negative where the eigenvalue is.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n,), eV/Å²/amu
+
+    Returns
+    -------
+    ndarray, shape (n,), eV
+    """
+    return np.sign(eigenvalues) * HBAR_OMEGA * np.sqrt(np.abs(eigenvalues))
+
+
+def dynamical_matrix(hessian: Array, masses: Array) -> Array:
+    """Mass-weighted Hessian M^-½ H M^-½.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (3n, 3n), eV/Å²
+    masses : ndarray, shape (n,), amu
+
+    Returns
+    -------
+    ndarray, shape (3n, 3n), eV/Å²/amu
+    """
+    scale = np.repeat(1 / np.sqrt(masses), 3)
+    return hessian * scale[:, None] * scale[None, :]
+
+
+class RigidComplement:
+    """Orthonormal coordinates of everything but the rigid-body motions.
+
+    Parameters
+    ----------
+    motions : ndarray, shape (3n, k)
+        Rigid-body patterns, possibly linearly dependent; k may be 0.
+    """
+
+    def __init__(self, motions: Array):
+        basis, singular, _ = np.linalg.svd(motions, full_matrices=False)
+        # Rotations of a linear cluster: the rank is a matter of geometry, not of energy.
+        rank = int(np.sum(singular > 1e-8 * singular.max(initial=0.0)))
+        self.rank = rank
+        self._reflectors, self._tau, _, _ = dgeqrf(np.asfortranarray(basis[:, :rank]))
+
+    def _rotate(self, side: str, trans: str, matrix: Array) -> Array:
+        if self.rank == 0:
+            return matrix
+        result, _, info = dormqr(
+            side, trans, self._reflectors, self._tau, matrix, lwork=64 * max(matrix.shape)
+        )
+        assert info == 0
+        return result
+
+    def restrict(self, matrix: Array) -> Array:
+        """Matrix in the coordinates of the complement, shape (3n - rank, 3n - rank)."""
+        rotated = self._rotate("R", "N", self._rotate("L", "T", matrix))
+        return rotated[self.rank :, self.rank :]
+
+    def expand(self, vectors: Array) -> Array:
+        """Columns in the complement's coordinates as displacements, shape (3n, m)."""
+        padded = np.zeros((vectors.shape[0] + self.rank, vectors.shape[1]))
+        padded[self.rank :] = vectors
+        return self._rotate("L", "N", padded)
+
+
+def check_hessian(hessian: Array) -> Array:
+    """Symmetrised copy of a Hessian.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (3n, 3n), eV/Å²
+
+    Returns
+    -------
+    ndarray, shape (3n, 3n), eV/Å²
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not square, not a multiple of 3, or not finite.
+    """
+    hessian = np.asarray(hessian, dtype=float)
+    if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1] or hessian.shape[0] % 3:
+        raise InvalidInputError(f"hessian: expected shape (3n, 3n), got {hessian.shape}")
+    if not np.all(np.isfinite(hessian)):
+        raise InvalidInputError("hessian: holds NaN or infinite entries; check the calculator")
+    return (hessian + hessian.T) / 2
+
+
+def solve_modes(
+    matrix: Array, complement: RigidComplement, *, unstable: int | str, vectors: bool = True
+) -> Modes:
+    """Diagonalise a symmetric matrix on the complement of rigid-body motion.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (3n, 3n), eV/Å² or eV/Å²/amu
+        Hessian or dynamical matrix.
+    complement : RigidComplement
+        Of the motions that belong to that matrix.
+    unstable : int or "any"
+        Number of negative eigenvalues that must be found.
+    vectors : bool
+        Whether eigenvectors are wanted; without them they have zero rows.
+
+    Returns
+    -------
+    Modes
+
+    Raises
+    ------
+    UnstableStructureError
+        If the number of unstable modes is not `unstable`, or a mode is so soft that its
+        logarithm would be rounding noise.
+    """
+    restricted = complement.restrict(matrix)
+    if restricted.size == 0:
+        return Modes(np.empty(0), np.empty((len(matrix), 0)), 0)
+    if vectors:
+        eigenvalues, columns = eigh(restricted, driver="evd")
+        eigenvectors = complement.expand(columns)
+    else:
+        eigenvalues = eigh(restricted, eigvals_only=True)
+        eigenvectors = np.empty((0, len(eigenvalues)))
+    n_unstable = int(np.sum(eigenvalues < 0))
+    require_stability(eigenvalues, unstable)
+    return Modes(eigenvalues, eigenvectors, n_unstable)
+
+
+def require_stability(eigenvalues: Array, unstable: int | str) -> None:
+    """Raise unless exactly `unstable` eigenvalues are negative and none is noise.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n_modes,), eV/Å² or eV/Å²/amu
+    unstable : int or "any"
+
+    Raises
+    ------
+    UnstableStructureError
+    """
+    frequencies = signed_frequencies(eigenvalues)
+    n_unstable = int(np.sum(eigenvalues < 0))
+    if unstable != "any" and n_unstable != unstable:
+        lowest = ", ".join(f"{1e3 * f:.4g}" for f in frequencies[:6])
+        raise UnstableStructureError(
+            f"unstable: expected {unstable} unstable modes, found {n_unstable} "
+            f"(lowest ħω in meV, imaginary as negative: {lowest}); relax the structure, or pass "
+            f"unstable={n_unstable}, or unstable='any' for log⁺ of configurations off a minimum",
+            frequencies,
+            n_unstable,
+        )
+    n_soft = int(np.sum(np.abs(eigenvalues) <= NOISE * np.abs(eigenvalues).max(initial=0.0)))
+    if n_soft:
+        raise UnstableStructureError(
+            f"hessian: {n_soft} modes have no restoring force although rigid-body motion is "
+            "projected out; is an atom, or a fragment, out of reach of all the others?",
+            frequencies,
+            n_unstable,
+        )
+
+
+def log_determinant(matrix: Array, complement: RigidComplement) -> float | None:
+    """Logarithm of the determinant on the complement of rigid-body motion, by Cholesky.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (3n, 3n)
+    complement : RigidComplement
+
+    Returns
+    -------
+    float or None
+        None if the matrix is not (safely) positive definite: diagonalise it then.
+    """
+    if complement.rank == len(matrix):
+        return 0.0
+    try:
+        factor = cholesky(complement.restrict(matrix), check_finite=False)
+    except LinAlgError:
+        return None
+    diagonal = np.diag(factor) ** 2
+    if np.any(diagonal <= NOISE * diagonal.max(initial=0.0)):
+        return None
+    return float(np.sum(np.log(diagonal)))
+
+
+def check_masses(atoms: Atoms) -> Array:
+    """Masses of a structure.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    ndarray, shape (N,), amu
+
+    Raises
+    ------
+    InvalidStructureError
+        If a mass is not a positive number.
+    """
+    masses = atoms.get_masses()
+    if not np.all(np.isfinite(masses) & (masses > 0)):
+        raise InvalidStructureError("atoms: every mass must be positive; see Atoms.set_masses")
+    return masses
