@@ -1,0 +1,166 @@
+"""Converged vibrational entropy of a perfect crystal, from a q-mesh through phonopy."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
+from ase_vibent.harmonic.modes import check_masses, signed_frequencies
+from ase_vibent.hessian import DisplacedForces, resolve_calculator
+
+Array = NDArray[np.float64]
+
+
+def bulk_site_entropies(
+    crystal: Atoms,
+    calculator: object,
+    *,
+    width: float = 15.0,
+    tolerance: float = 1e-5,
+    displacement: float = 0.01,
+) -> Array:
+    """Reduced site entropies of the infinite crystal, in the mass-free decomposition.
+
+    The thermodynamic limit: force constants of a supercell (phonopy's displacements, so
+    symmetry saves calls), summed over half-shifted q-meshes that never meet Γ. What a
+    mesh of n³ points misses around Γ shrinks as n⁻³ and is extrapolated away.
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Perfect crystal, periodic along three directions: a primitive cell or any supercell.
+    calculator : ASE calculator or factory
+    width : float, Å
+        The supercell for the force constants is at least this wide in every direction;
+        about twice the range of the interaction suffices.
+    tolerance : float, k_B per atom
+        Convergence in the q-mesh.
+    displacement : float, Å
+        Of the finite differences.
+
+    Returns
+    -------
+    ndarray, shape (N,), dimensionless (units of k_B)
+        s_i = -Σ ln(ħω/(k_B T0)), three modes per atom, masses included.
+
+    Raises
+    ------
+    UnstableStructureError
+        If the crystal has imaginary phonons.
+    """
+    if not np.all(crystal.pbc):
+        raise InvalidStructureError(
+            f"crystal: expected periodicity along three directions, got pbc={crystal.pbc}; "
+            "surfaces, wires and clusters have no bulk value"
+        )
+    masses = check_masses(crystal)
+    phonons = _phonons(crystal, resolve_calculator(calculator), width, displacement)
+    n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
+    while True:
+        fine = _mesh_average(phonons, 2 * n_mesh)
+        extrapolated = fine + (fine - coarse) / 7
+        if previous is not None and np.abs(extrapolated - previous).max() < tolerance:
+            break
+        if n_mesh >= 32:
+            raise InvalidInputError(
+                f"tolerance: the q-mesh did not converge to {tolerance} k_B; raise it"
+            )
+        n_mesh, coarse, previous = 2 * n_mesh, fine, extrapolated
+    to_supercell = phonons.supercell.u2s_map
+    primitive_of = phonons.primitive.p2p_map
+    sites = [primitive_of[phonons.primitive.s2p_map[s]] for s in to_supercell]
+    return extrapolated[sites] + mass_entropy(masses)
+
+
+def bulk_strain_derivative(
+    crystal: Atoms, calculator: object, *, strain: float = 2e-3, **options: float
+) -> Array:
+    """Derivative of the crystal's converged reduced entropy with respect to strain.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    calculator : ASE calculator or factory
+    strain : float
+        Of the central differences; atoms follow it affinely.
+    **options
+        Passed on to `bulk_site_entropies`.
+
+    Returns
+    -------
+    ndarray, shape (3, 3), dimensionless (units of k_B), for the whole cell
+    """
+    derivative = np.zeros((3, 3))
+    for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+        totals = []
+        for amount in (strain, -strain):
+            deformation = np.zeros((3, 3))
+            deformation[a, b] += amount / 2
+            deformation[b, a] += amount / 2
+            strained = crystal.copy()
+            strained.set_cell(crystal.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
+            totals.append(bulk_site_entropies(strained, calculator, **options).sum())
+        derivative[a, b] = derivative[b, a] = (totals[0] - totals[1]) / (2 * strain)
+    return derivative
+
+
+def _phonons(crystal: Atoms, calculator: object, width: float, displacement: float):  # type: ignore[no-untyped-def]
+    """Phonopy object with force constants; all masses are 1 amu."""
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+    from phonopy.structure.cells import guess_primitive_matrix
+
+    heights = 1 / np.linalg.norm(np.linalg.inv(crystal.cell.array), axis=0)
+    repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
+    moments = crystal.get_initial_magnetic_moments()
+    unit_cell = PhonopyAtoms(
+        symbols=crystal.get_chemical_symbols(),
+        cell=crystal.cell.array,
+        scaled_positions=crystal.get_scaled_positions(),
+        masses=np.ones(len(crystal)),
+        magnetic_moments=moments if np.any(moments) else None,
+    )
+    phonons = Phonopy(
+        unit_cell,
+        supercell_matrix=np.diag(repeats),
+        primitive_matrix=guess_primitive_matrix(unit_cell),
+    )
+    phonons.generate_displacements(distance=displacement, is_plusminus=True)
+    origin = phonons.supercell.u2u_map
+    images = crystal[[origin[s] for s in phonons.supercell.s2u_map]]
+    images.set_cell(phonons.supercell.cell)
+    images.positions = phonons.supercell.positions
+    responses = DisplacedForces(images, calculator)
+    rest = images.positions
+    phonons.forces = np.array(
+        [responses(cell.positions - rest).forces for cell in phonons.supercells_with_displacements]
+    )
+    phonons.produce_force_constants()
+    phonons.symmetrize_force_constants()
+    return phonons
+
+
+def _mesh_average(phonons, n_mesh: int) -> Array:  # type: ignore[no-untyped-def]
+    """Mass-free reduced entropy of every primitive site, averaged over a half-shifted mesh."""
+    grid = (np.arange(n_mesh) + 0.5) / n_mesh - 0.5
+    # q and -q have the same modes: half of the mesh suffices.
+    points = np.stack(np.meshgrid(grid[: n_mesh // 2], grid, grid, indexing="ij"), axis=-1)
+    dynamical = phonons.dynamical_matrix
+    sites = np.zeros(len(phonons.primitive))
+    for q in points.reshape(-1, 3):
+        dynamical.run(q)
+        eigenvalues, vectors = np.linalg.eigh(dynamical.dynamical_matrix)
+        if eigenvalues[0] <= 0:
+            frequencies = signed_frequencies(eigenvalues)
+            raise UnstableStructureError(
+                f"crystal: imaginary phonon at q = {np.round(q, 4).tolist()} "
+                f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
+                frequencies,
+                int(np.sum(eigenvalues < 0)),
+            )
+        weights = (np.abs(vectors) ** 2).reshape(len(sites), 3, -1).sum(axis=1)
+        sites += weights @ reduced_entropy(eigenvalues)
+    return sites / (n_mesh**3 / 2)

@@ -1,0 +1,1 @@
+"""Local atomic descriptors: from a structure to features of every atom."""

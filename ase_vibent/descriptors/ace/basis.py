@@ -1,0 +1,312 @@
+"""The ACE basis: which channels, products and invariants belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors.ace.coupling import invariant_polynomials
+from ase_vibent.descriptors.ace.harmonics import harmonic_prefactors
+from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
+from ase_vibent.descriptors.neighbours import find_neighbours
+from ase_vibent.errors import InvalidInputError
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of A-channels, each one a shorter product times one more channel.
+
+    Products that others build on (`n_inner` of them) stand first, shorter before longer.
+
+    Attributes
+    ----------
+    n_inner : int
+    left : ndarray of int64, shape (n_products,)
+        The shorter product; -1 stands for the empty product, 1.
+    right : ndarray of int64, shape (n_products,)
+        The last channel.
+    feature_of, product_of, coefficients : ndarrays, shape (n_entries,)
+        Features as sparse linear combinations of products, sorted by feature.
+    """
+
+    n_inner: int
+    left: Indices
+    right: Indices
+    feature_of: Indices
+    product_of: Indices
+    coefficients: Array
+
+
+@dataclass(frozen=True)
+class SummedFeatures:
+    """Derivatives of features, summed over the centres of each species.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N, n_features)
+        Features of every atom.
+    gradient : ndarray, shape (n_species, N, 3, n_features), 1/Å
+        Of the sum over centres of one species, with respect to each position.
+    strain : ndarray, shape (n_species, 3, 3, n_features)
+        Of the same sums, with respect to homogeneous strain.
+    """
+
+    values: Array
+    gradient: Array
+    strain: Array
+
+
+@dataclass(frozen=True)
+class SiteSums:
+    """Site values of a linear model, and derivatives of their sum.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N,)
+    gradient : ndarray, shape (N, 3), 1/Å, or None
+    strain : ndarray, shape (3, 3), or None
+    """
+
+    values: Array
+    gradient: Array | None
+    strain: Array | None
+
+
+@dataclass(frozen=True)
+class ACE:
+    """Atomic cluster expansion in real solid harmonics, P0 App. D, P4 App. C.
+
+    A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species z; features are all
+    linearly independent O(3)-invariant polynomials of up to `order` factors whose total
+    degree Σ (n + l_weight · l), n ≥ 1, does not exceed `degree`. The same features serve
+    every species of the centre; models weight them per species.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols.
+    cutoff : float, Å
+    order : int
+        Correlation order: number of neighbours in a product (body order minus one).
+    degree : float
+        Total degree.
+    l_weight : float
+        Weight of l in the total degree.
+    r0 : float, Å, optional
+        Nearest-neighbour distance; by default twice the mean covalent radius.
+    inner : float, Å, optional
+        Shortest distance that the radial functions are made for; by default 0.8 r0.
+    power : int
+        Exponent of the distance transform ((1 + r0)/(1 + r))^power.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range.
+    """
+
+    species: tuple[str, ...]
+    cutoff: float = 5.0
+    order: int = 3
+    degree: float = 16
+    l_weight: float = 1.5
+    r0: float | None = None
+    inner: float | None = None
+    power: int = 2
+
+    def __post_init__(self) -> None:
+        species = tuple([self.species] if isinstance(self.species, str) else self.species)
+        unknown = [s for s in species if s not in atomic_numbers]
+        if not species or unknown or len(set(species)) < len(species):
+            raise InvalidInputError(
+                f"species: expected different chemical symbols, got {list(species)}"
+            )
+        object.__setattr__(self, "species", species)
+        if self.r0 is None:
+            radii = [covalent_radii[atomic_numbers[s]] for s in species]
+            object.__setattr__(self, "r0", float(2 * np.mean(radii)))
+        if self.inner is None:
+            object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
+        for name, lowest in (("cutoff", 0), ("r0", 0), ("inner", 0), ("l_weight", 0)):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > lowest):
+                raise InvalidInputError(f"{name}: expected > 0, got {getattr(self, name)}")
+        for name in ("order", "power"):
+            if getattr(self, name) != int(getattr(self, name)) or getattr(self, name) < 1:
+                raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {self.order}")
+        if self.degree < 1 + 1e-9:
+            raise InvalidInputError(f"degree: expected > 1, got {self.degree}")
+        if self.inner >= self.cutoff:  # type: ignore[operator]
+            raise InvalidInputError(
+                f"cutoff: expected more than the inner distance {self.inner:.3f} Å, "
+                f"got {self.cutoff}"
+            )
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of an atom."""
+        return int(self.products.feature_of[-1]) + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Hyperparameters, as they stand in a coefficient file."""
+        names = ("species", "cutoff", "order", "degree", "l_weight", "r0", "inner", "power")
+        return {"name": "ACE", **{name: getattr(self, name) for name in names}}
+
+    @cached_property
+    def radial(self) -> RadialBasis:
+        """Radial functions."""
+        assert self.r0 is not None
+        assert self.inner is not None
+        return radial_basis(
+            int(self.channels[:, 1].max()),
+            cutoff=self.cutoff,
+            r0=self.r0,
+            inner=self.inner,
+            power=self.power,
+        )
+
+    @cached_property
+    def prefactors(self) -> Array:
+        """Normalisation of the spherical harmonics, shape (l_max + 1, l_max + 1)."""
+        return harmonic_prefactors(int(np.sqrt(self.channels[:, 2].max())))
+
+    @property
+    def channels(self) -> Indices:
+        """Species, n ≥ 1 and l² + l + m of every A-channel, shape (n_channels, 3)."""
+        return self._tables[0]
+
+    @property
+    def products(self) -> Products:
+        """Products of channels and the features made of them."""
+        return self._tables[1]
+
+    @cached_property
+    def _tables(self) -> tuple[Indices, Products]:
+        shells = [
+            (z, n, l)
+            for l in range(int(self.degree / self.l_weight) + 1)  # noqa: E741
+            for z in range(len(self.species))
+            for n in range(1, int(self.degree) + 1)
+            if n + self.l_weight * l <= self.degree + 1e-9
+        ]
+        starts = np.cumsum([0] + [2 * l + 1 for _, _, l in shells])
+        polynomials = []
+        for members in self._shell_products(shells):
+            blocks = [np.arange(starts[k], starts[k + 1]) for k in members]
+            found = invariant_polynomials(blocks)
+            if found[1].size:
+                polynomials.append(found)
+        every = np.array(
+            [(z, n, l * l + k) for z, n, l in shells for k in range(2 * l + 1)], dtype=np.int64
+        )
+        used = np.unique(np.concatenate([p.ravel() for p, _ in polynomials]))
+        # Sorted by neighbour species, then (l, m), then n: the kernels rely on it.
+        used = used[np.lexsort(every[used][:, [1, 2, 0]].T)]
+        renumber = np.full(len(every), -1)
+        renumber[used] = np.arange(len(used))
+        return every[used], _link_products(
+            [(np.sort(renumber[p], axis=1), c) for p, c in polynomials]
+        )
+
+    def _shell_products(self, shells: Sequence[tuple[int, int, int]]) -> Iterator[list[int]]:
+        """Index multisets of shells within order and total degree."""
+        degrees = [n + self.l_weight * l for _, n, l in shells]  # noqa: E741
+
+        def extend(members: list[int], left: float) -> Iterator[list[int]]:
+            if members:
+                yield members
+            if len(members) == self.order:
+                return
+            for k in range(members[-1] if members else 0, len(shells)):
+                if degrees[k] <= left + 1e-9:
+                    yield from extend([*members, k], left - degrees[k])
+
+        yield from extend([], self.degree)
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, n_features)
+        """
+        from ase_vibent.descriptors.ace.evaluation import features
+
+        return features(self, find_neighbours(atoms, self.species, self.cutoff))
+
+    def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
+        """Features, and gradients of their sums over the centres of each species.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        SummedFeatures
+        """
+        from ase_vibent.descriptors.ace.evaluation import summed_features
+
+        return summed_features(self, find_neighbours(atoms, self.species, self.cutoff))
+
+    def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
+        """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        weights : ndarray, shape (n_species, n_features)
+            Per species of the centre.
+        gradient : bool
+            Whether gradient and strain derivative of the sum are wanted.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.ace.evaluation import site_sums
+
+        neighbourhood = find_neighbours(atoms, self.species, self.cutoff)
+        return site_sums(self, neighbourhood, weights, gradient=gradient)
+
+
+def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
+    """Number all products and their prefixes, shorter ones first."""
+    wanted: set[tuple[int, ...]] = set()
+    for products, _ in polynomials:
+        wanted.update(map(tuple, products.tolist()))
+    inner = {product[:length] for product in wanted for length in range(1, len(product))}
+    ordered = sorted(inner, key=lambda p: (len(p), p)) + sorted(wanted - inner)
+    number = {product: k for k, product in enumerate(ordered)}
+    number[()] = -1
+    feature_of, product_of, coefficients = [], [], []
+    feature = 0
+    for products, rows in polynomials:
+        columns = np.array([number[p] for p in map(tuple, products.tolist())])
+        for row in rows:
+            kept = np.abs(row) > 1e-14
+            feature_of.append(np.full(kept.sum(), feature))
+            product_of.append(columns[kept])
+            coefficients.append(row[kept])
+            feature += 1
+    return Products(
+        n_inner=len(inner),
+        left=np.array([number[p[:-1]] for p in ordered], dtype=np.int64),
+        right=np.array([p[-1] for p in ordered], dtype=np.int64),
+        feature_of=np.concatenate(feature_of),
+        product_of=np.concatenate(product_of),
+        coefficients=np.concatenate(coefficients),
+    )
