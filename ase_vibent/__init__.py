@@ -1,0 +1,58 @@
+"""Harmonic vibrational entropy of crystals and defects, atom by atom, in linear time."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_vibent.bulk import bulk_site_entropies
+    from ase_vibent.calculator import SiteEntropyCalculator
+    from ase_vibent.dataset import read_labels, write_labels
+    from ase_vibent.descriptors import ACE
+    from ase_vibent.labelling import attach_labels
+    from ase_vibent.model import SiteModel
+    from ase_vibent.reference import (
+        FiniteDifferenceEntropyCalculator,
+        HessianEntropyCalculator,
+    )
+    from ase_vibent.training.trainer import train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACE",
+    "FiniteDifferenceEntropyCalculator",
+    "HessianEntropyCalculator",
+    "SiteEntropyCalculator",
+    "SiteModel",
+    "attach_labels",
+    "bulk_site_entropies",
+    "read_labels",
+    "train",
+    "write_labels",
+]
+
+# Loaded when first asked for: numba and phonopy take seconds that most imports can do without.
+_HOMES = {
+    "ACE": "descriptors",
+    "FiniteDifferenceEntropyCalculator": "reference",
+    "HessianEntropyCalculator": "reference",
+    "SiteEntropyCalculator": "calculator",
+    "SiteModel": "model",
+    "attach_labels": "labelling",
+    "bulk_site_entropies": "bulk",
+    "read_labels": "dataset",
+    "train": "training.trainer",
+    "write_labels": "dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.harmonic.entropy import classical, classical_entropy, quantum
-from ase_vibent.harmonic.gradient import SpectralGradient
+from ase_vibent.harmonic.entropy import Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.system import HarmonicSystem, check_unstable
 from ase_vibent.hessian import DisplacedForces, compute_hessian, free_atoms, resolve_calculator
 
@@ -147,47 +146,23 @@ class HessianEntropyCalculator(EntropyCalculator):
         entropies, free_energies = self._site_values(self._system)
         if not gradient:
             return SiteThermodynamics(entropies, free_energies)
-        derivative = self.gradient(atoms, self._system, strain=strain)
+        derivative = self._system.gradient(
+            DisplacedForces(atoms, self.wrapped, virial=strain),
+            self._statistics,
+            self.temperature,
+            displacement=self.parameters["displacement"],
+        )
         strains = (None, None) if derivative.strain is None else derivative.strain
         return SiteThermodynamics(entropies, free_energies, *derivative.positions, *strains)
 
-    def gradient(
-        self,
-        atoms: Atoms,
-        system: HarmonicSystem,
-        *,
-        strain: bool = False,
-        temperature: float | None = None,
-    ) -> SpectralGradient:
-        """Gradients of entropy and free energy from two force calls per mode.
-
-        Parameters
-        ----------
-        atoms : Atoms
-        system : HarmonicSystem
-            Of these atoms.
-        strain : bool
-            Whether the derivative with respect to strain is wanted; needs stresses.
-        temperature : float, K, optional
-            By default the calculator's own.
-
-        Returns
-        -------
-        SpectralGradient
-            Of the entropy (eV/K) and the free energy (eV).
-        """
-        return system.gradient(
-            DisplacedForces(atoms, self.wrapped, virial=strain),
-            quantum if self.parameters["quantum"] else classical,
-            self.temperature if temperature is None else temperature,
-            displacement=self.parameters["displacement"],
-        )
+    @property
+    def _statistics(self) -> Statistics:
+        return quantum if self.parameters["quantum"] else classical
 
     def _site_values(self, system: HarmonicSystem) -> tuple[Array, Array]:
         temperature = self.temperature
         if self.parameters["decomposition"] == "mass-weighted":
-            statistics = quantum if self.parameters["quantum"] else classical
-            return system.site_thermodynamics(statistics, temperature)
+            return system.site_thermodynamics(self._statistics, temperature)
         entropies = classical_entropy(system.site_entropies, system.site_modes, temperature)
         # Equipartition: U = n k_B T, and F = U - T S.
         return entropies, temperature * (kB * system.site_modes - entropies)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.harmonics import harmonic_prefactors
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
+from ase_vibent.descriptors.interface import SiteSums, SummedFeatures
 from ase_vibent.descriptors.neighbours import find_neighbours
 from ase_vibent.errors import InvalidInputError
 
@@ -45,41 +46,6 @@ class Products:
     feature_of: Indices
     product_of: Indices
     coefficients: Array
-
-
-@dataclass(frozen=True)
-class SummedFeatures:
-    """Derivatives of features, summed over the centres of each species.
-
-    Attributes
-    ----------
-    values : ndarray, shape (N, n_features)
-        Features of every atom.
-    gradient : ndarray, shape (n_species, N, 3, n_features), 1/Å
-        Of the sum over centres of one species, with respect to each position.
-    strain : ndarray, shape (n_species, 3, 3, n_features)
-        Of the same sums, with respect to homogeneous strain.
-    """
-
-    values: Array
-    gradient: Array
-    strain: Array
-
-
-@dataclass(frozen=True)
-class SiteSums:
-    """Site values of a linear model, and derivatives of their sum.
-
-    Attributes
-    ----------
-    values : ndarray, shape (N,)
-    gradient : ndarray, shape (N, 3), 1/Å, or None
-    strain : ndarray, shape (3, 3), or None
-    """
-
-    values: Array
-    gradient: Array | None
-    strain: Array | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors.ace import kernels
-from ase_vibent.descriptors.ace.basis import SiteSums, SummedFeatures
+from ase_vibent.descriptors.interface import SiteSums, SummedFeatures
 from ase_vibent.descriptors.neighbours import Neighbourhood
 
 if TYPE_CHECKING:

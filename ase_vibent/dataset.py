@@ -1,0 +1,170 @@
+"""Labelled structures: names of the labels, and extended XYZ at full precision.
+
+Labels are classical, at 300 K, under names that ASE's readers leave alone. ASE's own
+writer rounds arrays to 8 decimals, which is too coarse for entropies in eV/K: write with
+`write_labels`, read with `read_labels` or `ase.io.read`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.io.extxyz import key_val_dict_to_str
+from numpy.typing import NDArray
+
+from ase_vibent.errors import LabelError
+
+#: In `atoms.info`: total entropy, eV/K.
+ENTROPY = "vibent_entropy"
+#: In `atoms.info`: derivative of the entropy with respect to strain, (3, 3), eV/K.
+STRAIN = "vibent_entropy_strain"
+#: In `atoms.info`: number of modes in the sum, and of unstable ones left out.
+N_MODES, N_UNSTABLE = "vibent_n_modes", "vibent_n_unstable"
+#: In `atoms.info`: name of a perfect crystal, and the name of a frame's perfect crystal.
+NAME, REFERENCE = "vibent_name", "vibent_reference"
+#: In `atoms.info`: strain derivative of the crystal's converged entropy, (3, 3), eV/K.
+BULK_STRAIN = "vibent_bulk_entropy_strain"
+#: In `atoms.info`: what makes two labels the same work, and the calculator behind them.
+KEY, CALCULATOR = "vibent_key", "vibent_calculator"
+#: In `atoms.arrays`: site entropies (mass-free decomposition), eV/K, and gradient, eV/K/Å.
+SITES, GRADIENT = "vibent_entropies", "vibent_entropy_gradient"
+#: In `atoms.arrays`: number of modes behind every site entropy, Σ_ν |e_νi|².
+SITE_MODES = "vibent_site_modes"
+#: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
+BULK = "vibent_bulk_entropies"
+
+
+def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
+    """Labelled structures of a file.
+
+    Parameters
+    ----------
+    path : path
+        Extended XYZ. A frame cut off at the end, by a run that was killed, is left out.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    LabelError
+        If the file is missing, unreadable, or holds no complete frame.
+    """
+    try:
+        text, _ = complete_frames(Path(path).read_text())
+        frames: list[Atoms] = []
+        if text:
+            frames = ase.io.read(io.StringIO(text), index=":", format="extxyz")
+    except OSError as error:
+        raise LabelError(f"{path}: cannot read it ({error.strerror})") from error
+    except Exception as error:
+        raise LabelError(f"{path}: not an extended XYZ file of labels ({error})") from error
+    if not frames:
+        raise LabelError(f"{path}: holds no complete frame; label structures into it first")
+    return frames
+
+
+def write_labels(
+    path: str | os.PathLike[str], frames: Iterable[Atoms], *, append: bool = False
+) -> None:
+    """Write labelled structures as extended XYZ, without loss of digits.
+
+    Every frame reaches the disk whole before the next one is begun.
+
+    Parameters
+    ----------
+    path : path
+    frames : iterable of Atoms
+    append : bool
+        Whether to add to an existing file.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be written.
+    """
+    try:
+        with open(path, "a" if append else "w") as file:
+            for atoms in frames:
+                file.write(format_frame(atoms))
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
+
+
+def complete_frames(text: str) -> tuple[str, int]:
+    """The leading complete frames of an extended XYZ text.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Text up to and including the last complete frame.
+    int
+        Number of complete frames.
+    """
+    lines = text.splitlines(keepends=True)
+    start = count = 0
+    while start < len(lines) and lines[start].strip().isdigit():
+        end = start + 2 + int(lines[start])
+        if end > len(lines) or not lines[end - 1].endswith("\n"):
+            break
+        start, count = end, count + 1
+    if start < len(lines) and count == 0 and not lines[0].strip().isdigit():
+        raise ValueError("the first line is not a number of atoms")
+    return "".join(lines[:start]), count
+
+
+def format_frame(atoms: Atoms) -> str:
+    """One structure as extended XYZ, floating-point numbers with 17 digits.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Its info and arrays are kept, its calculator is not.
+
+    Returns
+    -------
+    str
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "species": np.array(atoms.get_chemical_symbols()),
+        "pos": atoms.positions,
+    }
+    arrays |= {
+        k: v
+        for k, v in atoms.arrays.items()
+        if k not in ("numbers", "positions") and v.dtype.kind in "fiubU"
+    }
+    fixed = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
+    if fixed:
+        arrays["move_mask"] = ~np.isin(np.arange(len(atoms)), np.concatenate(fixed))
+    kinds = {"f": ("R", "{:.17g}"), "i": ("I", "{}"), "u": ("I", "{}"), "U": ("S", "{}")}
+    properties, columns = [], []
+    for name, array in arrays.items():
+        code, style = ("L", "") if array.dtype.kind == "b" else kinds[array.dtype.kind]
+        width = array.size // len(atoms)
+        properties.append(f"{name}:{code}:{width}")
+        columns += [
+            ["T" if v else "F" for v in column] if code == "L" else map(style.format, column)
+            for column in array.reshape(len(atoms), width).T
+        ]
+    header: dict[str, Any] = {"Properties": ":".join(properties)}
+    if atoms.cell.rank:
+        header["Lattice"] = atoms.cell.array.T
+    header |= {"pbc": atoms.pbc, **atoms.info}
+    rows = "\n".join(" ".join(values) for values in zip(*columns, strict=True))
+    return f"{len(atoms)}\n{key_val_dict_to_str(header)}\n{rows}\n"

@@ -1,0 +1,75 @@
+"""What every descriptor offers: features, their gradients, and linear models of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SummedFeatures:
+    """Derivatives of features, summed over the centres of each species.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N, n_features)
+        Features of every atom.
+    gradient : ndarray, shape (n_species, N, 3, n_features), 1/Å
+        Of the sum over centres of one species, with respect to each position.
+    strain : ndarray, shape (n_species, 3, 3, n_features)
+        Of the same sums, with respect to homogeneous strain.
+    """
+
+    values: Array
+    gradient: Array
+    strain: Array
+
+
+@dataclass(frozen=True)
+class SiteSums:
+    """Site values of a linear model, and derivatives of their sum.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N,)
+    gradient : ndarray, shape (N, 3), 1/Å, or None
+    strain : ndarray, shape (3, 3), or None
+    """
+
+    values: Array
+    gradient: Array | None
+    strain: Array | None
+
+
+class Descriptor(Protocol):
+    """A map from the neighbourhood of an atom to invariant features."""
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols in the order of their indices."""
+
+    @property
+    def cutoff(self) -> float:
+        """Range in Å."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of an atom."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and hyperparameters."""
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom, shape (N, n_features)."""
+
+    def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
+        """Features, and gradients of their sums over the centres of each species."""
+
+    def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
+        """Site values of a linear model with weights of shape (n_species, n_features)."""

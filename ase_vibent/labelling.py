@@ -1,0 +1,321 @@
+"""Exact labels for structures, one at a time or many into a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+from ase.units import kB
+
+from ase_vibent import dataset
+from ase_vibent.bulk import bulk_site_entropies, bulk_strain_derivative
+from ase_vibent.errors import InvalidInputError, LabelError, VibentError
+from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
+from ase_vibent.hessian import DisplacedForces
+from ase_vibent.reference import HessianEntropyCalculator
+
+
+def attach_labels(
+    atoms: Atoms,
+    calculator: HessianEntropyCalculator,
+    *,
+    name: str | None = None,
+    reference: str | None = None,
+    gradient: bool = True,
+    strain: bool = False,
+    sites: bool = True,
+) -> Atoms:
+    """Copy of a structure with its exact labels: classical, at 300 K.
+
+    `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
+    asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
+    mass-free decomposition), `vibent_site_modes` and `vibent_entropy_gradient` (eV/K/Å). These are sums over
+    the Γ point of the cell: only differences to its perfect crystal are extensive.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Keeps its constraints; FixAtoms leaves the fixed atoms out of the sums.
+    calculator : HessianEntropyCalculator
+        Its temperature and statistics are not used.
+    name : str, optional
+        Says that the structure is a perfect crystal, other frames' reference, with
+        converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own.
+    reference : str, optional
+        Name of the perfect crystal of the same cell, at the same strain.
+    gradient, strain, sites : bool
+        Which labels are wanted beside the total entropy.
+
+    Returns
+    -------
+    Atoms
+        Without a calculator.
+    """
+    if name is not None and reference is not None:
+        raise InvalidInputError(
+            "reference: a named perfect crystal is its own reference; pass name or reference"
+        )
+    for argument, value in (("name", name), ("reference", reference)):
+        if value is not None and key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"] != value:
+            raise InvalidInputError(
+                f"{argument}: extended XYZ would not keep {value!r} as text; "
+                "use letters, as in 'si-2x2x1'"
+            )
+    system = calculator.harmonic_system(atoms)
+    labelled: Atoms = atoms.copy()
+    labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
+    labelled.info[dataset.N_MODES] = int(system.n_modes)
+    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable)
+    if sites:
+        labelled.arrays[dataset.SITE_MODES] = system.site_modes
+        labelled.arrays[dataset.SITES] = classical_entropy(
+            system.site_entropies, system.site_modes, T0
+        )
+    if gradient or strain:
+        derivative = system.gradient(
+            DisplacedForces(atoms, calculator.wrapped, virial=strain),
+            classical,
+            T0,
+            displacement=calculator.parameters["displacement"],
+        )
+        if gradient:
+            labelled.arrays[dataset.GRADIENT] = derivative.positions[0]
+        if derivative.strain is not None:
+            labelled.info[dataset.STRAIN] = derivative.strain[0]
+    if reference is not None:
+        labelled.info[dataset.REFERENCE] = str(reference)
+    if name is not None:
+        labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
+        bulk = bulk_site_entropies(atoms, calculator.wrapped)
+        labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
+        if strain:
+            slope = bulk_strain_derivative(atoms, calculator.wrapped)
+            labelled.info[dataset.BULK_STRAIN] = kB * slope
+    return labelled
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """One structure to label, and how.
+
+    Attributes
+    ----------
+    atoms : Atoms
+    name, reference : str or None
+        See `attach_labels`.
+    gradient, strain, sites : bool
+        Labels wanted beside the total.
+    unstable : int or "any"
+        Expected number of unstable modes.
+    """
+
+    atoms: Atoms
+    name: str | None = None
+    reference: str | None = None
+    gradient: bool = False
+    strain: bool = False
+    sites: bool = False
+    unstable: int | str = 0
+
+    def key(self, calculator: str) -> str:
+        """Fingerprint of structure, calculator and wanted labels."""
+        digest = hashlib.sha256()
+        atoms = self.atoms
+        for array in (
+            atoms.numbers,
+            atoms.positions,
+            atoms.cell.array,
+            atoms.pbc,
+            atoms.get_masses(),
+            atoms.get_initial_magnetic_moments(),
+            atoms.get_initial_charges(),
+        ):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        settings = (self.name, self.reference, self.gradient, self.strain, self.sites)
+        constraints = [c.todict() for c in atoms.constraints]
+        digest.update(repr((calculator, settings, self.unstable, constraints)).encode())
+        # The letter in front keeps extended XYZ readers from taking it for a number.
+        return "k" + digest.hexdigest()[:16]
+
+    def run(self, make_calculator: Callable[[], Any]) -> Atoms:
+        """Labelled copy of the structure; safe to call in another process."""
+        return attach_labels(
+            self.atoms,
+            HessianEntropyCalculator(make_calculator, unstable=self.unstable),
+            name=self.name,
+            reference=self.reference,
+            gradient=self.gradient,
+            strain=self.strain,
+            sites=self.sites,
+        )
+
+
+@dataclass
+class LabellingSummary:
+    """What a labelling run did.
+
+    Attributes
+    ----------
+    done, skipped : int
+        Frames labelled now, and found in the file already.
+    failed : list of (int, str)
+        Number of the structure in the input, and the reason.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: list[tuple[int, str]] = field(default_factory=list)
+
+
+def label_structures(
+    tasks: Sequence[LabelTask],
+    path: str | os.PathLike[str],
+    make_calculator: Callable[[], Any],
+    *,
+    calculator_name: str,
+    n_jobs: int = 1,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+) -> LabellingSummary:
+    """Label structures into a file, one whole frame at a time.
+
+    A run that was killed continues where it stopped: frames in the file are not redone.
+    A structure that fails is reported, and the rest goes on.
+
+    Parameters
+    ----------
+    tasks : sequence of LabelTask
+    path : path
+        Extended XYZ; appended to.
+    make_calculator : callable () -> ASE calculator
+        Must pickle if `n_jobs` > 1.
+    calculator_name : str
+        Kept with every frame; a file never mixes calculators.
+    n_jobs : int
+        Processes; each uses one thread.
+    progress : callable (items, total) -> items
+        Progress bar around the results.
+
+    Returns
+    -------
+    LabellingSummary
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be written, is no label file, or is another calculator's.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    finished = _finished_keys(Path(path), calculator_name)
+    pending: list[tuple[int, LabelTask, str]] = []
+    for number, task in enumerate(tasks):
+        key = task.key(calculator_name)
+        if finished[key] > 0:
+            finished[key] -= 1
+        else:
+            pending.append((number, task, key))
+    summary = LabellingSummary(skipped=len(tasks) - len(pending))
+    with parallel_config(inner_max_num_threads=1 if n_jobs > 1 else None, backend="loky"):
+        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
+            delayed(_attempt)(number, task, make_calculator) for number, task, _ in pending
+        )
+        keys = {number: key for number, _, key in pending}
+        for number, result in progress(results, len(pending)):
+            if isinstance(result, str):
+                summary.failed.append((number, result))
+                continue
+            result.info[dataset.KEY] = keys[number]
+            result.info[dataset.CALCULATOR] = calculator_name
+            dataset.write_labels(path, [result], append=True)
+            summary.done += 1
+    summary.failed.sort()
+    return summary
+
+
+def _attempt(
+    number: int, task: LabelTask, make_calculator: Callable[[], Any]
+) -> tuple[int, Atoms | str]:
+    try:
+        return number, task.run(make_calculator)
+    except VibentError as error:
+        return number, str(error)
+
+
+def _finished_keys(path: Path, calculator_name: str) -> Counter[str]:
+    """Keys of the frames in a file, after cutting off one that a kill left unfinished."""
+    try:
+        with open(path, "a+") as file:
+            file.seek(0)
+            text = file.read()
+            whole, count = dataset.complete_frames(text)
+            if len(whole) < len(text):
+                file.truncate(len(whole.encode()))
+    except OSError as error:
+        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
+    except ValueError as error:
+        raise LabelError(f"{path}: exists and is no file of labels ({error})") from error
+    frames = dataset.read_labels(path) if count else []
+    for atoms in frames:
+        other = atoms.info.get(dataset.CALCULATOR)
+        if other != calculator_name:
+            raise LabelError(
+                f"{path}: holds labels of calculator {other!r}, not {calculator_name!r}; "
+                "write to another file"
+            )
+    return Counter(str(atoms.info.get(dataset.KEY)) for atoms in frames)
+
+
+def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> list[Atoms]:
+    """Perfect crystal in the cell of every structure, by repeating the given crystals.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    crystals : sequence of Atoms
+        Perfect crystals, each a unit cell or a supercell.
+
+    Returns
+    -------
+    list of Atoms
+        One for every structure; the same object where cells agree.
+
+    Raises
+    ------
+    LabelError
+        If no crystal fits the cell of a structure.
+    """
+    fitted: list[Atoms] = []
+    chosen = []
+    for number, atoms in enumerate(structures):
+        match = next((c for c in fitted if _same_cell(c, atoms)), None)
+        if match is None:
+            match = next(filter(None, (_repeated(c, atoms) for c in crystals)), None)
+            if match is None:
+                raise LabelError(
+                    f"structure {number}: no reference crystal, nor a repetition of one, has "
+                    f"its cell {np.round(atoms.cell.cellpar(), 4).tolist()}; give the perfect "
+                    "crystal at the same strain"
+                )
+            fitted.append(match)
+        chosen.append(match)
+    return chosen
+
+
+def _same_cell(one: Atoms, other: Atoms) -> bool:
+    return bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
+
+
+def _repeated(crystal: Atoms, atoms: Atoms) -> Atoms | None:
+    if crystal.cell.rank < 3:
+        return None
+    repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
+    candidate = crystal.repeat(tuple(repeats))
+    return candidate if _same_cell(candidate, atoms) else None

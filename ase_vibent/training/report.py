@@ -1,0 +1,123 @@
+"""Errors of a site model on labelled structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.model import SiteModel
+from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
+
+Array = NDArray[np.float64]
+
+#: Unit of each kind of row.
+UNITS = {"entropy": "k_B", "gradient": "k_B/Å", "strain": "k_B", "sites": "k_B"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions beside exact values of one kind of row.
+
+    Attributes
+    ----------
+    exact, predicted : ndarray, shape (n_rows,), units of k_B (gradient: k_B/Å)
+    """
+
+    exact: Array
+    predicted: Array
+
+    def metrics(self) -> dict[str, float]:
+        """Number of rows, RMSE, MAE, largest error, R², and spread of the exact values."""
+        error = self.predicted - self.exact
+        spread = float(np.std(self.exact))
+        mean_square = float(np.mean(error**2))
+        return {
+            "n": len(error),
+            "rmse": mean_square**0.5,
+            "mae": float(np.mean(np.abs(error))),
+            "max": float(np.abs(error).max()),
+            "r2": 1 - mean_square / spread**2 if spread > 0 else float("nan"),
+            "spread": spread,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Comparisons on training and held-out frames, by kind of row."""
+
+    train: dict[str, Comparison]
+    test: dict[str, Comparison]
+
+    def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Metrics by set and kind of row, ready for JSON."""
+        return {
+            name: {kind: comparison.metrics() for kind, comparison in kinds.items()}
+            for name, kinds in (("train", self.train), ("test", self.test))
+            if kinds
+        }
+
+
+def evaluate_frames(
+    model: SiteModel, frames: Sequence[Atoms], references: ReferenceCrystals | None = None
+) -> dict[str, Comparison]:
+    """Compare a model with every label the frames have.
+
+    Totals are extensive ones: the Γ-point label plus what the perfect crystal of the
+    frame's cell lacks against its converged bulk value.
+
+    Parameters
+    ----------
+    model : SiteModel
+    frames : sequence of Atoms
+        Labelled.
+    references : ReferenceCrystals, optional
+        By default those among the frames.
+
+    Returns
+    -------
+    dict of str to Comparison
+        By kind of row: entropy, gradient, strain, sites.
+    """
+    if references is None:
+        references = ReferenceCrystals(frames)
+    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in QUANTITIES}
+    for number, atoms in enumerate(frames):
+        target = references.targets(atoms, number)
+        sums = model.evaluate(atoms)
+        pairs["entropy"].append((target.entropy, sums.values.sum()))
+        pairs["gradient"].append((target.gradient, sums.gradient))
+        pairs["strain"].append((target.strain, sums.strain))
+        pairs["sites"].append((target.sites, sums.values))
+    comparisons = {}
+    for kind, values in pairs.items():
+        present = [(np.ravel(e), np.ravel(p)) for e, p in values if e is not None]
+        if present:
+            exact, predicted = (np.concatenate(side) for side in zip(*present, strict=True))
+            comparisons[kind] = Comparison(exact, predicted)
+    return comparisons
+
+
+def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Table of `Report.metrics`.
+
+    Parameters
+    ----------
+    metrics : dict
+
+    Returns
+    -------
+    str
+    """
+    lines = [f"{'set':<6} {'rows':<9} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"]
+    for name, kinds in metrics.items():
+        for kind, m in kinds.items():
+            lines.append(
+                f"{name:<6} {kind:<9} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
+                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[kind]}"
+            )
+    return "\n".join(lines)

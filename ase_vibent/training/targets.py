@@ -1,0 +1,235 @@
+"""What the surrogate is asked to reproduce: mass-free, extensive targets.
+
+Γ-point totals of a periodic cell lack the three translations, about ln N, and are not
+extensive. The perfect crystal of the same cell lacks the same: its converged bulk value
+minus its Γ-point value is the *finite-size correction* of every frame of that cell.
+Masses are taken out analytically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.units import kB
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.errors import LabelError
+from ase_vibent.harmonic.entropy import mass_entropy
+from ase_vibent.harmonic.modes import rigid_body_motions
+
+Array = NDArray[np.float64]
+
+QUANTITIES = ("entropy", "gradient", "strain", "sites")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of one frame in units of k_B; None where the label is absent.
+
+    Attributes
+    ----------
+    entropy : float or None
+        Extensive mass-free total.
+    gradient : ndarray, shape (N, 3), 1/Å, or None
+    strain : ndarray, shape (3, 3), or None
+    sites : ndarray, shape (N,), or None
+    """
+
+    entropy: float | None
+    gradient: Array | None
+    strain: Array | None
+    sites: Array | None
+
+
+class ReferenceCrystals:
+    """Perfect crystals of a dataset, by name.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Labelled frames; those with a `vibent_name` are perfect crystals.
+
+    Raises
+    ------
+    LabelError
+        If a frame names a crystal that is missing, or has another cell than its crystal.
+    """
+
+    def __init__(self, frames: Sequence[Atoms]):
+        self.crystals: dict[str, Atoms] = {}
+        for atoms in frames:
+            name = atoms.info.get(dataset.NAME)
+            if name is not None:
+                self.crystals.setdefault(str(name), atoms)
+        for number, atoms in enumerate(frames):
+            crystal = self.of(atoms, number)
+            if crystal is not None and not np.allclose(
+                crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5
+            ):
+                raise LabelError(
+                    f"frame {number}: its cell {np.round(atoms.cell.cellpar(), 4).tolist()} is not "
+                    f"that of its reference {atoms.info[dataset.REFERENCE]!r} "
+                    f"{np.round(crystal.cell.cellpar(), 4).tolist()}; label the perfect crystal "
+                    "of this cell, at this strain"
+                )
+
+    def of(self, atoms: Atoms, number: int = 0) -> Atoms | None:
+        """Perfect crystal of a frame, or None if it names none."""
+        name = atoms.info.get(dataset.REFERENCE)
+        if name is None:
+            return None
+        if str(name) not in self.crystals:
+            known = ", ".join(self.crystals) or "none"
+            raise LabelError(
+                f"frame {number}: its reference crystal {name!r} is not in the dataset (there: "
+                f"{known}); add it with attach_labels(crystal, calculator, name={str(name)!r})"
+            )
+        return self.crystals[str(name)]
+
+    def bulk_constants(self, species: Sequence[str]) -> Mapping[str, float]:
+        """Mass-free bulk site entropy of every species of the first crystal, units of k_B."""
+        for crystal in self.crystals.values():
+            bulk = _bulk(crystal)
+            symbols = np.array(crystal.get_chemical_symbols())
+            return {s: float(bulk[symbols == s].mean()) for s in species if s in symbols}
+        return {}
+
+    def targets(self, atoms: Atoms, number: int = 0) -> Targets:
+        """Targets of a frame.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        number : int
+            Position in the dataset, for messages.
+
+        Returns
+        -------
+        Targets
+
+        Raises
+        ------
+        LabelError
+            If the frame has no label at all, or some of its atoms were fixed.
+        """
+        if not any(k in atoms.info for k in (dataset.ENTROPY, dataset.STRAIN)) and not any(
+            k in atoms.arrays for k in (dataset.GRADIENT, dataset.SITES)
+        ):
+            raise LabelError(
+                f"frame {number}: has none of the labels {dataset.ENTROPY}, {dataset.GRADIENT}, "
+                f"{dataset.STRAIN}, {dataset.SITES}; make them with attach_labels or 'vibent label'"
+            )
+        _require_free_atoms(atoms, number)
+        crystal = self.of(atoms, number)
+        entropy, sites = _mass_free_entropy(atoms), _mass_free_sites(atoms)
+        gradient, strain = atoms.arrays.get(dataset.GRADIENT), atoms.info.get(dataset.STRAIN)
+        gradient = None if gradient is None else gradient / kB
+        strain = None if strain is None else np.reshape(strain, (3, 3)) / kB
+        if crystal is not None:
+            correction = _finite_size_correction(crystal)
+            entropy = None if entropy is None else entropy + correction
+            if sites is not None:
+                sites = sites + _site_correction(crystal, atoms, correction)
+            if strain is not None:
+                strain = strain + _strain_correction(crystal)
+        return Targets(entropy, gradient, strain, sites)
+
+
+def _require_free_atoms(atoms: Atoms, number: int) -> None:
+    n_modes = atoms.info.get(dataset.N_MODES)
+    if n_modes is None:
+        return
+    rigid = 3 * len(atoms) - int(n_modes) - int(atoms.info.get(dataset.N_UNSTABLE, 0))
+    if not 3 <= rigid <= 6:
+        raise LabelError(
+            f"frame {number}: {n_modes} modes for {len(atoms)} atoms; labels of structures with "
+            "fixed atoms cannot train a site model"
+        )
+
+
+def _mass_free_entropy(atoms: Atoms) -> float | None:
+    """Reduced entropy at masses of 1 amu."""
+    label = atoms.info.get(dataset.ENTROPY)
+    if label is None:
+        return None
+    if dataset.N_MODES not in atoms.info:
+        raise LabelError(f"{dataset.N_MODES}: missing beside {dataset.ENTROPY}")
+    reduced = label / kB - atoms.info[dataset.N_MODES]
+    return float(reduced - mass_entropy(atoms.get_masses()).sum() - _rigid_mass_entropy(atoms))
+
+
+def _rigid_mass_entropy(atoms: Atoms) -> float:
+    """What masses add through the projected rigid-body motions.
+
+    -½ ln of det TᵀMT / det TᵀT; -(3/2) ln(mean mass) in a periodic cell.
+    """
+    volumes = []
+    for weighted in (True, False):
+        singular = np.linalg.svd(
+            rigid_body_motions(atoms, mass_weighted=weighted), compute_uv=False
+        )
+        volumes.append(np.sum(np.log(singular[singular > 1e-8 * singular.max()])))
+    return float(volumes[1] - volumes[0])
+
+
+def _mass_free_sites(atoms: Atoms) -> Array | None:
+    label = atoms.arrays.get(dataset.SITES)
+    if label is None:
+        return None
+    if dataset.SITE_MODES not in atoms.arrays:
+        raise LabelError(f"{dataset.SITE_MODES}: missing beside {dataset.SITES}")
+    reduced = label / kB - atoms.arrays[dataset.SITE_MODES]
+    rest = _rigid_mass_entropy(atoms) / len(atoms)
+    return np.asarray(reduced - mass_entropy(atoms.get_masses()) - rest)
+
+
+def _bulk(crystal: Atoms) -> Array:
+    """Converged mass-free site entropies of a perfect crystal, units of k_B."""
+    label = crystal.arrays.get(dataset.BULK)
+    if label is None:
+        raise LabelError(
+            f"{dataset.BULK}: missing on the perfect crystal {crystal.info.get(dataset.NAME)!r}; "
+            "label it with attach_labels(crystal, calculator, name=…)"
+        )
+    return np.asarray(label / kB - 3 - mass_entropy(crystal.get_masses()))
+
+
+def _finite_size_correction(crystal: Atoms) -> float:
+    own = _mass_free_entropy(crystal)
+    if own is None:
+        raise LabelError(
+            f"{dataset.ENTROPY}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}"
+        )
+    return float(_bulk(crystal).sum() - own)
+
+
+def _site_correction(crystal: Atoms, atoms: Atoms, total: float) -> Array:
+    """Finite-size correction of the sites: the crystal's, species by species."""
+    own = _mass_free_sites(crystal)
+    if own is None:
+        raise LabelError(
+            f"{dataset.SITES}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}"
+        )
+    missing = _bulk(crystal) - own
+    correction = np.full(len(atoms), missing.mean())
+    for number in np.unique(crystal.numbers):
+        correction[atoms.numbers == number] = missing[crystal.numbers == number].mean()
+    # Another number of atoms shares the same three missing translations.
+    return correction + (total - correction.sum()) / len(atoms)
+
+
+def _strain_correction(crystal: Atoms) -> Array:
+    missing = [k for k in (dataset.STRAIN, dataset.BULK_STRAIN) if k not in crystal.info]
+    if missing:
+        raise LabelError(
+            f"{missing[0]}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}; label it "
+            "with attach_labels(crystal, calculator, name=…, strain=True)"
+        )
+    converged, own = (
+        np.reshape(crystal.info[k], (3, 3)) / kB for k in (dataset.BULK_STRAIN, dataset.STRAIN)
+    )
+    return np.asarray(converged - own)

@@ -1,0 +1,375 @@
+"""Fit a site model to labelled structures."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.descriptors import ACE, Descriptor
+from ase_vibent.descriptors.neighbours import species_indices
+from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
+from ase_vibent.model import SiteModel
+from ase_vibent.training.report import Report, evaluate_frames
+from ase_vibent.training.solvers import SOLVERS
+from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
+
+Array = NDArray[np.float64]
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+#: P0 4.2.1: weights of total entropies, gradients, and site entropies.
+DEFAULT_WEIGHTS = {"entropy": 60.0, "gradient": 1.0, "strain": 1.0, "sites": 600.0}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Weighted rows of a design matrix.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n_rows, n_species * n_features)
+    constants : ndarray, shape (n_rows, n_species)
+        How often the constant of each species enters.
+    values : ndarray, shape (n_rows,)
+    """
+
+    features: Array
+    constants: Array
+    values: Array
+
+
+def train(
+    frames: Sequence[Atoms] | str | os.PathLike[str],
+    descriptor: Descriptor | None = None,
+    *,
+    quantities: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+    solver: str = "ridge",
+    solver_options: Mapping[str, Any] | None = None,
+    test: Sequence[Atoms] | float = 0.0,
+    seed: int = 0,
+    progress: Progress = lambda items: items,
+) -> SiteModel:
+    """Fit a linear site-entropy model, P0 (4.3), (4.4).
+
+    The constant of every species that the first perfect crystal holds is its converged
+    bulk value; other constants are fitted.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms, or path
+        Labelled by `attach_labels`, the perfect crystals they name among them.
+    descriptor : Descriptor, optional
+        By default ACE of the species that occur, with a cutoff of 5 Å, correlation order
+        3 and degree 16.
+    quantities : sequence of {"entropy", "gradient", "strain", "sites"}, optional
+        Labels to fit. By default totals and their derivatives, wherever a frame has them;
+        site entropies only where there is nothing else.
+    weights : mapping, optional
+        Weight of each kind of row; by default 60, 1, 1, 600.
+    solver : {"ridge", "bayesian-ridge", "rrqr"}
+    solver_options : mapping, optional
+        Passed on to the solver.
+    test : sequence of Atoms, or float
+        Held-out frames, or the fraction of frames to hold out, whole configurations at a
+        time. Perfect crystals are never held out by a fraction.
+    seed : int
+        Of the split.
+    progress : callable (items) -> items
+        Progress bar around the frames.
+
+    Returns
+    -------
+    SiteModel
+        Its header holds the report.
+
+    Raises
+    ------
+    TrainingError, LabelError, UnknownSpeciesError
+    """
+    if isinstance(frames, str | os.PathLike):
+        frames = dataset.read_labels(frames)
+    frames = list(frames)
+    if solver not in SOLVERS:
+        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
+    fit_weights = _checked_weights(weights)
+    if isinstance(test, int | float):
+        frames, held_out = split_frames(frames, float(test), seed)
+    else:
+        held_out = list(test)
+    if not frames:
+        raise TrainingError("frames: there is no labelled structure to fit")
+    references = ReferenceCrystals([*frames, *held_out])
+    targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
+    chosen = _chosen_quantities(targets, quantities)
+    if descriptor is None:
+        present = {s for atoms in frames for s in atoms.get_chemical_symbols()}
+        descriptor = ACE(tuple(sorted(present)))
+    shift, count = _feature_shift(descriptor, frames, references)
+    known = references.bulk_constants(descriptor.species)
+    rows = assemble_rows(
+        descriptor, frames, targets, shift, known, chosen, fit_weights, progress=progress
+    )
+    _require_determined(rows, descriptor.species, known, count)
+    coefficients, constants, scale, details = _solve(
+        rows, [s not in known for s in descriptor.species], solver, solver_options or {}
+    )
+    for z, symbol in enumerate(descriptor.species):
+        constants[z] = known.get(symbol, constants[z])
+    model = SiteModel(
+        descriptor,
+        constants=constants,
+        weights=coefficients.reshape(shift.shape),
+        shift=shift,
+        scale=scale.reshape(shift.shape),
+    )
+    report = Report(
+        train=evaluate_frames(model, frames, references),
+        test=evaluate_frames(model, held_out, references) if held_out else {},
+    )
+    model.header.update(
+        units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        solver={"name": solver, **details},
+        quantities=list(chosen),
+        row_weights=fit_weights,
+        reference_crystals=list(references.crystals),
+        bulk_entropies={s: float(v) for s, v in known.items()},
+        n_frames=len(frames),
+        n_rows=len(rows.values),
+        data_checksum=data_checksum(frames),
+        errors=report.metrics(),
+    )
+    return model
+
+
+def split_frames(
+    frames: Sequence[Atoms], fraction: float, seed: int
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Hold out a fraction of the configurations; perfect crystals stay in training.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+    fraction : float
+    seed : int
+
+    Returns
+    -------
+    train, test : lists of Atoms
+    """
+    if not 0 <= fraction < 1:
+        raise InvalidInputError(f"test: expected a fraction from 0 up to 1, got {fraction}")
+    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
+    n_test = round(fraction * len(candidates))
+    held = set(np.random.default_rng(seed).permutation(candidates)[:n_test].tolist())
+    return (
+        [atoms for k, atoms in enumerate(frames) if k not in held],
+        [atoms for k, atoms in enumerate(frames) if k in held],
+    )
+
+
+def data_checksum(frames: Sequence[Atoms]) -> str:
+    """SHA-256 of the labelled structures, as they stand in a file."""
+    digest = hashlib.sha256()
+    for atoms in frames:
+        digest.update(dataset.format_frame(atoms).encode())
+    return digest.hexdigest()
+
+
+def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    for name, value in (weights or {}).items():
+        if name not in QUANTITIES or not (np.isfinite(value) and value >= 0):
+            raise InvalidInputError(
+                f"weights: expected numbers ≥ 0 for {', '.join(QUANTITIES)}, got {name}: {value}"
+            )
+    return {**DEFAULT_WEIGHTS, **(weights or {})}
+
+
+def _chosen_quantities(
+    targets: Sequence[Targets], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
+    if wanted is None:
+        totals = tuple(q for q in present if q != "sites")
+        return totals or tuple(present)
+    for quantity in wanted:
+        if quantity not in QUANTITIES:
+            raise InvalidInputError(
+                f"quantities: expected some of {', '.join(QUANTITIES)}, got {quantity!r}"
+            )
+        if quantity not in present:
+            raise LabelError(
+                f"quantities: no frame has a label for {quantity!r} (present: "
+                f"{', '.join(present) or 'none'})"
+            )
+    if not wanted:
+        raise TrainingError("quantities: none asked for, so there is no row to fit")
+    return tuple(wanted)
+
+
+def _feature_shift(
+    descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
+) -> tuple[Array, NDArray[np.int64]]:
+    """Mean features per species, of the first perfect crystal where it has the species.
+
+    Also the number of atoms of every species in the frames.
+    """
+    shape = (len(descriptor.species), descriptor.n_features)
+    crystals = list(references.crystals.values())[:1]
+    shift, missing = np.zeros(shape), np.ones(shape[0], dtype=bool)
+    count = np.zeros(shape[0], dtype=np.int64)
+    for atoms in frames:
+        count += np.bincount(species_indices(atoms, descriptor.species), minlength=shape[0])
+    for group in (crystals, frames):
+        sums, numbers = np.zeros(shape), np.zeros(shape[0])
+        if missing.any():
+            for atoms in group:
+                features = descriptor.compute(atoms)
+                species = species_indices(atoms, descriptor.species)
+                np.add.at(sums, species, features)
+                numbers += np.bincount(species, minlength=shape[0])
+        found = missing & (numbers > 0)
+        shift[found] = sums[found] / numbers[found, None]
+        missing &= ~found
+    return shift, count
+
+
+def assemble_rows(
+    descriptor: Descriptor,
+    frames: Sequence[Atoms],
+    targets: Sequence[Targets],
+    shift: Array,
+    known: Mapping[str, float],
+    quantities: Sequence[str],
+    weights: Mapping[str, float],
+    *,
+    progress: Progress = lambda items: items,
+) -> Rows:
+    """Design matrix of all frames, P0 (4.3), (4.4).
+
+    Parameters
+    ----------
+    descriptor : Descriptor
+    frames : sequence of Atoms
+    targets : sequence of Targets
+        One per frame.
+    shift : ndarray, shape (n_species, n_features)
+        Subtracted from features in value rows.
+    known : mapping of str to float
+        Constants that are not fitted.
+    quantities : sequence of str
+    weights : mapping of str to float
+    progress : callable (items) -> items
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    TrainingError
+        If there is no row at all.
+    """
+    fixed = np.array([known.get(s, 0.0) for s in descriptor.species])
+    blocks: list[tuple[Array, Array, Array]] = []
+    for atoms, target in progress(list(zip(frames, targets, strict=True))):
+        for kind, features, constants, values in _frame_rows(
+            descriptor, atoms, target, shift, quantities
+        ):
+            weight = weights[kind]
+            values = weight * (values - constants @ fixed)
+            blocks.append((weight * features, weight * constants, values))
+    if not blocks:
+        raise TrainingError(
+            f"frames: none of {len(frames)} frames gives a row for {', '.join(quantities)}"
+        )
+    return Rows(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+
+def _frame_rows(
+    descriptor: Descriptor,
+    atoms: Atoms,
+    target: Targets,
+    shift: Array,
+    quantities: Sequence[str],
+) -> Iterable[tuple[str, Array, Array, Array]]:
+    """Kind, features, counts of constants, and values of the rows of one frame."""
+    gradient = target.gradient if "gradient" in quantities else None
+    strain = target.strain if "strain" in quantities else None
+    n_species, n_features = shift.shape
+    if gradient is None and strain is None:
+        values = descriptor.compute(atoms)
+    else:
+        summed = descriptor.compute_with_gradients(atoms)
+        values = summed.values
+        for kind, slopes, wanted in (
+            ("gradient", summed.gradient, gradient),
+            ("strain", summed.strain, strain),
+        ):
+            if wanted is not None:
+                features = slopes.reshape(n_species, -1, n_features).transpose(1, 0, 2)
+                features = features.reshape(wanted.size, n_species * n_features)
+                yield kind, features, np.zeros((wanted.size, n_species)), wanted.ravel()
+    membership = np.eye(n_species)[species_indices(atoms, descriptor.species)]
+    centred = values - membership @ shift
+    per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
+    if "entropy" in quantities and target.entropy is not None:
+        yield (
+            "entropy",
+            per_site.sum(axis=0)[None],
+            membership.sum(axis=0)[None],
+            np.array([target.entropy]),
+        )
+    if "sites" in quantities and target.sites is not None:
+        yield "sites", per_site, membership, target.sites
+
+
+def _require_determined(
+    rows: Rows, species: Sequence[str], known: Mapping[str, float], count: NDArray[np.int64]
+) -> None:
+    for symbol, number in zip(species, count, strict=True):
+        if number == 0:
+            raise TrainingError(
+                f"species: no frame holds {symbol}, so nothing determines its constant; leave it "
+                "out of the descriptor or add structures"
+            )
+    free = [z for z, s in enumerate(species) if s not in known]
+    rank = np.linalg.matrix_rank(rows.constants[:, free]) if free else 0
+    if rank < len(free):
+        raise TrainingError(
+            f"species: nothing determines the constants of {', '.join(species[z] for z in free)} "
+            f"({rank} of {len(free)} are independent); add value labels of structures with other "
+            "compositions, or a perfect crystal labelled with a name"
+        )
+
+
+def _solve(
+    rows: Rows, free: Sequence[bool], solver: str, options: Mapping[str, Any]
+) -> tuple[Array, Array, Array, dict[str, Any]]:
+    """Coefficients, constants, column scale and solver details."""
+    constants = np.zeros(rows.constants.shape[1])
+    offsets = rows.constants[:, np.array(free)]
+    # Constants carry no penalty: eliminate them before, solve for them after.
+    basis = np.linalg.qr(offsets)[0]
+    matrix = rows.features - basis @ (basis.T @ rows.features)
+    values = rows.values - basis @ (basis.T @ rows.values)
+    scale = np.linalg.norm(matrix, axis=0) / np.sqrt(len(values))
+    scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
+    if not np.any(np.isfinite(scale)):
+        raise TrainingError(
+            "frames: all features equal the perfect crystal's; add rattled or defective structures"
+        )
+    solution = SOLVERS[solver](matrix / scale, values, **options)
+    coefficients = solution.coefficients / scale
+    residual = rows.values - rows.features @ coefficients
+    constants[np.array(free)] = np.linalg.lstsq(offsets, residual)[0]
+    return coefficients, constants, np.where(np.isfinite(scale), scale, 0.0), solution.details
