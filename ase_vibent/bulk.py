@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
@@ -9,7 +11,12 @@ from numpy.typing import NDArray
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
-from ase_vibent.hessian import DisplacedForces, resolve_calculator
+from ase_vibent.hessian import (
+    DisplacedForces,
+    compute_hessian,
+    has_analytic_hessian,
+    resolve_calculator,
+)
 
 Array = NDArray[np.float64]
 
@@ -39,7 +46,7 @@ def bulk_site_entropies(
     tolerance : float, k_B per atom
         Convergence in the q-mesh.
     displacement : float, Å
-        Of the finite differences.
+        Of the finite differences, where the calculator has no analytic Hessian.
 
     Returns
     -------
@@ -57,7 +64,8 @@ def bulk_site_entropies(
             "surfaces, wires and clusters have no bulk value"
         )
     masses = check_masses(crystal)
-    phonons = _phonons(crystal, resolve_calculator(calculator), width, displacement)
+    primitive, primitive_site = _primitive_cell(crystal)
+    phonons = _phonons(primitive, resolve_calculator(calculator), width, displacement)
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
     while True:
         fine = _mesh_average(phonons, 2 * n_mesh)
@@ -69,10 +77,7 @@ def bulk_site_entropies(
                 f"tolerance: the q-mesh did not converge to {tolerance} k_B; raise it"
             )
         n_mesh, coarse, previous = 2 * n_mesh, fine, extrapolated
-    to_supercell = phonons.supercell.u2s_map
-    primitive_of = phonons.primitive.p2p_map
-    sites = [primitive_of[phonons.primitive.s2p_map[s]] for s in to_supercell]
-    return extrapolated[sites] + mass_entropy(masses)
+    return extrapolated[primitive_site] + mass_entropy(masses)
 
 
 def bulk_strain_derivative(
@@ -107,32 +112,47 @@ def bulk_strain_derivative(
     return derivative
 
 
-def _phonons(crystal: Atoms, calculator: object, width: float, displacement: float):  # type: ignore[no-untyped-def]
-    """Phonopy object with force constants; all masses are 1 amu."""
-    from phonopy import Phonopy
-    from phonopy.structure.atoms import PhonopyAtoms
-    from phonopy.structure.cells import guess_primitive_matrix
+def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
+    """Primitive cell in the crystal's own orientation, and the site of every atom in it."""
+    from phonopy.structure.cells import get_primitive, guess_primitive_matrix
 
-    heights = 1 / np.linalg.norm(np.linalg.inv(crystal.cell.array), axis=0)
-    repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
-    moments = crystal.get_initial_magnetic_moments()
-    unit_cell = PhonopyAtoms(
-        symbols=crystal.get_chemical_symbols(),
-        cell=crystal.cell.array,
-        scaled_positions=crystal.get_scaled_positions(),
-        masses=np.ones(len(crystal)),
+    cell = _phonopy_cell(crystal)
+    found = get_primitive(cell, guess_primitive_matrix(cell))
+    primitive = crystal[found.p2s_map]
+    primitive.set_cell(found.cell)
+    primitive.positions = found.positions
+    return primitive, np.array([found.p2p_map[image] for image in found.s2p_map])
+
+
+def _phonopy_cell(atoms: Atoms) -> Any:
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    moments = atoms.get_initial_magnetic_moments()
+    return PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=np.ones(len(atoms)),
         magnetic_moments=moments if np.any(moments) else None,
     )
-    phonons = Phonopy(
-        unit_cell,
-        supercell_matrix=np.diag(repeats),
-        primitive_matrix=guess_primitive_matrix(unit_cell),
-    )
-    phonons.generate_displacements(distance=displacement, is_plusminus=True)
+
+
+def _phonons(primitive: Atoms, calculator: object, width: float, displacement: float) -> Any:
+    """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
+    from phonopy import Phonopy
+
+    heights = 1 / np.linalg.norm(np.linalg.inv(primitive.cell.array), axis=0)
+    repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
+    phonons = Phonopy(_phonopy_cell(primitive), np.diag(repeats), "P")
     origin = phonons.supercell.u2u_map
-    images = crystal[[origin[s] for s in phonons.supercell.s2u_map]]
+    images = primitive[[origin[s] for s in phonons.supercell.s2u_map]]
     images.set_cell(phonons.supercell.cell)
     images.positions = phonons.supercell.positions
+    if has_analytic_hessian(calculator):
+        hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
+        phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
+        return phonons
+    phonons.generate_displacements(distance=displacement, is_plusminus=True)
     responses = DisplacedForces(images, calculator)
     rest = images.positions
     phonons.forces = np.array(
@@ -143,7 +163,7 @@ def _phonons(crystal: Atoms, calculator: object, width: float, displacement: flo
     return phonons
 
 
-def _mesh_average(phonons, n_mesh: int) -> Array:  # type: ignore[no-untyped-def]
+def _mesh_average(phonons: Any, n_mesh: int) -> Array:
     """Mass-free reduced entropy of every primitive site, averaged over a half-shifted mesh."""
     grid = (np.arange(n_mesh) + 0.5) / n_mesh - 0.5
     # q and -q have the same modes: half of the mesh suffices.

@@ -143,6 +143,20 @@ class DisplacedForces:
         return ForceResponse(forces, self._atoms.get_volume() * full)
 
 
+def has_analytic_hessian(calculator: object) -> bool:
+    """Whether a calculator offers its own Hessian: matscipy's, or a property `hessian`.
+
+    Parameters
+    ----------
+    calculator : ASE calculator
+
+    Returns
+    -------
+    bool
+    """
+    return _analytic_source(calculator) is not None
+
+
 def compute_hessian(
     atoms: Atoms,
     calculator: object,

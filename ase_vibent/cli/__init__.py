@@ -1,0 +1,142 @@
+"""The command line, `vibent`: thin, it calls the library and holds no physics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ase_vibent import __version__
+from ase_vibent.errors import VibentError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0 if done, 1 if failed, 2 for wrong usage."""
+    from ase_vibent.cli import commands
+
+    options = build_parser().parse_args(arguments)
+    try:
+        run = getattr(commands, options.command)
+        return int(run(options))
+    except VibentError as error:
+        print(f"vibent {options.command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"vibent {options.command}: interrupted; finished work is kept", file=sys.stderr)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"vibent {options.command}: {place}{error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="vibent",
+        description="Harmonic vibrational entropy of crystals and defects, atom by atom.",
+    )
+    parser.add_argument("--version", action="version", version=f"vibent {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_label(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_info(commands)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print JSON, for machines")
+    return parser
+
+
+_Commands = Any
+
+
+def _add_demo(commands: _Commands) -> None:
+    demo = commands.add_parser(
+        "demo", help="the whole path on Stillinger-Weber silicon with a vacancy, in two minutes"
+    )
+    demo.add_argument("-o", "--output", default="vibent-demo", help="folder for the results")
+    demo.add_argument("-j", type=int, default=2, metavar="N", help="processes for labelling")
+
+
+def _add_label(commands: _Commands) -> None:
+    label = commands.add_parser(
+        "label", help="exact entropies of structures, from any ASE calculator"
+    )
+    label.add_argument("structures", nargs="+", help="files that ASE reads, all frames of each")
+    label.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
+    label.add_argument(
+        "--calculator",
+        required=True,
+        metavar="SPEC",
+        help="sw-si, tersoff-sic, emt, or an import path: 'ase.calculators.lj:LennardJones"
+        "(sigma=2.5, epsilon=0.4)'",
+    )
+    label.add_argument(
+        "--reference",
+        metavar="CRYSTAL",
+        help="perfect crystals, unit cells or supercells; each structure's own cell is made "
+        "from them, labelled too and named as its reference",
+    )
+    label.add_argument("--gradient", action="store_true", help="entropy gradients")
+    label.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
+    label.add_argument("--sites", action="store_true", help="site entropies")
+    label.add_argument(
+        "--unstable",
+        type=_unstable,
+        default=0,
+        metavar="N",
+        help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0",
+    )
+    label.add_argument("-j", type=int, default=1, metavar="N", help="processes")
+
+
+def _add_train(commands: _Commands) -> None:
+    train = commands.add_parser("train", help="fit a site model to labels")
+    train.add_argument("labels", help="extended XYZ from 'vibent label'")
+    train.add_argument("-o", "--output", required=True, help="coefficient file (.vibent)")
+    train.add_argument("--cutoff", type=float, default=5.0, help="Å; default 5")
+    train.add_argument("--order", type=int, default=3, help="correlation order; default 3")
+    train.add_argument("--degree", type=float, default=16, help="total degree; default 16")
+    train.add_argument(
+        "--solver", choices=("ridge", "bayesian-ridge", "rrqr"), default="ridge"
+    )
+    train.add_argument(
+        "--quantities",
+        nargs="+",
+        choices=("entropy", "gradient", "strain", "sites"),
+        help="labels to fit; default: totals and their derivatives",
+    )
+    train.add_argument(
+        "--test-fraction", type=float, default=0.1, help="configurations held out; default 0.1"
+    )
+    train.add_argument("--seed", type=int, default=0, help="of the split; default 0")
+    train.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
+
+
+def _add_evaluate(commands: _Commands) -> None:
+    evaluate = commands.add_parser(
+        "evaluate", help="errors of a model on labelled structures"
+    )
+    evaluate.add_argument("model", help="coefficient file")
+    evaluate.add_argument("labels", help="extended XYZ with labels and their perfect crystals")
+    evaluate.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
+
+
+def _add_predict(commands: _Commands) -> None:
+    predict = commands.add_parser("predict", help="entropies and free energies")
+    predict.add_argument("model", help="coefficient file")
+    predict.add_argument("structures", nargs="+", help="files that ASE reads")
+    predict.add_argument(
+        "-T", "--temperature", type=float, default=300.0, help="K; default 300"
+    )
+    predict.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
+
+
+def _add_info(commands: _Commands) -> None:
+    info = commands.add_parser("info", help="header of a coefficient file")
+    info.add_argument("model", help="coefficient file")
+
+
+def _unstable(text: str) -> int | str:
+    return text if text == "any" else int(text)

@@ -1,0 +1,57 @@
+"""Figures. They only draw; numbers come from the rooms above."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.training.report import UNITS, Comparison
+
+_TITLES = {
+    "entropy": "entropy",
+    "gradient": "entropy gradient",
+    "strain": "strain derivative of the entropy",
+    "sites": "site entropies",
+}
+
+
+def parity_plot(
+    sets: Mapping[str, Mapping[str, Comparison]], path: str | os.PathLike[str]
+) -> None:
+    """Predicted against exact values, one panel per kind of row, errors beneath.
+
+    Parameters
+    ----------
+    sets : mapping of str to mapping of str to Comparison
+        By name of the set (train, test, …), then by kind of row.
+    path : path
+        PNG, PDF or SVG by its ending.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = [k for k in UNITS if any(k in comparisons for comparisons in sets.values())]
+    figure = Figure(figsize=(4.2 * len(kinds), 5.2), layout="constrained")
+    panels = figure.subplots(2, len(kinds), squeeze=False, height_ratios=[3, 1], sharex="col")
+    for column, kind in enumerate(kinds):
+        upper, lower = panels[:, column]
+        for name, comparisons in sets.items():
+            if kind not in comparisons:
+                continue
+            comparison = comparisons[kind]
+            error = comparison.predicted - comparison.exact
+            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {UNITS[kind]}"
+            style: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.6}
+            upper.plot(comparison.exact, comparison.predicted, label=f"{name}: {rmse}", **style)
+            lower.plot(comparison.exact, error, **style)
+        low, high = upper.get_xlim()
+        upper.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=0)
+        lower.axhline(0, color="0.4", lw=0.8, zorder=0)
+        upper.set_title(_TITLES[kind])
+        upper.set_ylabel(f"predicted ({UNITS[kind]})")
+        upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
+        lower.set_ylabel(f"error ({UNITS[kind]})")
+        lower.set_xlabel(f"exact ({UNITS[kind]})")
+    figure.savefig(path, dpi=150)

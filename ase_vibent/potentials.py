@@ -1,0 +1,105 @@
+"""Calculators by name: import paths with keyword arguments, and a few built-in potentials."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ase_vibent.errors import InvalidInputError
+
+
+def stillinger_weber_silicon() -> Any:
+    """Stillinger-Weber silicon (Phys. Rev. B 31, 5262) of matscipy, with analytic Hessian."""
+    from matscipy.calculators.manybody import Manybody
+    from matscipy.calculators.manybody.explicit_forms import StillingerWeber
+    from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
+        Stillinger_Weber_PRB_31_5262_Si,
+    )
+
+    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
+
+
+def tersoff_silicon_carbide() -> Any:
+    """Tersoff Si-C (Phys. Rev. B 39, 5566) of matscipy, with analytic Hessian."""
+    from matscipy.calculators.manybody import Manybody
+    from matscipy.calculators.manybody.explicit_forms import TersoffBrenner
+    from matscipy.calculators.manybody.explicit_forms.tersoff_brenner import (
+        Tersoff_PRB_39_5566_Si_C,
+    )
+
+    return Manybody(**TersoffBrenner(Tersoff_PRB_39_5566_Si_C))
+
+
+def effective_medium() -> Any:
+    """Effective medium theory of ASE, for Al, Cu, Ag, Au, Ni, Pd and Pt."""
+    from ase.calculators.emt import EMT
+
+    return EMT()
+
+
+#: Potentials that the command line knows by name.
+BUILT_IN: dict[str, Callable[[], Any]] = {
+    "emt": effective_medium,
+    "sw-si": stillinger_weber_silicon,
+    "tersoff-sic": tersoff_silicon_carbide,
+}
+
+
+@dataclass(frozen=True)
+class CalculatorSpec:
+    """A calculator as text; calling it makes a new one. Pickles, unlike most calculators.
+
+    Parameters
+    ----------
+    text : str
+        A built-in name (`sw-si`), or an import path, with keyword arguments if need be:
+        `ase.calculators.lj:LennardJones(sigma=2.5, epsilon=0.4)`.
+    """
+
+    text: str
+
+    def __call__(self) -> Any:
+        """Make the calculator.
+
+        Raises
+        ------
+        InvalidInputError
+            If the text is malformed, the import fails, or the arguments do not fit.
+        """
+        if self.text in BUILT_IN:
+            return BUILT_IN[self.text]()
+        factory = self._factory()
+        try:
+            return factory()
+        except Exception as error:
+            raise InvalidInputError(
+                f"calculator: {self.text!r} could not be made: {type(error).__name__}: {error}"
+            ) from error
+
+    def _factory(self) -> Callable[[], Any]:
+        path, _, call = self.text.partition(":")
+        try:
+            expression = ast.parse(call.strip(), mode="eval").body
+            keywords: dict[str, Any] = {}
+            if isinstance(expression, ast.Call):
+                if expression.args or any(k.arg is None for k in expression.keywords):
+                    raise ValueError("only keyword arguments are allowed")
+                keywords = {str(k.arg): ast.literal_eval(k.value) for k in expression.keywords}
+                expression = expression.func
+            if not isinstance(expression, ast.Name):
+                raise ValueError("after the colon a name is expected")
+        except (SyntaxError, ValueError) as error:
+            raise InvalidInputError(
+                f"calculator: {self.text!r} is neither one of {', '.join(BUILT_IN)} nor of the "
+                f"form module:Name or module:Name(key=value) ({error})"
+            ) from error
+        try:
+            return partial(getattr(import_module(path), expression.id), **keywords)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InvalidInputError(
+                f"calculator: cannot import {expression.id} from {path!r}: {error}"
+            ) from error

@@ -1,0 +1,82 @@
+"""Small structures, potentials and one small trained model that the tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from ase_vibent import ACE, HessianEntropyCalculator, SiteModel, attach_labels, train
+from ase_vibent.potentials import stillinger_weber_silicon
+
+LATTICE_SI = 5.4310
+
+
+def rattled(atoms: Atoms, amplitude: float, seed: int) -> Atoms:
+    """Copy with displacements uniform in ±amplitude/2 (Å)."""
+    rng = np.random.default_rng(seed)
+    copy = atoms.copy()
+    copy.positions += rng.uniform(-amplitude / 2, amplitude / 2, atoms.positions.shape)
+    return copy
+
+
+@pytest.fixture
+def silicon() -> Atoms:
+    """Perfect silicon, 16 atoms; cubic cells in a row."""
+    return bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 1, 1)
+
+
+@pytest.fixture
+def copper() -> Atoms:
+    """Perfect fcc copper at EMT's lattice constant, 32 atoms."""
+    return bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 2)
+
+
+@pytest.fixture
+def sw():
+    """A fresh Stillinger-Weber calculator, with analytic Hessian."""
+    return stillinger_weber_silicon()
+
+
+@pytest.fixture(scope="session")
+def silicon_frames() -> list[Atoms]:
+    """Labelled frames: perfect crystal (named si16), then rattled bulk and vacancy cells."""
+    crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 1, 1)
+    vacancy = crystal.copy()
+    del vacancy[5]
+    reference = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+    frames = [attach_labels(crystal, reference, name="si16")]
+    for seed in range(4):
+        for start in (crystal, vacancy):
+            atoms = rattled(start, 0.1, seed)
+            frames.append(attach_labels(atoms, reference, reference="si16"))
+    return frames
+
+
+@pytest.fixture(scope="session")
+def silicon_model(silicon_frames: list[Atoms]) -> SiteModel:
+    """A small, quick site model of silicon."""
+    return train(silicon_frames, ACE(["Si"], cutoff=4.2, order=3, degree=8))
+
+
+@pytest.fixture(scope="session")
+def copper_frames() -> list[Atoms]:
+    """Labelled EMT copper: perfect 32-atom cell (named cu32), rattled bulk and vacancy cells."""
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 2)
+    vacancy = crystal.copy()
+    del vacancy[0]
+    reference = HessianEntropyCalculator(EMT(), unstable="any")
+    frames = [attach_labels(crystal, reference, name="cu32", gradient=False)]
+    for seed in range(3):
+        for start in (crystal, vacancy):
+            atoms = rattled(start, 0.1, seed)
+            frames.append(attach_labels(atoms, reference, reference="cu32", gradient=seed < 2))
+    return frames
+
+
+@pytest.fixture(scope="session")
+def copper_model(copper_frames: list[Atoms]) -> SiteModel:
+    """A small, quick site model of EMT copper."""
+    return train(copper_frames, ACE(["Cu"], cutoff=4.5, order=2, degree=8))
