@@ -118,7 +118,7 @@ class EntropyCalculator(Calculator):
             kwargs["temperature"] = check_temperature(kwargs["temperature"])
         changed: dict[str, Any] = super().set(**kwargs)
         if changed:
-            self.results = {}
+            self.results: dict[str, Any] = {}
         return changed
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:

@@ -39,9 +39,7 @@ class SiteEntropyCalculator(EntropyCalculator):
         May be set later.
     """
 
-    def __init__(
-        self, model: SiteModel | str | os.PathLike[str], *, temperature: float = 300.0
-    ):
+    def __init__(self, model: SiteModel | str | os.PathLike[str], *, temperature: float = 300.0):
         # Trajectories and databases keep parameters: a path they can hold, an object not.
         source = "in memory"
         if not isinstance(model, SiteModel):

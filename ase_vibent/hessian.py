@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 _IGNORED_CONSTRAINTS = ("FixCom", "FixSymmetry")
 
 
-def resolve_calculator(calculator: object) -> object:
+def resolve_calculator(calculator: Any) -> Any:
     """Calculator from a calculator or from a factory that makes one.
 
     Parameters
@@ -103,7 +103,7 @@ class DisplacedForces:
         self._calculator: Any = calculator
         self._virial = virial
 
-    def property(self, name: str) -> object:
+    def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be finite."""
         value = self._call(name, lambda: self._calculator.get_property(name, self._atoms))
         if value is None or not np.all(np.isfinite(_dense(value))):
@@ -112,13 +112,13 @@ class DisplacedForces:
             )
         return value
 
-    def hessian(self) -> object:
+    def hessian(self) -> Any:
         """Result of the calculator's `get_hessian` for the structure."""
         # matscipy's many-body calculator trips over a structure it has not seen yet.
         self.property("energy")
         return self._call("Hessian", lambda: self._calculator.get_hessian(self._atoms))
 
-    def _call(self, name: str, function: Callable[[], object]) -> object:
+    def _call(self, name: str, function: Callable[[], Any]) -> Any:
         try:
             return function()
         except (PropertyNotImplementedError, NotImplementedError) as error:
@@ -213,7 +213,7 @@ def _analytic_source(calculator: object) -> Callable[[DisplacedForces], object] 
     return None
 
 
-def _dense(matrix: object) -> object:
+def _dense(matrix: Any) -> Any:
     return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 
 

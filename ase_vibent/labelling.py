@@ -37,8 +37,9 @@ def attach_labels(
 
     `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
     asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
-    mass-free decomposition), `vibent_site_modes` and `vibent_entropy_gradient` (eV/K/Å). These are sums over
-    the Γ point of the cell: only differences to its perfect crystal are extensive.
+    mass-free decomposition), `vibent_site_modes` and `vibent_entropy_gradient` (eV/K/Å).
+    These are sums over the Γ point of the cell: only differences to its perfect crystal
+    are extensive.
 
     Parameters
     ----------
@@ -64,7 +65,10 @@ def attach_labels(
             "reference: a named perfect crystal is its own reference; pass name or reference"
         )
     for argument, value in (("name", name), ("reference", reference)):
-        if value is not None and key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"] != value:
+        if (
+            value is not None
+            and key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"] != value
+        ):
             raise InvalidInputError(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"

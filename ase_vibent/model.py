@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class SiteModel:
     header: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def species(self) -> tuple[str, ...]:
+    def species(self) -> Sequence[str]:
         """Chemical symbols the model knows."""
         return self.descriptor.species
 
@@ -148,7 +149,8 @@ class SiteModel:
                     f"{path}: {name} should be finite numbers of shape {expected}, is of shape "
                     f"{arrays[name].shape}"
                 )
-        return cls(descriptor, *(arrays[n] for n in _ARRAYS), target=target, header=header)
+        numbers = {name: arrays[name] for name in _ARRAYS}
+        return cls(descriptor, **numbers, target=target, header=header)
 
 
 def _checksum(arrays: dict[str, NDArray[Any]]) -> str:
@@ -177,9 +179,7 @@ def _read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         raise ModelFileError(f"{foreign} (pickled or foreign content)") from error
 
 
-def _read_header(
-    arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str]
-) -> dict[str, Any]:
+def _read_header(arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str]) -> dict[str, Any]:
     missing = {"header", "checksum"} - arrays.keys()
     if missing:
         raise ModelFileError(f"{path}: not a coefficient file of ase-vibent (no header)")

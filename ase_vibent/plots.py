@@ -18,9 +18,7 @@ _TITLES = {
 }
 
 
-def parity_plot(
-    sets: Mapping[str, Mapping[str, Comparison]], path: str | os.PathLike[str]
-) -> None:
+def parity_plot(sets: Mapping[str, Mapping[str, Comparison]], path: str | os.PathLike[str]) -> None:
     """Predicted against exact values, one panel per kind of row, errors beneath.
 
     Parameters

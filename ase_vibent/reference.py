@@ -60,8 +60,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     ):
         if decomposition not in ("mass-weighted", "mass-free"):
             raise InvalidInputError(
-                "decomposition: expected 'mass-weighted' or 'mass-free', got "
-                f"{decomposition!r}"
+                f"decomposition: expected 'mass-weighted' or 'mass-free', got {decomposition!r}"
             )
         if quantum and decomposition == "mass-free":
             raise InvalidInputError(

@@ -98,9 +98,7 @@ def _add_train(commands: _Commands) -> None:
     train.add_argument("--cutoff", type=float, default=5.0, help="Å; default 5")
     train.add_argument("--order", type=int, default=3, help="correlation order; default 3")
     train.add_argument("--degree", type=float, default=16, help="total degree; default 16")
-    train.add_argument(
-        "--solver", choices=("ridge", "bayesian-ridge", "rrqr"), default="ridge"
-    )
+    train.add_argument("--solver", choices=("ridge", "bayesian-ridge", "rrqr"), default="ridge")
     train.add_argument(
         "--quantities",
         nargs="+",
@@ -115,9 +113,7 @@ def _add_train(commands: _Commands) -> None:
 
 
 def _add_evaluate(commands: _Commands) -> None:
-    evaluate = commands.add_parser(
-        "evaluate", help="errors of a model on labelled structures"
-    )
+    evaluate = commands.add_parser("evaluate", help="errors of a model on labelled structures")
     evaluate.add_argument("model", help="coefficient file")
     evaluate.add_argument("labels", help="extended XYZ with labels and their perfect crystals")
     evaluate.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
@@ -127,9 +123,7 @@ def _add_predict(commands: _Commands) -> None:
     predict = commands.add_parser("predict", help="entropies and free energies")
     predict.add_argument("model", help="coefficient file")
     predict.add_argument("structures", nargs="+", help="files that ASE reads")
-    predict.add_argument(
-        "-T", "--temperature", type=float, default=300.0, help="K; default 300"
-    )
+    predict.add_argument("-T", "--temperature", type=float, default=300.0, help="K; default 300")
     predict.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
 
 

@@ -99,7 +99,9 @@ def train(options: argparse.Namespace) -> int:
     if options.plot:
         references = _references(frames)
         sets = {"train": fitted, "test": held_out}
-        parity_plot({k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot)
+        parity_plot(
+            {k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot
+        )
     errors = model.header["errors"]
     _show(
         options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ class Descriptor(Protocol):
     """A map from the neighbourhood of an atom to invariant features."""
 
     @property
-    def species(self) -> tuple[str, ...]:
+    def species(self) -> Sequence[str]:
         """Chemical symbols in the order of their indices."""
 
     @property

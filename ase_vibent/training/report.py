@@ -113,7 +113,9 @@ def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
     -------
     str
     """
-    lines = [f"{'set':<6} {'rows':<9} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"]
+    lines = [
+        f"{'set':<6} {'rows':<9} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
+    ]
     for name, kinds in metrics.items():
         for kind, m in kinds.items():
             lines.append(

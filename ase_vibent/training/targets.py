@@ -226,8 +226,8 @@ def _strain_correction(crystal: Atoms) -> Array:
     missing = [k for k in (dataset.STRAIN, dataset.BULK_STRAIN) if k not in crystal.info]
     if missing:
         raise LabelError(
-            f"{missing[0]}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}; label it "
-            "with attach_labels(crystal, calculator, name=…, strain=True)"
+            f"{missing[0]}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}; "
+            "label it with attach_labels(crystal, calculator, name=…, strain=True)"
         )
     converged, own = (
         np.reshape(crystal.info[k], (3, 3)) / kB for k in (dataset.BULK_STRAIN, dataset.STRAIN)

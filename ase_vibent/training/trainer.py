@@ -194,9 +194,7 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     return {**DEFAULT_WEIGHTS, **(weights or {})}
 
 
-def _chosen_quantities(
-    targets: Sequence[Targets], wanted: Sequence[str] | None
-) -> tuple[str, ...]:
+def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
         totals = tuple(q for q in present if q != "sites")
@@ -316,8 +314,8 @@ def _frame_rows(
             ("strain", summed.strain, strain),
         ):
             if wanted is not None:
-                features = slopes.reshape(n_species, -1, n_features).transpose(1, 0, 2)
-                features = features.reshape(wanted.size, n_species * n_features)
+                by_row = slopes.reshape(n_species, -1, n_features).transpose(1, 0, 2)
+                features = by_row.reshape(wanted.size, n_species * n_features)
                 yield kind, features, np.zeros((wanted.size, n_species)), wanted.ravel()
     membership = np.eye(n_species)[species_indices(atoms, descriptor.species)]
     centred = values - membership @ shift

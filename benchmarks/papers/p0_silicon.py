@@ -85,7 +85,9 @@ def labelled(protocol: str, seed: int, folder: Path, n_jobs: int) -> list[Atoms]
         spec,
         calculator_name=spec.text,
         n_jobs=n_jobs,
-        progress=lambda items, total: tqdm(items, total=total, desc=path.name, unit="cell", disable=None),
+        progress=lambda items, total: tqdm(
+            items, total=total, desc=path.name, unit="cell", disable=None
+        ),
     )
     assert not summary.failed, summary.failed
     # A parallel run writes frames as they come: restore the order of the tasks.
@@ -94,7 +96,9 @@ def labelled(protocol: str, seed: int, folder: Path, n_jobs: int) -> list[Atoms]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=Path("p0-silicon"))
     parser.add_argument("-j", type=int, default=2, help="processes for labelling")
     parser.add_argument("--degree", type=float, nargs="+", default=[16, 18])
@@ -102,7 +106,9 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     print("RMSE of entropy (k_B) / of its gradient (k_B/Å); mean over data sets of the ratio")
-    print(f"{'protocol':<20} {'functions':>9} {'set':>3}  {'bulk':>19}  {'vacancy':>19}  {'fit':>6}")
+    print(
+        f"{'protocol':<20} {'functions':>9} {'set':>3}  {'bulk':>19}  {'vacancy':>19}  {'fit':>6}"
+    )
     for protocol in ("displaced-crystal", "true-vacancy"):
         for degree in options.degree:
             descriptor = ACE(["Si"], cutoff=5.0, order=3, degree=degree)

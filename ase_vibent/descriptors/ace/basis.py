@@ -81,7 +81,7 @@ class ACE:
         If a parameter is out of range.
     """
 
-    species: tuple[str, ...]
+    species: Sequence[str]
     cutoff: float = 5.0
     order: int = 3
     degree: float = 16
@@ -159,7 +159,7 @@ class ACE:
     def _tables(self) -> tuple[Indices, Products]:
         shells = [
             (z, n, l)
-            for l in range(int(self.degree / self.l_weight) + 1)  # noqa: E741
+            for l in range(int(self.degree / self.l_weight) + 1)
             for z in range(len(self.species))
             for n in range(1, int(self.degree) + 1)
             if n + self.l_weight * l <= self.degree + 1e-9
@@ -185,7 +185,7 @@ class ACE:
 
     def _shell_products(self, shells: Sequence[tuple[int, int, int]]) -> Iterator[list[int]]:
         """Index multisets of shells within order and total degree."""
-        degrees = [n + self.l_weight * l for _, n, l in shells]  # noqa: E741
+        degrees = [n + self.l_weight * l for _, n, l in shells]
 
         def extend(members: list[int], left: float) -> Iterator[list[int]]:
             if members:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from math import factorial
 
 import numpy as np
@@ -41,7 +41,7 @@ def wigner_3j(j1: int, j2: int, j3: int, m1: int, m2: int, m3: int) -> float:
     return float((-1) ** (j1 - j2 - m3) * np.sqrt(triangle * states) * total)
 
 
-def _real_from_complex(l: int) -> NDArray[np.complex128]:  # noqa: E741
+def _real_from_complex(l: int) -> NDArray[np.complex128]:
     """Unitary U with Y_real[M] = Σ_m U[M, m] Y_complex[m] (Condon-Shortley phase)."""
     matrix = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)
     matrix[l, l] = 1
@@ -52,20 +52,20 @@ def _real_from_complex(l: int) -> NDArray[np.complex128]:  # noqa: E741
     return matrix
 
 
-@lru_cache(maxsize=None)
+@cache
 def real_3j(l1: int, l2: int, l3: int) -> Array:
     """Invariant of three real harmonics, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
     tensor = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
     for m1 in range(-l1, l1 + 1):
         for m2 in range(max(-l2, -l3 - m1), min(l2, l3 - m1) + 1):
             tensor[l1 + m1, l2 + m2, l3 - m1 - m2] = wigner_3j(l1, l2, l3, m1, m2, -m1 - m2)
-    units = [_real_from_complex(l).conj() for l in (l1, l2, l3)]  # noqa: E741
+    units = [_real_from_complex(l).conj() for l in (l1, l2, l3)]
     rotated = np.einsum("abc,Aa,Bb,Cc->ABC", tensor, *units, optimize=True)
     # Real for even, imaginary for odd l1 + l2 + l3; the phase is immaterial.
     return np.ascontiguousarray(rotated.imag if (l1 + l2 + l3) % 2 else rotated.real)
 
 
-@lru_cache(maxsize=None)
+@cache
 def invariants(degrees: tuple[int, ...]) -> Array:
     """All O(3)-invariant products of real harmonics of given degrees.
 
@@ -103,7 +103,7 @@ def _rotation_invariants(degrees: tuple[int, ...]) -> Array:
 
 
 def _shape(degrees: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(2 * l + 1 for l in degrees)  # noqa: E741
+    return tuple(2 * l + 1 for l in degrees)
 
 
 def invariant_polynomials(

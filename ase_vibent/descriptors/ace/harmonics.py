@@ -25,7 +25,7 @@ def harmonic_prefactors(l_max: int) -> NDArray[np.float64]:
         F_lm for 0 ≤ m ≤ l; the factor 1/√2 of m = 0 included.
     """
     prefactors = np.zeros((l_max + 1, l_max + 1))
-    for l in range(l_max + 1):  # noqa: E741
+    for l in range(l_max + 1):
         for m in range(l + 1):
             ratio = factorial(l - m) / factorial(l + m)
             prefactors[l, m] = (-1) ** m * np.sqrt(2 * (2 * l + 1) * ratio)

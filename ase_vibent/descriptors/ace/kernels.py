@@ -15,7 +15,7 @@ LANES = 8
 
 
 @compiled
-def radial_functions(vectors, radial, recursion, unit, distance, value, slope):  # type: ignore[no-untyped-def]
+def radial_functions(vectors, radial, recursion, unit, distance, value, slope):
     """Distances, unit vectors, R_n and dR_n/dr of the pairs of one atom."""
     r0, power, x_cut = radial[0], radial[1], radial[2]
     count = len(vectors)
@@ -45,7 +45,7 @@ def radial_functions(vectors, radial, recursion, unit, distance, value, slope): 
 
 
 @compiled
-def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):  # type: ignore[no-untyped-def]
+def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):
     """Y_lm of unit vectors; leaves the recurrences' intermediates for the gradient."""
     l_max = len(prefactors) - 1
     for k in range(count):
@@ -57,7 +57,7 @@ def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):  # type:
             c, s = azimuth[0, m - 1, k], azimuth[1, m - 1, k]
             azimuth[0, m, k] = unit[0, k] * c - unit[1, k] * s
             azimuth[1, m, k] = unit[0, k] * s + unit[1, k] * c
-    for l in range(1, l_max + 1):  # noqa: E741
+    for l in range(1, l_max + 1):
         for k in range(count):
             legendre[l, l, k] = -(2 * l - 1) * legendre[l - 1, l - 1, k]
             legendre[l, l - 1, k] = -unit[2, k] * legendre[l, l, k]
@@ -67,7 +67,7 @@ def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):  # type:
                     (2 * l - 1) * unit[2, k] * legendre[l - 1, m, k]
                     - (l + m - 1) * legendre[l - 2, m, k]
                 ) / (l - m)
-    for l in range(l_max + 1):  # noqa: E741
+    for l in range(l_max + 1):
         centre = l * l + l
         for k in range(count):
             value[centre, k] = prefactors[l, 0] * legendre[l, 0, k]
@@ -79,9 +79,9 @@ def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):  # type:
 
 
 @compiled
-def harmonic_gradients(unit, distance, count, prefactors, legendre, azimuth, value, gradient):  # type: ignore[no-untyped-def]
+def harmonic_gradients(unit, distance, count, prefactors, legendre, azimuth, value, gradient):
     """Gradients of Y_lm(r/|r|) with respect to r, from the solid harmonics' gradients."""
-    for l in range(len(prefactors)):  # noqa: E741
+    for l in range(len(prefactors)):
         centre = l * l + l
         for m in range(l + 1):
             for k in range(count):
@@ -107,7 +107,7 @@ def harmonic_gradients(unit, distance, count, prefactors, legendre, azimuth, val
 
 
 @compiled
-def project_density(offsets, channels, radial, harmonics, projection):  # type: ignore[no-untyped-def]
+def project_density(offsets, channels, radial, harmonics, projection):
     """A_znlm of one atom; offsets delimit its neighbours by species."""
     first = offsets[0]
     for c in range(len(channels)):
@@ -119,7 +119,7 @@ def project_density(offsets, channels, radial, harmonics, projection):  # type: 
 
 
 @compiled
-def contract_products(left, right, n_inner, weights, density, inner, adjoint, slope, total):  # type: ignore[no-untyped-def]
+def contract_products(left, right, n_inner, weights, density, inner, adjoint, slope, total):
     """Σ_p w_p Π A of a block of atoms, and its slope in every A.
 
     Products that are no prefix of another one are never stored.
@@ -154,7 +154,9 @@ def contract_products(left, right, n_inner, weights, density, inner, adjoint, sl
 
 
 @compiled
-def pair_gradients(offsets, channels, radial, radial_slope, harmonics, gradients, unit, slope, result):  # type: ignore[no-untyped-def]
+def pair_gradients(
+    offsets, channels, radial, radial_slope, harmonics, gradients, unit, slope, result
+):
     """Slope of one atom's value in each of its pair vectors, from its slope in A."""
     first = offsets[0]
     result[: offsets[-1] - first] = 0.0
@@ -179,9 +181,23 @@ def pair_gradients(offsets, channels, radial, radial_slope, harmonics, gradients
 
 
 @compiled
-def linear_model_blocks(  # type: ignore[no-untyped-def]
-    blocks, centres, species, offsets, vectors, radial, recursion, prefactors, channels,
-    left, right, n_inner, weights, want_gradient, values, pairs,
+def linear_model_blocks(
+    blocks,
+    centres,
+    species,
+    offsets,
+    vectors,
+    radial,
+    recursion,
+    prefactors,
+    channels,
+    left,
+    right,
+    n_inner,
+    weights,
+    want_gradient,
+    values,
+    pairs,
 ):
     """Values of a linear model, and slopes in every pair vector, for blocks of atoms.
 
@@ -236,7 +252,7 @@ def linear_model_blocks(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def gather_pairs(centres_of, neighbours, vectors, pairs, gradient, strain):  # type: ignore[no-untyped-def]
+def gather_pairs(centres_of, neighbours, vectors, pairs, gradient, strain):
     """Sum pair slopes into the gradient of the total and its strain derivative."""
     for i in range(len(centres_of)):
         for k in range(centres_of[i, 0], centres_of[i, -1]):
@@ -249,9 +265,24 @@ def gather_pairs(centres_of, neighbours, vectors, pairs, gradient, strain):  # t
 
 
 @compiled
-def all_features(  # type: ignore[no-untyped-def]
-    atoms, species, offsets, neighbours, vectors, radial, recursion, prefactors, channels,
-    members, feature_of, product_of, coefficients, want_gradient, values, gradient, strain,
+def all_features(
+    atoms,
+    species,
+    offsets,
+    neighbours,
+    vectors,
+    radial,
+    recursion,
+    prefactors,
+    channels,
+    members,
+    feature_of,
+    product_of,
+    coefficients,
+    want_gradient,
+    values,
+    gradient,
+    strain,
 ):
     """Features of some atoms; gradients and strain derivatives of their sums by species."""
     most = 1

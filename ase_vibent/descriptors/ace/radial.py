@@ -45,7 +45,7 @@ class RadialBasis:
 
 
 def transformed_distance(r: Array | float, r0: float, power: int) -> Array | float:
-    """x = ((1 + r0)/(1 + r))^p for distances in Å, dimensionless."""
+    """X = ((1 + r0)/(1 + r))^p for distances in Å, dimensionless."""
     return ((1 + r0) / (1 + r)) ** power
 
 
