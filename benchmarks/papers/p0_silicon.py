@@ -101,7 +101,13 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("p0-silicon"))
     parser.add_argument("-j", type=int, default=2, help="processes for labelling")
-    parser.add_argument("--degree", type=float, nargs="+", default=[16, 18])
+    parser.add_argument(
+        "--basis",
+        nargs="+",
+        default=["16:1.5", "16:0.6"],
+        metavar="DEGREE:L_WEIGHT",
+        help="total degrees and weights on l",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="independent data sets")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -110,8 +116,9 @@ def main() -> None:
         f"{'protocol':<20} {'functions':>9} {'set':>3}  {'bulk':>19}  {'vacancy':>19}  {'fit':>6}"
     )
     for protocol in ("displaced-crystal", "true-vacancy"):
-        for degree in options.degree:
-            descriptor = ACE(["Si"], cutoff=5.0, order=3, degree=degree)
+        for basis in options.basis:
+            degree, l_weight = map(float, basis.split(":"))
+            descriptor = ACE(["Si"], cutoff=5.0, order=3, degree=degree, l_weight=l_weight)
             ratios = []
             for seed in range(options.seeds):
                 frames = labelled(protocol, seed, options.folder, options.j)

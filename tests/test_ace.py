@@ -1,0 +1,206 @@
+"""ACE: building blocks against SciPy, completeness, and independence of the basis."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy.special import sph_harm_y
+
+from ase_vibent import ACE
+from ase_vibent.descriptors.ace import kernels
+from ase_vibent.descriptors.ace.coupling import invariants, real_3j, wigner_3j
+from ase_vibent.descriptors.ace.harmonics import harmonic_prefactors
+from ase_vibent.descriptors.ace.radial import radial_basis
+from ase_vibent.errors import InvalidInputError
+
+L_MAX = 7
+
+
+def harmonics(vectors):
+    """Y_lm and gradients of vectors, shape (n, 3), from the kernels."""
+    count = len(vectors)
+    distance = np.linalg.norm(vectors, axis=1)
+    unit = np.ascontiguousarray((vectors / distance[:, None]).T)
+    legendre = np.empty((L_MAX + 1, L_MAX + 1, count))
+    azimuth = np.empty((2, L_MAX + 1, count))
+    value = np.empty(((L_MAX + 1) ** 2, count))
+    gradient = np.empty((3, (L_MAX + 1) ** 2, count))
+    prefactors = harmonic_prefactors(L_MAX)
+    kernels.solid_harmonics(unit, count, prefactors, legendre, azimuth, value)
+    kernels.harmonic_gradients(
+        unit, distance, count, prefactors, legendre, azimuth, value, gradient
+    )
+    return value, gradient
+
+
+@pytest.fixture
+def vectors():
+    rng = np.random.default_rng(0)
+    poles_and_axes = np.array([[0, 0, 1.3], [0, 0, -0.7], [2.0, 0, 0], [0, -1.1, 0]])
+    return np.concatenate([rng.normal(size=(20, 3)), poles_and_axes])
+
+
+def test_harmonics_agree_with_scipy(vectors):
+    value, _ = harmonics(vectors)
+    theta = np.arccos(vectors[:, 2] / np.linalg.norm(vectors, axis=1))
+    phi = np.arctan2(vectors[:, 1], vectors[:, 0])
+    for l in range(L_MAX + 1):
+        for m in range(-l, l + 1):
+            y = sph_harm_y(l, abs(m), theta, phi)
+            part = y.real if m >= 0 else y.imag
+            scale = 1.0 if m == 0 else np.sqrt(2) * (-1) ** m
+            expected = np.sqrt(4 * np.pi) * scale * part
+            np.testing.assert_allclose(value[l * l + l + m], expected, atol=1e-12)
+
+
+def test_harmonic_gradients_against_finite_differences(vectors):
+    _, gradient = harmonics(vectors)
+    step = 1e-6
+    for axis in range(3):
+        shift = step * np.eye(3)[axis]
+        numeric = (harmonics(vectors + shift)[0] - harmonics(vectors - shift)[0]) / (2 * step)
+        # Central differences at 1e-6: truncation 1e-11, rounding 1e-9.
+        np.testing.assert_allclose(gradient[axis], numeric, atol=2e-8)
+
+
+def test_radial_functions_are_orthonormal_smooth_and_differentiable():
+    basis = radial_basis(9, cutoff=5.0, r0=2.35, inner=1.9)
+    scalars = np.array([basis.r0, basis.power, basis.x_cut])
+
+    def evaluate(r):
+        vectors = np.zeros((len(r), 3))
+        vectors[:, 0] = r
+        value, slope = np.empty((9, len(r))), np.empty((9, len(r)))
+        kernels.radial_functions(
+            vectors,
+            scalars,
+            basis.recursion,
+            np.empty((3, len(r))),
+            np.empty(3 * len(r)),
+            value,
+            slope,
+        )
+        return value, slope
+
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    x_in = ((1 + 2.35) / (1 + 1.9)) ** 2
+    x = 0.5 * (x_in + basis.x_cut) + 0.5 * (x_in - basis.x_cut) * nodes
+    value, _ = evaluate((1 + 2.35) / np.sqrt(x) - 1)
+    np.testing.assert_allclose((value * weights / 2) @ value.T, np.eye(9), atol=1e-10)
+
+    r = np.linspace(1.5, 4.99, 40)
+    numeric = (evaluate(r + 1e-6)[0] - evaluate(r - 1e-6)[0]) / 2e-6
+    np.testing.assert_allclose(evaluate(r)[1], numeric, atol=1e-6)
+    at_cutoff = evaluate(np.array([5.0]))
+    np.testing.assert_allclose(np.concatenate(at_cutoff), 0, atol=1e-12)
+
+
+def test_wigner_3j_sums():
+    """Orthogonality of 3j symbols: Σ_m1m2 (2 j3 + 1) (3j)² = 1 for every m3."""
+    for j1, j2, j3 in ((1, 1, 2), (2, 3, 4), (5, 4, 3), (6, 6, 7)):
+        for m3 in range(-j3, j3 + 1):
+            total = sum(
+                wigner_3j(j1, j2, j3, m1, -m1 - m3, m3) ** 2
+                for m1 in range(-j1, j1 + 1)
+                if abs(m1 + m3) <= j2
+            )
+            assert (2 * j3 + 1) * total == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [(2, 2), (1, 2, 3), (2, 2, 2, 2), (1, 1, 2, 2), (3, 2, 1, 2)])
+def test_invariants_are_rotation_invariant(degrees):
+    """Products of harmonics of different vectors, contracted, do not see a rotation."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(len(degrees), 3))
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    tensors = invariants(degrees)
+    assert len(tensors) > 0
+
+    def contract(points):
+        y = harmonics(points)[0]
+        result = tensors
+        for k, l in enumerate(degrees):
+            result = np.tensordot(result, y[l * l : (l + 1) ** 2, k], axes=(1, 0))
+        return result
+
+    np.testing.assert_allclose(contract(vectors @ rotation), contract(vectors), atol=1e-10)
+
+
+@pytest.mark.parametrize("degrees", [(1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 2, 3), (2, 1, 1, 1, 1)])
+def test_number_of_invariants_is_the_multiplicity_of_the_trivial_representation(degrees):
+    """Counted independently: average of the product of SO(3) characters over the group."""
+    angles, weights = np.polynomial.legendre.leggauss(200)
+    angles = np.pi / 2 * (angles + 1)
+    characters = [
+        sum(np.cos(m * angles) for m in range(-l, l + 1)) if l else np.ones_like(angles)
+        for l in degrees
+    ]
+    measure = (1 - np.cos(angles)) / np.pi * (np.pi / 2) * weights
+    count = measure @ np.prod(characters, axis=0)
+    expected = 0 if sum(degrees) % 2 else round(count)
+    assert abs(count - round(count)) < 1e-8
+    assert len(invariants(degrees)) == expected
+
+
+def test_even_couplings_are_gaunt_products(vectors):
+    """Σ C Y_l1 Y_l2 is a multiple of Y_l3 where l1 + l2 + l3 is even, and else vanishes."""
+    value, _ = harmonics(vectors)
+    for l1, l2, l3 in ((2, 2, 2), (1, 2, 3), (1, 1, 1), (2, 2, 3)):
+        first, second, third = (value[l * l : (l + 1) ** 2] for l in (l1, l2, l3))
+        coupled = np.einsum("abc,ak,bk->ck", real_3j(l1, l2, l3), first, second)
+        factor = np.sum(coupled * third) / np.sum(third * third)
+        np.testing.assert_allclose(coupled, factor * third, atol=1e-12)
+        assert (abs(factor) > 0.1) == ((l1 + l2 + l3) % 2 == 0)
+
+
+def random_environment(rng, species, n_neighbours=25):
+    """A central atom and neighbours between 1.8 and 4.9 Å."""
+    directions = rng.normal(size=(n_neighbours, 3))
+    lengths = rng.uniform(1.8, 4.9, n_neighbours) / np.linalg.norm(directions, axis=1)
+    symbols = [species[0], *rng.choice(species, n_neighbours)]
+    return Atoms(symbols, positions=np.vstack([np.zeros(3), directions * lengths[:, None]]))
+
+
+@pytest.mark.parametrize(
+    ("species", "order", "degree"),
+    [(["Si"], 1, 12), (["Si"], 2, 12), (["Si"], 3, 11), (["Si"], 4, 9), (["Cd", "Te"], 3, 7)],
+)
+def test_no_function_depends_linearly_on_others(species, order, degree):
+    ace = ACE(species, cutoff=5.0, order=order, degree=degree, r0=2.4)
+    rng = np.random.default_rng(2)
+    features = np.array(
+        [ace.compute(random_environment(rng, species))[0] for _ in range(2 * ace.n_features)]
+    )
+    features /= features.std(axis=0)
+    singular = np.linalg.svd(features, compute_uv=False)
+    # A dependent function would leave 1e-16; smooth radial functions alone leave 1e-7.
+    assert singular[-1] > 1e-10 * singular[0]
+
+
+def test_total_degree_selects_the_documented_functions():
+    """668 functions of 3507 distinct products of 166 channels: counted by hand elsewhere."""
+    ace = ACE(["Si"], cutoff=5.0, order=3, degree=16, l_weight=1.5)
+    n, l = ace.channels[:, 1], np.floor(np.sqrt(ace.channels[:, 2]))
+    assert np.all(n + 1.5 * l <= 16)
+    assert ace.n_features == 668
+    assert len(ace.channels) == 166
+    assert len(np.unique(ace.products.product_of)) == 3507
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"species": []},
+        {"species": ["Si", "Si"]},
+        {"species": ["Xx1"]},
+        {"cutoff": -1.0},
+        {"cutoff": float("nan")},
+        {"order": 0},
+        {"order": 2.5},
+        {"degree": 1},
+        {"l_weight": 0},
+        {"r0": 9.0, "cutoff": 5.0},
+    ],
+)
+def test_bad_hyperparameters_are_named(wrong):
+    with pytest.raises(InvalidInputError, match=next(iter(wrong)).replace("r0", "cutoff")):
+        ACE(**{"species": ["Si"], **wrong})

@@ -1,0 +1,210 @@
+"""One set of checks that every descriptor must pass."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from conftest import rattled
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from ase_vibent import ACE
+from ase_vibent.descriptors import descriptor_from_dict
+from ase_vibent.descriptors.neighbours import find_neighbours
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
+
+DESCRIPTORS = {
+    "ace-1": ACE(["Si", "C"], cutoff=4.0, order=1, degree=8),
+    "ace-2": ACE(["Si", "C"], cutoff=4.0, order=2, degree=7),
+    "ace-3": ACE(["Si", "C"], cutoff=4.0, order=3, degree=6),
+    "ace-4": ACE(["Si", "C"], cutoff=4.0, order=4, degree=6),
+}
+
+
+@pytest.fixture(params=DESCRIPTORS.values(), ids=DESCRIPTORS.keys())
+def descriptor(request):
+    return request.param
+
+
+@pytest.fixture
+def carbide():
+    return rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.3, seed=0)
+
+
+def environments():
+    """Structures with corner cases of periodicity."""
+    carbide = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.3, seed=1)
+    slab = carbide.copy()
+    slab.pbc = (True, True, False)
+    wire = carbide.copy()
+    wire.pbc = (False, False, True)
+    cluster = carbide.copy()
+    cluster.pbc = False
+    cluster.set_cell(np.zeros((3, 3)))
+    own_images = rattled(bulk("SiC", "zincblende", a=4.36), 0.2, seed=2)
+    sheared = carbide.copy()
+    sheared.set_cell(sheared.cell.array + [[0, 0.9, 0], [0, 0, 0], [0.4, 0, 0.7]], scale_atoms=True)
+    outside = carbide.copy()
+    outside.positions += np.array([13.0, -7.0, 2.0])
+    lonely = Atoms("SiCSi", positions=[[0, 0, 0], [1.9, 0, 0], [30, 0, 0]])
+    return {
+        "cell": carbide,
+        "slab": slab,
+        "wire": wire,
+        "cluster": cluster,
+        "own images": own_images,
+        "sheared": sheared,
+        "outside the cell": outside,
+        "an atom without neighbours": lonely,
+    }
+
+
+@pytest.mark.parametrize("name", environments().keys())
+def test_gradients_and_linear_model_against_finite_differences(descriptor, name):
+    atoms = environments()[name]
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(2, descriptor.n_features))
+    summed = descriptor.compute_with_gradients(atoms)
+    model = descriptor.linear_model(atoms, weights)
+    species = np.array([0 if s == "Si" else 1 for s in atoms.get_chemical_symbols()])
+    values = np.einsum("if,if->i", descriptor.compute(atoms), weights[species])
+    scale = np.abs(values).max()
+    # Three routes to the same numbers, different orders of summation.
+    np.testing.assert_allclose(model.values, values, atol=1e-10 * scale)
+    np.testing.assert_allclose(summed.values, descriptor.compute(atoms), atol=1e-10 * scale)
+    gradient = np.einsum("znaf,zf->na", summed.gradient, weights)
+    strain = np.einsum("zabf,zf->ab", summed.strain, weights)
+    np.testing.assert_allclose(model.gradient, gradient, atol=1e-10 * scale)
+    np.testing.assert_allclose(model.strain, strain, atol=1e-9 * scale)
+
+    def total(displacement=0.0, deformation=0.0):
+        copy = atoms.copy()
+        copy.positions += displacement
+        deform = np.eye(3) + deformation
+        copy.set_cell(copy.cell.array @ deform)
+        copy.positions = copy.positions @ deform
+        return descriptor.linear_model(copy, weights, gradient=False).values.sum()
+
+    step = 1e-5
+    for atom, axis in ((0, 0), (1, 1), (len(atoms) - 1, 2)):
+        shift = np.zeros((len(atoms), 3))
+        shift[atom, axis] = step
+        numeric = (total(shift) - total(-shift)) / (2 * step)
+        assert model.gradient[atom, axis] == pytest.approx(numeric, rel=1e-6, abs=1e-6 * scale)
+    for a, b in ((0, 0), (1, 2)):
+        deformation = np.zeros((3, 3))
+        deformation[a, b] += step / 2
+        deformation[b, a] += step / 2
+        numeric = (total(deformation=deformation) - total(deformation=-deformation)) / (2 * step)
+        assert model.strain[a, b] == pytest.approx(numeric, rel=1e-6, abs=1e-6 * scale)
+
+
+@given(seed=st.integers(0, 10**6), angle=st.floats(-3, 3), mirror=st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_rotation_reflection_translation_permutation(seed, angle, mirror):
+    rng = np.random.default_rng(seed)
+    atoms = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.4, seed=seed)
+    axis = rng.normal(size=3)
+    turn = Rotation.from_rotvec(angle * axis / np.linalg.norm(axis)).as_matrix()
+    turn = -turn if mirror else turn
+    order = rng.permutation(len(atoms))
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ turn)
+    moved.positions = atoms.positions @ turn + rng.normal(size=3)
+    moved = moved[order]
+    for descriptor in DESCRIPTORS.values():
+        features = descriptor.compute(atoms)
+        np.testing.assert_allclose(
+            descriptor.compute(moved), features[order], atol=1e-10 * np.abs(features).max()
+        )
+
+
+def test_supercell_repeats_the_features(descriptor, carbide):
+    features = descriptor.compute(carbide)
+    double = descriptor.compute(carbide * (1, 2, 1))
+    np.testing.assert_allclose(
+        double, np.tile(features, (2, 1)), atol=1e-10 * np.abs(features).max()
+    )
+
+
+def test_features_vanish_smoothly_at_the_cutoff(descriptor):
+    def features(distance):
+        atoms = Atoms("SiCC", positions=[[0, 0, 0], [1.9, 0, 0], [0, distance, 0]])
+        return descriptor.compute(atoms)[0]
+
+    inside, outside = features(descriptor.cutoff - 1e-4), features(descriptor.cutoff + 1e-4)
+    # The envelope is quadratic: at 1e-4 Å below the cutoff it has fallen by about 1e-8.
+    np.testing.assert_allclose(inside, outside, atol=1e-5 * np.abs(outside).max())
+    assert np.abs(features(3.0) - outside).max() > 1e-3 * np.abs(outside).max()
+
+
+def test_input_is_left_unmodified(descriptor, carbide):
+    before = carbide.copy()
+    descriptor.compute_with_gradients(carbide)
+    descriptor.linear_model(carbide, np.ones((2, descriptor.n_features)))
+    assert carbide == before
+
+
+def test_result_does_not_depend_on_the_number_of_threads(descriptor, carbide, monkeypatch):
+    from ase_vibent.descriptors.ace import evaluation
+
+    atoms = carbide * (2, 1, 1)
+    weights = np.random.default_rng(4).normal(size=(2, descriptor.n_features))
+    results = []
+    for threads in (1, 2, 5, 64):
+        monkeypatch.setattr(evaluation, "get_num_threads", lambda threads=threads: threads)
+        model = descriptor.linear_model(atoms, weights)
+        summed = descriptor.compute_with_gradients(atoms)
+        results.append((model.values, model.gradient, summed.gradient))
+    for values, gradient, slopes in results[1:]:
+        np.testing.assert_allclose(values, results[0][0], rtol=1e-13)
+        np.testing.assert_allclose(gradient, results[0][1], atol=1e-12 * np.abs(gradient).max())
+        np.testing.assert_allclose(slopes, results[0][2], atol=1e-12 * np.abs(slopes).max())
+
+
+def test_dictionary_round_trip(descriptor, carbide):
+    again = descriptor_from_dict(descriptor.to_dict())
+    np.testing.assert_array_equal(again.compute(carbide), descriptor.compute(carbide))
+    with pytest.raises(InvalidInputError, match="descriptor"):
+        descriptor_from_dict({"name": "SOAP"})
+    with pytest.raises(InvalidInputError, match="colour"):
+        descriptor_from_dict({**descriptor.to_dict(), "colour": 3})
+
+
+def test_bad_structures_get_one_clear_sentence(descriptor):
+    two = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 2.0]])
+    with pytest.raises(UnknownSpeciesError, match="Ge"):
+        descriptor.compute(Atoms("SiGe", positions=two.positions))
+    with pytest.raises(InvalidStructureError, match="no atom has a neighbour"):
+        descriptor.compute(Atoms("Si2", positions=[[0, 0, 0], [0, 0, 50.0]]))
+    with pytest.raises(InvalidStructureError, match="one spot"):
+        descriptor.compute(Atoms("Si3", positions=[[0, 0, 0], [0, 0, 2.0], [0, 0, 2.0]]))
+    with pytest.raises(InvalidStructureError, match="NaN"):
+        descriptor.compute(Atoms("Si2", positions=[[0, 0, 0], [0, 0, np.nan]]))
+    with pytest.raises(InvalidStructureError, match="empty"):
+        descriptor.compute(Atoms())
+
+
+def test_neighbours_agree_with_a_direct_sum_over_images():
+    atoms = rattled(bulk("SiC", "zincblende", a=4.36), 0.3, seed=5)
+    found = find_neighbours(atoms, ["Si", "C"], 4.0)
+    images = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), axis=-1)
+    shifts = images.reshape(-1, 3) @ atoms.cell.array
+    for i in range(len(atoms)):
+        vectors, species = [], []
+        for j in range(len(atoms)):
+            candidates = atoms.positions[j] + shifts - atoms.positions[i]
+            lengths = np.linalg.norm(candidates, axis=1)
+            inside = candidates[(lengths < 4.0) & (lengths > 1e-8)]
+            vectors.append(inside)
+            species += [found.species[j]] * len(inside)
+        expected = np.concatenate(vectors)[np.argsort(species, kind="stable")]
+        pairs = found.vectors[found.offsets[i, 0] : found.offsets[i, -1]]
+        assert len(pairs) == len(expected)
+        for z in range(2):
+            own = found.vectors[found.offsets[i, z] : found.offsets[i, z + 1]]
+            want = np.concatenate([v for v, j in zip(vectors, found.species, strict=True) if j == z])
+            np.testing.assert_allclose(
+                own[np.lexsort(own.T.round(6))], want[np.lexsort(want.T.round(6))], atol=1e-12
+            )
