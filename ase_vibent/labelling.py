@@ -32,6 +32,7 @@ def attach_labels(
     gradient: bool = True,
     strain: bool = False,
     sites: bool = True,
+    bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
 
@@ -54,6 +55,9 @@ def attach_labels(
         Name of the perfect crystal of the same cell, at the same strain.
     gradient, strain, sites : bool
         Which labels are wanted beside the total entropy.
+    bulk_width : float, Å
+        Width of the supercell behind a perfect crystal's converged values, about twice the
+        range of the interaction; see `bulk_site_entropies`.
 
     Returns
     -------
@@ -98,10 +102,10 @@ def attach_labels(
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        bulk = bulk_site_entropies(atoms, calculator.wrapped)
+        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
         if strain:
-            slope = bulk_strain_derivative(atoms, calculator.wrapped)
+            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +116,8 @@ class SiteModel:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise ModelFileError(f"{path}: cannot write it ({error.strerror})") from error
 
     @classmethod
@@ -172,7 +175,7 @@ def _read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         raise ModelFileError(f"{path}: no such file") from error
     except OSError as error:
         raise ModelFileError(f"{path}: cannot read it ({error})") from error
-    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         raise ModelFileError(f"{path}: truncated or damaged ({error}); copy it again") from error
     except (ValueError, TypeError, AttributeError) as error:
         # NumPy asks for pickle here; nothing of the file has been run.

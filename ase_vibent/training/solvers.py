@@ -59,12 +59,12 @@ def ridge(matrix: Array, values: Array, *, strength: float | str = "evidence") -
     def gcv(log_penalty: float) -> float:
         penalty = np.exp(log_penalty)
         freedom = n_rows - np.sum(squares / (squares + penalty))
-        return float(np.log(residual(penalty)) - 2 * np.log(max(freedom, 1e-12)))
+        return float(np.log(max(residual(penalty), 1e-300)) - 2 * np.log(max(freedom, 1e-12)))
 
     def negative_evidence(log_penalty: float) -> float:
         penalty = np.exp(log_penalty)
         energy = outside + float(np.sum(components**2 * penalty / (squares + penalty)))
-        return n_rows * np.log(energy / n_rows) + float(np.sum(np.log1p(squares / penalty)))
+        return n_rows * np.log(max(energy, 1e-300) / n_rows) + float(np.sum(np.log1p(squares / penalty)))
 
     if isinstance(strength, str):
         criteria: dict[str, Callable[[float], float]] = {

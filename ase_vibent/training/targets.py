@@ -20,6 +20,7 @@ from ase_vibent import dataset
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.hessian import free_atoms
 
 Array = NDArray[np.float64]
 
@@ -140,14 +141,10 @@ class ReferenceCrystals:
 
 
 def _require_free_atoms(atoms: Atoms, number: int) -> None:
-    n_modes = atoms.info.get(dataset.N_MODES)
-    if n_modes is None:
-        return
-    rigid = 3 * len(atoms) - int(n_modes) - int(atoms.info.get(dataset.N_UNSTABLE, 0))
-    if not 3 <= rigid <= 6:
+    if len(free_atoms(atoms)) < len(atoms):
         raise LabelError(
-            f"frame {number}: {n_modes} modes for {len(atoms)} atoms; labels of structures with "
-            "fixed atoms cannot train a site model"
+            f"frame {number}: labels of structures with fixed atoms leave those out of the "
+            "sums and cannot train a site model; label without FixAtoms"
         )
 
 

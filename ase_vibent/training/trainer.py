@@ -120,7 +120,7 @@ def train(
     )
     _require_determined(rows, descriptor.species, known, count)
     coefficients, constants, scale, details = _solve(
-        rows, [s not in known for s in descriptor.species], solver, solver_options or {}
+        rows, [s not in known for s in descriptor.species], shift, solver, solver_options or {}
     )
     for z, symbol in enumerate(descriptor.species):
         constants[z] = known.get(symbol, constants[z])
@@ -351,7 +351,11 @@ def _require_determined(
 
 
 def _solve(
-    rows: Rows, free: Sequence[bool], solver: str, options: Mapping[str, Any]
+    rows: Rows,
+    free: Sequence[bool],
+    magnitude: Array,
+    solver: str,
+    options: Mapping[str, Any],
 ) -> tuple[Array, Array, Array, dict[str, Any]]:
     """Coefficients, constants, column scale and solver details."""
     constants = np.zeros(rows.constants.shape[1])
@@ -361,7 +365,9 @@ def _solve(
     matrix = rows.features - basis @ (basis.T @ rows.features)
     values = rows.values - basis @ (basis.T @ rows.values)
     scale = np.linalg.norm(matrix, axis=0) / np.sqrt(len(values))
-    scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
+    # What centring leaves of equal features is rounding.
+    noise = 1e-12 * np.abs(magnitude).max(initial=0.0)
+    scale[scale <= max(noise, 1e-12 * scale.max(initial=0.0))] = np.inf
     if not np.any(np.isfinite(scale)):
         raise TrainingError(
             "frames: all features equal the perfect crystal's; add rattled or defective structures"
