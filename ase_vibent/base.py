@@ -114,6 +114,12 @@ class EntropyCalculator(Calculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters, as in ASE; results are discarded if one really changes."""
+        unknown = sorted(set(kwargs) - set(self.default_parameters))
+        if unknown:
+            raise InvalidInputError(
+                f"{unknown[0]}: no parameter of {type(self).__name__}; "
+                f"it has {', '.join(self.default_parameters)}"
+            )
         if "temperature" in kwargs:
             kwargs["temperature"] = check_temperature(kwargs["temperature"])
         changed: dict[str, Any] = super().set(**kwargs)
@@ -124,10 +130,12 @@ class EntropyCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation; ASE's own check does not see masses."""
         changes: list[str] = compare_atoms(self.atoms, atoms, tol=tol)
-        if self.atoms is not None and "numbers" not in changes:
-            same_length = len(self.atoms) == len(atoms)
-            if not same_length or np.any(self.atoms.get_masses() != atoms.get_masses()):
-                changes.append("masses")
+        if (
+            self.atoms is not None
+            and len(self.atoms) == len(atoms)
+            and np.any(self.atoms.get_masses() != atoms.get_masses())
+        ):
+            changes.append("masses")
         return changes
 
     def calculate(

@@ -39,6 +39,11 @@ class SiteEntropyCalculator(EntropyCalculator):
         May be set later.
     """
 
+    default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
+        "temperature": 300.0,
+        "model": None,
+    }
+
     def __init__(self, model: SiteModel | str | os.PathLike[str], *, temperature: float = 300.0):
         # Trajectories and databases keep parameters: a path they can hold, an object not.
         source = "in memory"
@@ -50,6 +55,14 @@ class SiteEntropyCalculator(EntropyCalculator):
             )
         self.model = model
         super().__init__(temperature=temperature, model=source)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change the temperature; another model needs another calculator."""
+        if "model" in kwargs and self.parameters.get("model") is not None:
+            raise InvalidInputError(
+                "model: it cannot be exchanged; make a new SiteEntropyCalculator"
+            )
+        return super().set(**kwargs)
 
     def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator.evaluate`."""

@@ -190,6 +190,7 @@ def compute_hessian(
         raise InvalidInputError(
             f"method: expected 'auto', 'analytic' or 'finite-differences', got {method!r}"
         )
+    check_displacement(displacement)
     calculator = resolve_calculator(calculator)
     free = free_atoms(atoms)
     responses = DisplacedForces(atoms, calculator)
@@ -202,6 +203,12 @@ def compute_hessian(
             "use method='finite-differences'"
         )
     return _finite_difference_hessian(responses, len(atoms), free, displacement)
+
+
+def check_displacement(displacement: float) -> None:
+    """Raise InvalidInputError unless a displacement is a finite length in Å above 0."""
+    if not (np.isfinite(displacement) and displacement > 0):
+        raise InvalidInputError(f"displacement: expected a length in Å > 0, got {displacement}")
 
 
 def _analytic_source(calculator: object) -> Callable[[DisplacedForces], object] | None:
@@ -232,8 +239,6 @@ def _free_block(matrix: object, n_atoms: int, free: NDArray[np.intp]) -> Array:
 def _finite_difference_hessian(
     responses: DisplacedForces, n_atoms: int, free: NDArray[np.intp], displacement: float
 ) -> Array:
-    if not displacement > 0:
-        raise InvalidInputError(f"displacement: expected a length in Å > 0, got {displacement}")
     rows = np.empty((len(free), 3, len(free), 3))
     shift = np.zeros((n_atoms, 3))
     for row, atom in enumerate(free):

@@ -255,6 +255,8 @@ def _attempt(
         return number, task.run(make_calculator)
     except VibentError as error:
         return number, str(error)
+    except Exception as error:  # whatever a calculator does, the other structures go on
+        return number, f"{type(error).__name__}: {error}"
 
 
 def _finished_keys(path: Path, calculator_name: str) -> Counter[str]:

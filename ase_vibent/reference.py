@@ -15,7 +15,13 @@ from ase_vibent.base import EntropyCalculator, SiteThermodynamics
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.system import HarmonicSystem, check_unstable
-from ase_vibent.hessian import DisplacedForces, compute_hessian, free_atoms, resolve_calculator
+from ase_vibent.hessian import (
+    DisplacedForces,
+    check_displacement,
+    compute_hessian,
+    free_atoms,
+    resolve_calculator,
+)
 
 Array = NDArray[np.float64]
 
@@ -47,6 +53,13 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     _method = "auto"
+    default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
+        "temperature": 300.0,
+        "unstable": 0,
+        "quantum": False,
+        "decomposition": "mass-weighted",
+        "displacement": 0.01,
+    }
 
     def __init__(
         self,
@@ -58,23 +71,14 @@ class HessianEntropyCalculator(EntropyCalculator):
         decomposition: str = "mass-weighted",
         displacement: float = 0.01,
     ):
-        if decomposition not in ("mass-weighted", "mass-free"):
-            raise InvalidInputError(
-                f"decomposition: expected 'mass-weighted' or 'mass-free', got {decomposition!r}"
-            )
-        if quantum and decomposition == "mass-free":
-            raise InvalidInputError(
-                "decomposition: quantum entropies do not separate from the masses; "
-                "use 'mass-weighted'"
-            )
         self.wrapped: Any = resolve_calculator(calculator)
         self._system: HarmonicSystem | None = None
         super().__init__(
             temperature=temperature,
-            unstable=check_unstable(unstable),
-            quantum=bool(quantum),
+            unstable=unstable,
+            quantum=quantum,
             decomposition=decomposition,
-            displacement=float(displacement),
+            displacement=displacement,
         )
 
     def calculate(
@@ -90,10 +94,30 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters, as in ASE; all but the temperature renew the Hessian."""
+        wanted = {**self.parameters, **kwargs}
+        check_unstable(wanted["unstable"])
+        check_displacement(wanted["displacement"])
+        if wanted["decomposition"] not in ("mass-weighted", "mass-free"):
+            raise InvalidInputError(
+                "decomposition: expected 'mass-weighted' or 'mass-free', got "
+                f"{wanted['decomposition']!r}"
+            )
+        if wanted["quantum"] and wanted["decomposition"] == "mass-free":
+            raise InvalidInputError(
+                "decomposition: quantum entropies do not separate from the masses; "
+                "use 'mass-weighted'"
+            )
         changed = super().set(**kwargs)
         if set(changed) - {"temperature"}:
             self._system = None
         return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation, fixed atoms included."""
+        changes = super().check_state(atoms, tol)
+        if not changes and not np.array_equal(free_atoms(self.atoms), free_atoms(atoms)):
+            changes.append("constraints")
+        return changes
 
     def harmonic_system(self, atoms: Atoms) -> HarmonicSystem:
         """Hessian of a structure and what follows from it exactly.

@@ -204,7 +204,9 @@ def test_neighbours_agree_with_a_direct_sum_over_images():
         assert len(pairs) == len(expected)
         for z in range(2):
             own = found.vectors[found.offsets[i, z] : found.offsets[i, z + 1]]
-            want = np.concatenate([v for v, j in zip(vectors, found.species, strict=True) if j == z])
+            want = np.concatenate(
+                [v for v, j in zip(vectors, found.species, strict=True) if j == z]
+            )
             np.testing.assert_allclose(
                 own[np.lexsort(own.T.round(6))], want[np.lexsort(want.T.round(6))], atol=1e-12
             )

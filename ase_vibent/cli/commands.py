@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -45,7 +46,7 @@ def label(options: argparse.Namespace) -> int:
     if options.reference:
         matches = match_references(structures, _read_structures([options.reference]))
         crystals = list({id(c): c for c in matches}.values())
-        titles = {id(c): f"{c.symbols}-{k}" for k, c in enumerate(crystals, 1)}
+        titles = {id(c): _crystal_name(c) for c in crystals}
         tasks = [LabelTask(c, name=titles[id(c)], **wanted) for c in crystals]
         names = [titles[id(c)] for c in matches]
     tasks += [
@@ -201,6 +202,12 @@ def _prediction_table(rows: Sequence[dict[str, Any]], temperature: float) -> str
                 f"{row['free_energy_eV']:>14.6f}"
             )
     return "\n".join(lines)
+
+
+def _crystal_name(crystal: Atoms) -> str:
+    """Name that a rerun with other structures gives to the same crystal again."""
+    digest = hashlib.sha256(crystal.cell.array.tobytes() + crystal.positions.tobytes())
+    return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
 
 
 def _read_structures(paths: Sequence[str]) -> list[Atoms]:

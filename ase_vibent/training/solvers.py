@@ -64,7 +64,9 @@ def ridge(matrix: Array, values: Array, *, strength: float | str = "evidence") -
     def negative_evidence(log_penalty: float) -> float:
         penalty = np.exp(log_penalty)
         energy = outside + float(np.sum(components**2 * penalty / (squares + penalty)))
-        return n_rows * np.log(max(energy, 1e-300) / n_rows) + float(np.sum(np.log1p(squares / penalty)))
+        return n_rows * np.log(max(energy, 1e-300) / n_rows) + float(
+            np.sum(np.log1p(squares / penalty))
+        )
 
     if isinstance(strength, str):
         criteria: dict[str, Callable[[float], float]] = {
