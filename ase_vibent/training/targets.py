@@ -134,7 +134,7 @@ class ReferenceCrystals:
             correction = _finite_size_correction(crystal)
             entropy = None if entropy is None else entropy + correction
             if sites is not None:
-                sites = sites + _site_correction(crystal, atoms, correction)
+                sites = _corrected_sites(sites, crystal, atoms, correction)
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
         return Targets(entropy, gradient, strain, sites)
@@ -204,19 +204,20 @@ def _finite_size_correction(crystal: Atoms) -> float:
     return float(_bulk(crystal).sum() - own)
 
 
-def _site_correction(crystal: Atoms, atoms: Atoms, total: float) -> Array:
-    """Finite-size correction of the sites: the crystal's, species by species."""
+def _corrected_sites(sites: Array, crystal: Atoms, atoms: Atoms, total: float) -> Array | None:
+    """Sites plus the crystal's finite-size correction, species by species.
+
+    None if the crystal itself has no site labels to tell.
+    """
     own = _mass_free_sites(crystal)
     if own is None:
-        raise LabelError(
-            f"{dataset.SITES}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}"
-        )
+        return None
     missing = _bulk(crystal) - own
     correction = np.full(len(atoms), missing.mean())
     for number in np.unique(crystal.numbers):
         correction[atoms.numbers == number] = missing[crystal.numbers == number].mean()
     # Another number of atoms shares the same three missing translations.
-    return correction + (total - correction.sum()) / len(atoms)
+    return np.asarray(sites + correction + (total - correction.sum()) / len(atoms))
 
 
 def _strain_correction(crystal: Atoms) -> Array:

@@ -206,8 +206,8 @@ def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None)
             )
         if quantity not in present:
             raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} (present: "
-                f"{', '.join(present) or 'none'})"
+                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
+                f"one (present: {', '.join(present) or 'none'})"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")
