@@ -14,6 +14,7 @@ from ase.calculators.calculator import (
     all_changes,
     compare_atoms,
 )
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -71,6 +72,11 @@ def check_temperature(temperature: float) -> float:
     if not (np.isfinite(value) and value > 0):
         raise InvalidInputError(f"temperature: expected a number in K > 0, got {temperature!r}")
     return value
+
+
+def has_volume(atoms: Atoms) -> bool:
+    """Whether a stress is defined: a cell that is periodic in two directions or three."""
+    return bool(atoms.cell.rank == 3 and sum(atoms.pbc) >= 2)
 
 
 class EntropyCalculator(Calculator):
@@ -148,13 +154,17 @@ class EntropyCalculator(Calculator):
         super().calculate(atoms, list(properties), system_changes)
         wanted = GRADIENT_PROPERTIES.intersection(properties)
         strain = bool(wanted & {"stress", "entropy_strain"})
-        if "stress" in wanted and (self.atoms.cell.rank < 3 or sum(self.atoms.pbc) < 2):
+        if "stress" in wanted and not has_volume(self.atoms):
             raise PropertyNotImplementedError(
                 "stress: the structure has no volume; it needs a cell that is periodic in "
                 "at least two directions"
             )
         values = self.evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
+
+    def export_properties(self) -> Properties:
+        """Results under ASE's own names; `Properties` refuses any other."""
+        return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
     def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """Site entropies and free energies at the calculator's temperature.
@@ -188,7 +198,7 @@ def _as_results(values: SiteThermodynamics, atoms: Atoms) -> dict[str, Any]:
         results["entropy_gradient"] = values.entropy_gradient
     if values.free_energy_strain is not None:
         results["entropy_strain"] = values.entropy_strain
-        if atoms.cell.rank == 3:
+        if has_volume(atoms):
             stress = values.free_energy_strain / atoms.get_volume()
             results["stress"] = full_3x3_to_voigt_6_stress(stress)
     return results

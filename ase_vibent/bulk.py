@@ -64,6 +64,7 @@ def bulk_site_entropies(
             "surfaces, wires and clusters have no bulk value"
         )
     masses = check_masses(crystal)
+    crystal = _unconstrained(crystal)
     primitive, primitive_site = _primitive_cell(crystal)
     phonons = _phonons(primitive, resolve_calculator(calculator), width, displacement)
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
@@ -99,6 +100,7 @@ def bulk_strain_derivative(
     ndarray, shape (3, 3), dimensionless (units of k_B), for the whole cell
     """
     derivative = np.zeros((3, 3))
+    crystal = _unconstrained(crystal)
     for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         totals = []
         for amount in (strain, -strain):
@@ -110,6 +112,13 @@ def bulk_strain_derivative(
             totals.append(bulk_site_entropies(strained, calculator, **options).sum())
         derivative[a, b] = derivative[b, a] = (totals[0] - totals[1]) / (2 * strain)
     return derivative
+
+
+def _unconstrained(crystal: Atoms) -> Atoms:
+    """Copy without constraints, which would hold supercells and strains in place."""
+    copy: Atoms = crystal.copy()
+    copy.set_constraint()
+    return copy
 
 
 def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:

@@ -29,7 +29,7 @@ class SiteEntropyCalculator(EntropyCalculator):
 
     `energy` = `free_energy` = F_vib(T): put it beside a potential in ASE's SumCalculator
     for optimizers, NEB and cell filters on E + F_vib(T). (SumCalculator keeps results of
-    its own: after changing the temperature call its `reset()`.)
+    its own and sees neither temperature nor masses change: set its `use_cache = False`.)
 
     Parameters
     ----------

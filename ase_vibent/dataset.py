@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
 from ase_vibent.errors import LabelError
+
+#: What the second line of every frame of ours begins with.
+_BEGINNING = "Properties=species:S:1:pos:R:3"
 
 #: In `atoms.info`: total entropy, eV/K.
 ENTROPY = "vibent_entropy"
@@ -103,7 +107,7 @@ def write_labels(
 
 
 def complete_frames(text: str) -> tuple[str, int]:
-    """The leading complete frames of an extended XYZ text.
+    """The leading complete frames of a text that a run may have left unfinished.
 
     Parameters
     ----------
@@ -115,17 +119,30 @@ def complete_frames(text: str) -> tuple[str, int]:
         Text up to and including the last complete frame.
     int
         Number of complete frames.
+
+    Raises
+    ------
+    ValueError
+        If what follows cannot be the beginning of a frame that `format_frame` wrote.
     """
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")  # str.splitlines would also split at form feeds and the like
     start = count = 0
-    while start < len(lines) and lines[start].strip().isdigit():
+    while start < len(lines) - 1 and lines[start].strip().isdigit():
         end = start + 2 + int(lines[start])
-        if end > len(lines) or not lines[end - 1].endswith("\n"):
+        if end > len(lines) - 1:
             break
         start, count = end, count + 1
-    if start < len(lines) and count == 0 and not lines[0].strip().isdigit():
-        raise ValueError("the first line is not a number of atoms")
-    return "".join(lines[:start]), count
+    tail = "\n".join(lines[start:])
+    if not _UNFINISHED_FRAME.fullmatch(tail):
+        raise ValueError(f"line {start + 1} begins no frame of labels: {lines[start][:40]!r}")
+    return text[: len(text) - len(tail)], count
+
+
+#: A count, then a header that begins as ours do, either of them possibly cut short.
+_UNFINISHED_FRAME = re.compile(
+    rf"(\d*|\d+\n({'|'.join(_BEGINNING[:k] for k in range(len(_BEGINNING)))})|"
+    rf"\d+\n{_BEGINNING}(.|\n)*)"
+)
 
 
 def format_frame(atoms: Atoms) -> str:
@@ -158,6 +175,8 @@ def format_frame(atoms: Atoms) -> str:
         code, style = ("L", "") if array.dtype.kind == "b" else kinds[array.dtype.kind]
         width = array.size // len(atoms)
         properties.append(f"{name}:{code}:{width}")
+        if code == "S":
+            array = np.array(["_".join(str(v).split()) or "_" for v in array.ravel()])
         columns += [
             ["T" if v else "F" for v in column] if code == "L" else map(style.format, column)
             for column in array.reshape(len(atoms), width).T
@@ -165,6 +184,11 @@ def format_frame(atoms: Atoms) -> str:
     header: dict[str, Any] = {"Properties": ":".join(properties)}
     if atoms.cell.rank:
         header["Lattice"] = atoms.cell.array.T
-    header |= {"pbc": atoms.pbc, **atoms.info}
+    header["pbc"] = atoms.pbc
+    # A line break in a text would end the line that it stands in.
+    header |= {
+        key: " ".join(value.split()) if isinstance(value, str) else value
+        for key, value in atoms.info.items()
+    }
     rows = "\n".join(" ".join(values) for values in zip(*columns, strict=True))
     return f"{len(atoms)}\n{key_val_dict_to_str(header)}\n{rows}\n"

@@ -105,12 +105,7 @@ class DisplacedForces:
 
     def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be finite."""
-        value = self._call(name, lambda: self._calculator.get_property(name, self._atoms))
-        if value is None or not np.all(np.isfinite(_dense(value))):
-            raise CalculatorError(
-                f"calculator: {type(self._calculator).__name__} returned NaN or no {name}"
-            )
-        return value
+        return self._call(name, lambda: self._calculator.get_property(name, self._atoms))
 
     def hessian(self) -> Any:
         """Result of the calculator's `get_hessian` for the structure."""
@@ -120,7 +115,7 @@ class DisplacedForces:
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
         try:
-            return function()
+            value = function()
         except (PropertyNotImplementedError, NotImplementedError) as error:
             raise CalculatorError(
                 f"calculator: {type(self._calculator).__name__} offers no {name}, "
@@ -131,6 +126,11 @@ class DisplacedForces:
                 f"calculator: {type(self._calculator).__name__} failed to give {name}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if value is None or not np.all(np.isfinite(_dense(value))):
+            raise CalculatorError(
+                f"calculator: {type(self._calculator).__name__} returned NaN or no {name}"
+            )
+        return value
 
     def __call__(self, displacement: Array) -> ForceResponse:
         """Response at a displacement, shape (N, 3), Å."""

@@ -69,10 +69,7 @@ def attach_labels(
             "reference: a named perfect crystal is its own reference; pass name or reference"
         )
     for argument, value in (("name", name), ("reference", reference)):
-        if (
-            value is not None
-            and key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"] != value
-        ):
+        if value is not None and not _survives_as_text(value):
             raise InvalidInputError(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
@@ -108,6 +105,14 @@ def attach_labels(
             slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _survives_as_text(value: str) -> bool:
+    """Whether extended XYZ reads a text back as it was, and not as a number or an array."""
+    if not value or value != " ".join(value.split()):
+        return False
+    back = key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"]
+    return isinstance(back, str) and back == value
 
 
 @dataclass(frozen=True)
@@ -260,26 +265,29 @@ def _attempt(
 
 
 def _finished_keys(path: Path, calculator_name: str) -> Counter[str]:
-    """Keys of the frames in a file, after cutting off one that a kill left unfinished."""
+    """Keys of the frames in a file, after cutting off one that a kill left unfinished.
+
+    The file is touched only once all of it is known to be ours.
+    """
     try:
-        with open(path, "a+") as file:
+        with open(path, "a+", newline="") as file:
             file.seek(0)
             text = file.read()
             whole, count = dataset.complete_frames(text)
+            frames = dataset.read_labels(path) if count else []
+            for atoms in frames:
+                other = atoms.info.get(dataset.CALCULATOR)
+                if other != calculator_name:
+                    raise LabelError(
+                        f"{path}: holds labels of calculator {other!r}, not "
+                        f"{calculator_name!r}; write to another file"
+                    )
             if len(whole) < len(text):
                 file.truncate(len(whole.encode()))
     except OSError as error:
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
     except ValueError as error:
         raise LabelError(f"{path}: exists and is no file of labels ({error})") from error
-    frames = dataset.read_labels(path) if count else []
-    for atoms in frames:
-        other = atoms.info.get(dataset.CALCULATOR)
-        if other != calculator_name:
-            raise LabelError(
-                f"{path}: holds labels of calculator {other!r}, not {calculator_name!r}; "
-                "write to another file"
-            )
     return Counter(str(atoms.info.get(dataset.KEY)) for atoms in frames)
 
 

@@ -175,7 +175,7 @@ def _read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         raise ModelFileError(f"{path}: no such file") from error
     except OSError as error:
         raise ModelFileError(f"{path}: cannot read it ({error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
         raise ModelFileError(f"{path}: truncated or damaged ({error}); copy it again") from error
     except (ValueError, TypeError, AttributeError) as error:
         # NumPy asks for pickle here; nothing of the file has been run.

@@ -99,7 +99,8 @@ class CalculatorSpec:
             ) from error
         try:
             return partial(getattr(import_module(path), expression.id), **keywords)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # importing a user's module may fail in any way
             raise InvalidInputError(
-                f"calculator: cannot import {expression.id} from {path!r}: {error}"
+                f"calculator: cannot import {expression.id} from {path!r}: "
+                f"{type(error).__name__}: {error}"
             ) from error

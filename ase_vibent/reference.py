@@ -11,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.units import kB
 from numpy.typing import NDArray
 
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.base import EntropyCalculator, SiteThermodynamics, has_volume
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.system import HarmonicSystem, check_unstable
@@ -90,6 +90,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         """Fill `results`; called by ASE. The Hessian is kept while the structure is."""
         if system_changes:
             self._system = None
+        # Constraints that cannot be honoured are refused before ASE keeps the structure.
+        free_atoms(self.atoms if atoms is None else atoms)
         super().calculate(atoms, properties, system_changes)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator.evaluate`."""
-        if strain and (atoms.cell.rank < 3 or sum(atoms.pbc) < 2):
+        if strain and not has_volume(atoms):
             raise PropertyNotImplementedError(
                 "entropy_strain: the reference takes it from stresses, and the structure has "
                 "no volume"

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = getattr(commands, options.command)
         return int(run(options))
     except VibentError as error:
-        print(f"vibent {options.command}: {error}", file=sys.stderr)
+        print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"vibent {options.command}: interrupted; finished work is kept", file=sys.stderr)
     except OSError as error:
@@ -56,7 +56,9 @@ def _add_demo(commands: _Commands) -> None:
         "demo", help="the whole path on Stillinger-Weber silicon with a vacancy, in two minutes"
     )
     demo.add_argument("-o", "--output", default="vibent-demo", help="folder for the results")
-    demo.add_argument("-j", type=int, default=2, metavar="N", help="processes for labelling")
+    demo.add_argument(
+        "-j", type=positive_number, default=2, metavar="N", help="processes for labelling"
+    )
 
 
 def _add_label(commands: _Commands) -> None:
@@ -78,17 +80,21 @@ def _add_label(commands: _Commands) -> None:
         help="perfect crystals, unit cells or supercells; each structure's own cell is made "
         "from them, labelled too and named as its reference",
     )
-    label.add_argument("--gradient", action="store_true", help="entropy gradients")
+    label.add_argument(
+        "--gradient",
+        action="store_true",
+        help="entropy gradients, 3N numbers a cell: wanted for training",
+    )
     label.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
     label.add_argument("--sites", action="store_true", help="site entropies")
     label.add_argument(
         "--unstable",
-        type=_unstable,
+        type=number_or_any,
         default=0,
         metavar="N",
         help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0",
     )
-    label.add_argument("-j", type=int, default=1, metavar="N", help="processes")
+    label.add_argument("-j", type=positive_number, default=1, metavar="N", help="processes")
 
 
 def _add_train(commands: _Commands) -> None:
@@ -132,5 +138,13 @@ def _add_info(commands: _Commands) -> None:
     info.add_argument("model", help="coefficient file")
 
 
-def _unstable(text: str) -> int | str:
+def number_or_any(text: str) -> int | str:
+    """Number of unstable modes, or "any"."""
     return text if text == "any" else int(text)
+
+
+def positive_number(text: str) -> int:
+    """Number of processes."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ __all__ = ["demo", "evaluate", "info", "label", "predict", "train"]
 
 def label(options: argparse.Namespace) -> int:
     """`vibent label`: exact labels into an extended XYZ file."""
-    structures = _read_structures(options.structures)
+    sources, structures = _read_structures(options.structures)
     spec = CalculatorSpec(options.calculator)
     spec()  # a wrong specification fails here, once, and not in every structure
     wanted = {
@@ -44,11 +45,12 @@ def label(options: argparse.Namespace) -> int:
     tasks = []
     names: list[str | None] = [None] * len(structures)
     if options.reference:
-        matches = match_references(structures, _read_structures([options.reference]))
+        matches = match_references(structures, _read_structures([options.reference])[1])
         crystals = list({id(c): c for c in matches}.values())
         titles = {id(c): _crystal_name(c) for c in crystals}
         tasks = [LabelTask(c, name=titles[id(c)], **wanted) for c in crystals]
         names = [titles[id(c)] for c in matches]
+        sources = [f"crystal {titles[id(c)]}" for c in crystals] + sources
     tasks += [
         LabelTask(atoms, reference=name, unstable=options.unstable, **wanted)
         for atoms, name in zip(structures, names, strict=True)
@@ -61,11 +63,10 @@ def label(options: argparse.Namespace) -> int:
         n_jobs=options.j,
         progress=lambda items, total: _bar(items, total, "labelling"),
     )
-    n_crystals = len(tasks) - len(structures)
     for number, reason in summary.failed:
-        kind = "crystal" if number < n_crystals else "structure"
-        place = number if number < n_crystals else number - n_crystals
-        print(f"vibent label: {kind} {place} failed: {reason}", file=sys.stderr)
+        print(
+            f"vibent label: {sources[number]} failed: {' '.join(reason.split())}", file=sys.stderr
+        )
     result = {
         "labelled": summary.done,
         "found": summary.skipped,
@@ -76,7 +77,13 @@ def label(options: argparse.Namespace) -> int:
         options,
         result,
         f"{summary.done} labelled, {summary.skipped} found there already, "
-        f"{len(summary.failed)} failed: {options.output}",
+        f"{len(summary.failed)} failed: {options.output}"
+        + (
+            ""
+            if options.reference
+            else "\nNo perfect crystal: totals of periodic cells are not "
+            "extensive. To train on defects of a crystal, pass --reference."
+        ),
     )
     return 1 if summary.failed else 0
 
@@ -88,6 +95,7 @@ def train(options: argparse.Namespace) -> int:
     species = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     descriptor = ACE(tuple(species), options.cutoff, options.order, options.degree)
     _require_writable(options.output)
+    _require_plottable(options.plot)
     model = train_model(
         fitted,
         descriptor,
@@ -116,6 +124,7 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`vibent evaluate`: a model against labels."""
+    _require_plottable(options.plot)
     model = SiteModel.load(options.model)
     frames = dataset.read_labels(options.labels)
     comparisons = evaluate_frames(model, frames)
@@ -129,23 +138,24 @@ def evaluate(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """`vibent predict`: entropies and free energies of structures."""
     calculator = SiteEntropyCalculator(options.model, temperature=options.temperature)
-    structures = _read_structures(options.structures)
+    sources, structures = _read_structures(options.structures)
     if options.output:
         _require_writable(options.output)
     rows: list[dict[str, Any]] = []
     predicted = []
-    for number, atoms in enumerate(_bar(structures, len(structures), "predicting")):
+    pairs = list(zip(sources, structures, strict=True))
+    for source, atoms in _bar(pairs, len(pairs), "predicting"):
         try:
             calculator.get_property("entropy_gradient", atoms)
         except VibentError as error:
-            rows.append({"structure": number, "error": str(error)})
-            print(f"vibent predict: structure {number}: {error}", file=sys.stderr)
+            rows.append({"structure": source, "error": str(error)})
+            print(f"vibent predict: {source}: {error}", file=sys.stderr)
             continue
         values = calculator.results
         rows.append(
             {
-                "structure": number,
-                "formula": str(atoms.symbols),
+                "structure": source,
+                "formula": atoms.get_chemical_formula(),
                 "n_atoms": len(atoms),
                 "entropy_eV_per_K": values["entropy"],
                 "entropy_per_atom_kB": values["entropy"] / kB / len(atoms),
@@ -169,10 +179,21 @@ def info(options: argparse.Namespace) -> int:
         "n_features": model.descriptor.n_features,
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
-    plain = {k: v for k, v in header.items() if k != "errors"}
-    lines = [f"{key:<20} {value}" for key, value in plain.items()]
+    lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, classical"]
+    for key, value in header.items():
+        if key != "errors":
+            lines.append(f"  {key.replace('_', ' '):<20} {_plain(value)}")
     _show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
     return 0
+
+
+def _plain(value: Any) -> str:
+    """A header entry for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _with_predictions(atoms: Atoms, values: dict[str, Any], temperature: float) -> Atoms:
@@ -189,15 +210,15 @@ def _with_predictions(atoms: Atoms, values: dict[str, Any], temperature: float) 
 def _prediction_table(rows: Sequence[dict[str, Any]], temperature: float) -> str:
     lines = [
         f"T = {temperature:g} K",
-        f"{'':>4} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
+        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
         f"{'F_vib (eV)':>14}",
     ]
     for row in rows:
         if "error" in row:
-            lines.append(f"{row['structure']:>4} failed")
+            lines.append(f"{row['structure']:<24} failed")
         else:
             lines.append(
-                f"{row['structure']:>4} {row['formula']:<16} {row['n_atoms']:>7} "
+                f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
                 f"{row['entropy_eV_per_K']:>14.8f} {row['entropy_per_atom_kB']:>13.6f} "
                 f"{row['free_energy_eV']:>14.6f}"
             )
@@ -210,20 +231,24 @@ def _crystal_name(crystal: Atoms) -> str:
     return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
 
 
-def _read_structures(paths: Sequence[str]) -> list[Atoms]:
+def _read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
+    """Names, file and frame, and structures of all frames of all files."""
+    sources: list[str] = []
     structures: list[Atoms] = []
     for path in paths:
         if not Path(path).exists():
             raise InvalidStructureError(f"{path}: no such file")
         try:
-            structures += ase.io.read(path, index=":")
+            frames: list[Atoms] = ase.io.read(path, index=":")
         except Exception as error:
             raise InvalidStructureError(
                 f"{path}: ASE cannot read it ({type(error).__name__}: {error})"
             ) from error
+        sources += [f"{Path(path).name} frame {k}" for k in range(len(frames))]
+        structures += frames
     if not structures:
         raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
-    return structures
+    return sources, structures
 
 
 def _require_writable(path: str) -> None:
@@ -239,6 +264,17 @@ def _require_writable(path: str) -> None:
         raise InvalidInputError(f"{path}: cannot write there ({error.strerror})") from error
 
 
+def _require_plottable(path: str | None) -> None:
+    if path is None:
+        return
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.lstrip(".").lower() not in known:
+        raise InvalidInputError(f"{path}: no figure format; use one of {', '.join(sorted(known))}")
+    _require_writable(path)
+
+
 def _references(frames: Sequence[Atoms]) -> Any:
     from ase_vibent.training.targets import ReferenceCrystals
 
@@ -250,4 +286,13 @@ def _bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
 
 
 def _show(options: argparse.Namespace, data: Any, text: str) -> None:
-    print(json.dumps(data, indent=2) if options.json else text)
+    print(json.dumps(_json_ready(data), indent=2, allow_nan=False) if options.json else text)
+
+
+def _json_ready(data: Any) -> Any:
+    """NaN, which JSON does not know, as null."""
+    if isinstance(data, dict):
+        return {key: _json_ready(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_json_ready(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

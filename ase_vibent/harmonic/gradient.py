@@ -121,7 +121,8 @@ def rotation_gradient(
     ndarray, shape (n_sums, n, 3)
     """
     turning = np.linalg.pinv(motions) @ (dynamical_matrix @ eigenvectors)
-    patterns = eigenvectors.T.reshape(-1, len(masses), 3) * np.sqrt(masses)[:, None]
+    patterns = eigenvectors.T.reshape(eigenvectors.shape[1], len(masses), 3)
+    patterns = patterns * np.sqrt(masses)[:, None]
     gradient = np.zeros((len(slopes), len(masses), 3))
     for axis, amount in zip(axes, turning[3:], strict=True):
         gradient -= 2 * np.einsum("sk,k,kni->sni", slopes, amount, np.cross(patterns, axis))

@@ -108,7 +108,7 @@ class Modes:
     def site_weights(self) -> Array:
         """Weight |e_νi|² of every kept mode on every atom, shape (n, n_kept)."""
         squares = self.eigenvectors[:, self.stable] ** 2
-        return squares.reshape(-1, 3, squares.shape[1]).sum(axis=1)
+        return squares.reshape(len(squares) // 3, 3, squares.shape[1]).sum(axis=1)
 
 
 def signed_frequencies(eigenvalues: Array) -> Array:
@@ -256,20 +256,20 @@ def require_stability(eigenvalues: Array, unstable: int | str) -> None:
     """
     frequencies = signed_frequencies(eigenvalues)
     n_unstable = int(np.sum(eigenvalues < 0))
+    n_soft = int(np.sum(np.abs(eigenvalues) <= NOISE * np.abs(eigenvalues).max(initial=0.0)))
+    if n_soft:
+        raise UnstableStructureError(
+            f"hessian: {n_soft} modes have no restoring force although rigid-body motion is "
+            "projected out; is an atom, or a fragment, out of reach of all the others?",
+            frequencies,
+            n_unstable,
+        )
     if unstable != "any" and n_unstable != unstable:
         lowest = ", ".join(f"{1e3 * f:.4g}" for f in frequencies[:6])
         raise UnstableStructureError(
             f"unstable: expected {unstable} unstable modes, found {n_unstable} "
             f"(lowest ħω in meV, imaginary as negative: {lowest}); relax the structure, or pass "
             f"unstable={n_unstable}, or unstable='any' for log⁺ of configurations off a minimum",
-            frequencies,
-            n_unstable,
-        )
-    n_soft = int(np.sum(np.abs(eigenvalues) <= NOISE * np.abs(eigenvalues).max(initial=0.0)))
-    if n_soft:
-        raise UnstableStructureError(
-            f"hessian: {n_soft} modes have no restoring force although rigid-body motion is "
-            "projected out; is an atom, or a fragment, out of reach of all the others?",
             frequencies,
             n_unstable,
         )

@@ -99,7 +99,8 @@ class HarmonicSystem:
     def hessian_modes(self) -> Modes:
         """Modes of the Hessian itself: the mass-free decomposition."""
         complement = RigidComplement(self._plain_motions)
-        return solve_modes(self.hessian, complement, unstable=self.unstable)
+        # Whether the structure is stable is for the dynamical matrix to say.
+        return solve_modes(self.hessian, complement, unstable="any")
 
     @property
     def frequencies(self) -> Array:
@@ -203,9 +204,8 @@ class HarmonicSystem:
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
         vectors = np.zeros((eigenvectors.shape[1], self._n_atoms, 3))
-        vectors[:, self.free] = (
-            eigenvectors.T.reshape(-1, len(self.free), 3) / np.sqrt(self.masses)[:, None]
-        )
+        patterns = eigenvectors.T.reshape(len(vectors), len(self.free), 3)
+        vectors[:, self.free] = patterns / np.sqrt(self.masses)[:, None]
         result = spectral_gradient(evaluate, vectors, slopes, displacement=displacement)
         if len(self._axes):
             result.positions[:, self.free] += rotation_gradient(

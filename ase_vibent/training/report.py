@@ -35,13 +35,14 @@ class Comparison:
         """Number of rows, RMSE, MAE, largest error, R², and spread of the exact values."""
         error = self.predicted - self.exact
         spread = float(np.std(self.exact))
+        noise = 1e-12 * float(np.abs(self.exact).max())
         mean_square = float(np.mean(error**2))
         return {
             "n": len(error),
             "rmse": mean_square**0.5,
             "mae": float(np.mean(np.abs(error))),
             "max": float(np.abs(error).max()),
-            "r2": 1 - mean_square / spread**2 if spread > 0 else float("nan"),
+            "r2": 1 - mean_square / spread**2 if spread > noise else float("nan"),
             "spread": spread,
         }
 

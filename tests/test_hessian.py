@@ -1,0 +1,306 @@
+"""The Hessian: analytic, from finite differences, of part of the atoms, of odd calculators."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.constraints import FixAtoms, FixBondLength, FixCom
+from scipy.sparse import csr_matrix
+
+from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
+from ase_vibent.hessian import compute_hessian, has_analytic_hessian
+from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
+
+
+def silicon_vacancy():
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 1, 1)
+    del atoms[3]
+    atoms.rattle(0.05, seed=8)
+    return atoms
+
+
+def carbide():
+    atoms = bulk("SiC", "zincblende", a=4.32, cubic=True)
+    atoms.rattle(0.01, seed=8)  # more brings Si-Si pairs to the kink of Tersoff's cutoff
+    return atoms
+
+
+class Springs(Calculator):
+    """E = ½ (u - u0)ᵀ K (u - u0) with a known K, and behaviour as a test wants it."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, atoms, seed=0):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        factor = rng.normal(size=(3 * len(atoms), 3 * len(atoms)))
+        self.stiffness = factor @ factor.T
+        self.origin = atoms.positions.copy()
+        self.calls = 0
+        self.moments = []
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.calls += 1
+        self.moments.append(self.atoms.get_initial_magnetic_moments())
+        u = (self.atoms.positions - self.origin).ravel()
+        forces = -(self.stiffness @ u).reshape(-1, 3)
+        self.results = {"energy": 0.5 * u @ self.stiffness @ u, "forces": forces}
+
+
+class SpringsWithHessian(Springs):
+    shape = staticmethod(lambda matrix, n: matrix)
+
+    def get_hessian(self, atoms):
+        return self.shape(self.stiffness, len(atoms))
+
+
+class SpringsWithProperty(Springs):
+    implemented_properties = ["energy", "forces", "hessian"]  # noqa: RUF012
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results["hessian"] = self.stiffness.reshape(-1, len(self.atoms), 3)
+
+
+@pytest.fixture
+def trio():
+    return Atoms("H3", [[0, 0, 0], [1, 0, 0.2], [0, 1.2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("make", "calculator"),
+    [(silicon_vacancy, stillinger_weber_silicon), (carbide, tersoff_silicon_carbide)],
+)
+def test_finite_differences_converge_to_the_analytic_hessian(make, calculator):
+    """Central differences: the error is small, and a quarter at half the displacement."""
+    atoms = make()
+    exact = compute_hessian(atoms, calculator(), method="analytic")
+    errors = [
+        np.abs(
+            compute_hessian(atoms, calculator(), method="finite-differences", displacement=h)
+            - exact
+        ).max()
+        for h in (0.01, 0.005)
+    ]
+    # Fourth derivatives are about k / r0² with r0 the 0.2 Å to 0.5 Å width of the wells.
+    assert errors[0] < 0.01**2 * np.abs(exact).max() / 0.2**2
+    assert errors[0] / errors[1] == pytest.approx(4, abs=0.1)
+
+
+def test_hessian_is_exact_for_springs(trio):
+    calculator = Springs(trio)
+    trio.positions += 0.3
+    result = compute_hessian(trio, calculator)
+    # A quadratic energy has no truncation error; rounding is 1e-16 / 0.01 relative.
+    np.testing.assert_allclose(result, calculator.stiffness, atol=1e-11)
+    assert calculator.calls == 18
+
+
+def test_row_order_and_sign():
+    """One stiff bond along y: rows x1 y1 z1 x2 y2 z2."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 2 ** (1 / 6), 0]])
+    calculator = LennardJones(rc=10)
+    result = compute_hessian(atoms, calculator, displacement=1e-4)
+    expected = np.zeros((6, 6))
+    expected[np.ix_([1, 4], [1, 4])] = 72 / 2 ** (1 / 3) * np.array([[1, -1], [-1, 1]])
+    np.testing.assert_allclose(result, expected, atol=1e-4)  # h² / σ² times about 1e4
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda matrix, n: matrix,
+        lambda matrix, n: matrix.reshape(3 * n, n, 3),
+        lambda matrix, n: matrix.reshape(n, 3, n, 3),
+        lambda matrix, n: csr_matrix(matrix),
+    ],
+    ids=["2", "3", "4", "sparse"],
+)
+@pytest.mark.parametrize("fixed", [[], [1]])
+def test_shapes_of_analytic_hessians(trio, shape, fixed):
+    calculator = SpringsWithHessian(trio)
+    calculator.shape = shape
+    trio.set_constraint(FixAtoms(fixed))
+    rows = np.delete(np.arange(9), [3, 4, 5] if fixed else [])
+    expected = calculator.stiffness[np.ix_(rows, rows)]
+    np.testing.assert_allclose(compute_hessian(trio, calculator), expected, rtol=1e-14)
+
+
+def test_property_hessian(trio):
+    calculator = SpringsWithProperty(trio)
+    assert has_analytic_hessian(calculator)
+    np.testing.assert_allclose(compute_hessian(trio, calculator), calculator.stiffness)
+    assert calculator.calls == 1
+
+
+def test_analytic_hessian_is_symmetrised(trio):
+    calculator = SpringsWithHessian(trio)
+    skew = np.triu(np.ones((9, 9)), 1)
+    calculator.shape = lambda matrix, n: matrix + skew - skew.T
+    np.testing.assert_allclose(compute_hessian(trio, calculator), calculator.stiffness)
+
+
+def test_wrong_shape_of_analytic_hessian(trio):
+    calculator = SpringsWithHessian(trio)
+    calculator.shape = lambda matrix, n: matrix[:6, :6]
+    with pytest.raises(CalculatorError, match=r"9 × 9.*\(6, 6\)"):
+        compute_hessian(trio, calculator)
+
+
+@pytest.mark.parametrize("analytic", [True, False])
+def test_fixed_atoms_are_left_out(analytic):
+    atoms = silicon_vacancy()
+    method = "analytic" if analytic else "finite-differences"
+    full = compute_hessian(atoms, stillinger_weber_silicon(), method=method)
+    atoms.set_constraint(FixAtoms([0, 7]))
+    free = compute_hessian(atoms, stillinger_weber_silicon(), method=method)
+    rows = np.delete(np.arange(45), [0, 1, 2, 21, 22, 23])
+    np.testing.assert_allclose(free, full[np.ix_(rows, rows)], atol=1e-10)
+
+
+def test_displacements_under_a_constraint_are_not_blocked(trio):
+    """FixAtoms makes Atoms.set_positions a no-op; the free rows must still be right."""
+    calculator = Springs(trio)
+    trio.set_constraint(FixAtoms([2]))
+    expected = calculator.stiffness[:6, :6]
+    np.testing.assert_allclose(compute_hessian(trio, calculator), expected, atol=1e-11)
+
+
+def test_fixed_centre_of_mass_is_ignored(trio):
+    calculator = Springs(trio)
+    trio.set_constraint(FixCom())
+    np.testing.assert_allclose(compute_hessian(trio, calculator), calculator.stiffness, atol=1e-11)
+
+
+@pytest.mark.parametrize("make", [Springs, SpringsWithHessian])
+def test_other_constraints_are_refused(trio, make):
+    trio.set_constraint(FixBondLength(0, 1))
+    with pytest.raises(InvalidStructureError, match="FixBondLength"):
+        compute_hessian(trio, make(trio))
+
+
+def test_all_atoms_fixed(trio):
+    trio.set_constraint(FixAtoms([0, 1, 2]))
+    with pytest.raises(InvalidStructureError, match="free"):
+        compute_hessian(trio, Springs(trio))
+
+
+def test_factories():
+    atoms = bulk("Cu", "fcc", a=3.6) * (2, 1, 1)
+    expected = compute_hessian(atoms, EMT())
+    np.testing.assert_array_equal(compute_hessian(atoms, EMT), expected)  # the class
+    np.testing.assert_array_equal(compute_hessian(atoms, lambda: EMT()), expected)
+
+
+@pytest.mark.parametrize("calculator", [None, 3, "emt"])
+def test_not_a_calculator(trio, calculator):
+    with pytest.raises(InvalidInputError, match="calculator"):
+        compute_hessian(trio, calculator)
+
+
+def test_magnetic_moments_are_kept(trio):
+    trio.set_initial_magnetic_moments([2.0, 0.0, -1.0])
+    calculator = Springs(trio)
+    compute_hessian(trio, calculator)
+    np.testing.assert_array_equal(calculator.moments, 18 * [[2.0, 0.0, -1.0]])
+
+
+def test_matscipy_calculator_that_saw_another_structure():
+    """Its get_hessian fails by itself after a change of the number of atoms."""
+    shared = stillinger_weber_silicon()
+    big = silicon_vacancy()
+    small = bulk("Si", "diamond", a=5.431, cubic=True)
+    for atoms in (big, small, big):
+        expected = compute_hessian(atoms, stillinger_weber_silicon())
+        np.testing.assert_allclose(compute_hessian(atoms, shared), expected, atol=1e-12)
+
+
+def test_structure_is_left_alone(trio):
+    trio.calc = Springs(trio)
+    trio.set_constraint(FixAtoms([0]))
+    trio.info["note"] = "mine"
+    before, calculator = trio.copy(), trio.calc
+    compute_hessian(trio, Springs(trio))
+    compute_hessian(trio, SpringsWithHessian(trio))
+    assert trio == before
+    np.testing.assert_array_equal(trio.positions, before.positions)
+    assert trio.calc is calculator
+    assert calculator.calls == 0
+    assert [c.todict() for c in trio.constraints] == [c.todict() for c in before.constraints]
+
+
+class EnergyOnly(Springs):
+    implemented_properties = ["energy"]  # noqa: RUF012
+
+
+class FailsHalfWay(Springs):
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        if self.calls == 7:
+            raise RuntimeError("SCF did not converge")
+
+
+class ReturnsNaN(Springs):
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        self.results["forces"][0, 0] = np.nan
+
+
+class HessianNotImplemented(SpringsWithHessian):
+    def get_hessian(self, atoms):
+        raise PropertyNotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (EnergyOnly, "EnergyOnly offers no forces"),
+        (FailsHalfWay, "FailsHalfWay failed.*SCF did not converge"),
+        (ReturnsNaN, "ReturnsNaN returned NaN"),
+        (HessianNotImplemented, "HessianNotImplemented offers no Hessian"),
+    ],
+)
+def test_broken_calculators(trio, make, text):
+    with pytest.raises(CalculatorError, match=text):
+        compute_hessian(trio, make(trio))
+
+
+def test_nan_in_an_analytic_hessian(trio):
+    """The calculator is at fault, so this is a CalculatorError like NaN forces."""
+    calculator = SpringsWithHessian(trio)
+    calculator.shape = lambda matrix, n: matrix * np.nan
+    with pytest.raises(CalculatorError, match="NaN"):
+        compute_hessian(trio, calculator)
+
+
+def test_no_analytic_hessian(trio):
+    assert not has_analytic_hessian(Springs(trio))
+    with pytest.raises(CalculatorError, match="finite-differences"):
+        compute_hessian(trio, Springs(trio), method="analytic")
+
+
+@pytest.mark.parametrize("make", [Springs, SpringsWithHessian])
+@pytest.mark.parametrize("part", ["positions", "cell"])
+def test_nan_in_the_structure(trio, make, part):
+    calculator = make(trio)
+    if part == "positions":
+        trio.positions[1, 2] = np.nan
+    else:
+        trio.cell[0, 0] = np.inf
+    with pytest.raises(InvalidStructureError, match="NaN"):
+        compute_hessian(trio, calculator)
+
+
+@pytest.mark.parametrize("displacement", [0, -0.01, np.nan])
+def test_bad_displacement(trio, displacement):
+    with pytest.raises(InvalidInputError, match="displacement"):
+        compute_hessian(trio, Springs(trio), displacement=displacement)
+
+
+def test_bad_method(trio):
+    with pytest.raises(InvalidInputError, match="method"):
+        compute_hessian(trio, Springs(trio), method="guess")
