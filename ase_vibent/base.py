@@ -159,14 +159,14 @@ class EntropyCalculator(Calculator):
                 "stress: the structure has no volume; it needs a cell that is periodic in "
                 "at least two directions"
             )
-        values = self.evaluate(self.atoms, gradient=bool(wanted), strain=strain)
+        values = self._evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
 
     def export_properties(self) -> Properties:
         """Results under ASE's own names; `Properties` refuses any other."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
-    def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
+    def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """Site entropies and free energies at the calculator's temperature.
 
         Parameters

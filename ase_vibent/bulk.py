@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ase_vibent.hessian import (
     has_analytic_hessian,
     resolve_calculator,
 )
+from ase_vibent.structures import check_structure
 
 Array = NDArray[np.float64]
 
@@ -64,7 +66,7 @@ def bulk_site_entropies(
             "surfaces, wires and clusters have no bulk value"
         )
     masses = check_masses(crystal)
-    crystal = _unconstrained(crystal)
+    crystal = _prepared(crystal)
     primitive, primitive_site = _primitive_cell(crystal)
     phonons = _phonons(primitive, resolve_calculator(calculator), width, displacement)
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
@@ -100,7 +102,7 @@ def bulk_strain_derivative(
     ndarray, shape (3, 3), dimensionless (units of k_B), for the whole cell
     """
     derivative = np.zeros((3, 3))
-    crystal = _unconstrained(crystal)
+    crystal = _prepared(crystal)
     for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         totals = []
         for amount in (strain, -strain):
@@ -114,10 +116,13 @@ def bulk_strain_derivative(
     return derivative
 
 
-def _unconstrained(crystal: Atoms) -> Atoms:
-    """Copy without constraints, which would hold supercells and strains in place."""
+def _prepared(crystal: Atoms) -> Atoms:
+    """Copy without constraints, which would hold strains in place, in a right-handed cell."""
+    check_structure(crystal)
     copy: Atoms = crystal.copy()
     copy.set_constraint()
+    if copy.cell.handedness < 0:  # phonopy refuses it
+        copy.set_cell(copy.cell.array[[1, 0, 2]])
     return copy
 
 
@@ -152,7 +157,10 @@ def _phonons(primitive: Atoms, calculator: object, width: float, displacement: f
 
     heights = 1 / np.linalg.norm(np.linalg.inv(primitive.cell.array), axis=0)
     repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
-    phonons = Phonopy(_phonopy_cell(primitive), np.diag(repeats), "P")
+    with warnings.catch_warnings():
+        # A supercell of fewer symmetries only costs displacements.
+        warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
+        phonons = Phonopy(_phonopy_cell(primitive), np.diag(repeats), "P")
     origin = phonons.supercell.u2u_map
     images = primitive[[origin[s] for s in phonons.supercell.s2u_map]]
     images.set_cell(phonons.supercell.cell)

@@ -64,8 +64,8 @@ class SiteEntropyCalculator(EntropyCalculator):
             )
         return super().set(**kwargs)
 
-    def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
-        """See `EntropyCalculator.evaluate`."""
+    def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
+        """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature
         sums = self.model.evaluate(atoms, gradient=gradient)
         reduced = sums.values + mass_entropy(check_masses(atoms))

@@ -26,6 +26,8 @@ from ase_vibent.errors import LabelError
 #: What the second line of every frame of ours begins with.
 _BEGINNING = "Properties=species:S:1:pos:R:3"
 
+#: How the names of all labels begin.
+PREFIX = "vibent_"
 #: In `atoms.info`: total entropy, eV/K.
 ENTROPY = "vibent_entropy"
 #: In `atoms.info`: derivative of the entropy with respect to strain, (3, 3), eV/K.

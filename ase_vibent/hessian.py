@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.constraints import FixAtoms, FixCom
+from ase.constraints import FixAtoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.gradient import ForceResponse
 from ase_vibent.harmonic.modes import check_hessian
+from ase_vibent.structures import check_structure
 
 Array = NDArray[np.float64]
 
@@ -68,9 +69,7 @@ def free_atoms(atoms: Atoms) -> NDArray[np.intp]:
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):
             free[constraint.index] = False
-        elif not isinstance(constraint, FixCom) and type(constraint).__name__ not in (
-            _IGNORED_CONSTRAINTS
-        ):
+        elif type(constraint).__name__ not in _IGNORED_CONSTRAINTS:
             raise InvalidStructureError(
                 f"atoms: vibrations under {type(constraint).__name__} are not supported; "
                 "remove the constraint or use FixAtoms"
@@ -95,8 +94,7 @@ class DisplacedForces:
     """
 
     def __init__(self, atoms: Atoms, calculator: object, *, virial: bool = False):
-        if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
-            raise InvalidStructureError("atoms: positions or cell hold NaN or infinite numbers")
+        check_structure(atoms)
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._rest = self._atoms.positions.copy()
@@ -207,8 +205,8 @@ def compute_hessian(
 
 def check_displacement(displacement: float) -> None:
     """Raise InvalidInputError unless a displacement is a finite length in Å above 0."""
-    if not (np.isfinite(displacement) and displacement > 0):
-        raise InvalidInputError(f"displacement: expected a length in Å > 0, got {displacement}")
+    if not (isinstance(displacement, int | float) and 0 < displacement < np.inf):
+        raise InvalidInputError(f"displacement: expected a length in Å > 0, got {displacement!r}")
 
 
 def _analytic_source(calculator: object) -> Callable[[DisplacedForces], object] | None:

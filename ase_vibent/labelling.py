@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from ase_vibent.errors import InvalidInputError, LabelError, VibentError
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.hessian import DisplacedForces
 from ase_vibent.reference import HessianEntropyCalculator
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def attach_labels(
@@ -75,7 +81,7 @@ def attach_labels(
                 "use letters, as in 'si-2x2x1'"
             )
     system = calculator.harmonic_system(atoms)
-    labelled: Atoms = atoms.copy()
+    labelled = _without_labels(atoms)
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable)
@@ -105,6 +111,15 @@ def attach_labels(
             slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _without_labels(atoms: Atoms) -> Atoms:
+    """Copy without labels of an earlier calculation, which another one must not inherit."""
+    copy: Atoms = atoms.copy()
+    for table in (copy.info, copy.arrays):
+        for name in [name for name in table if name.startswith(dataset.PREFIX)]:
+            del table[name]
+    return copy
 
 
 def _survives_as_text(value: str) -> bool:
@@ -139,7 +154,7 @@ class LabelTask:
     unstable: int | str = 0
 
     def key(self, calculator: str) -> str:
-        """Fingerprint of structure, calculator and wanted labels."""
+        """Fingerprint of structure, its part in the dataset, and calculator."""
         digest = hashlib.sha256()
         atoms = self.atoms
         for array in (
@@ -152,11 +167,25 @@ class LabelTask:
             atoms.get_initial_charges(),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
-        settings = (self.name, self.reference, self.gradient, self.strain, self.sites)
         constraints = [c.todict() for c in atoms.constraints]
-        digest.update(repr((calculator, settings, self.unstable, constraints)).encode())
+        digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
         # The letter in front keeps extended XYZ readers from taking it for a number.
         return "k" + digest.hexdigest()[:16]
+
+    def is_satisfied_by(self, frame: Atoms) -> bool:
+        """Whether a labelled frame of this structure keeps the promise about stability."""
+        return self.unstable == "any" or frame.info.get(dataset.N_UNSTABLE) == self.unstable
+
+    def missing_label(self, frame: Atoms) -> str | None:
+        """A wanted label that a labelled frame lacks, or None."""
+        wanted = {
+            dataset.GRADIENT: self.gradient,
+            dataset.STRAIN: self.strain,
+            dataset.SITES: self.sites,
+        }
+        return next(
+            (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
+        )
 
     def run(self, make_calculator: Callable[[], Any]) -> Atoms:
         """Labelled copy of the structure; safe to call in another process."""
@@ -226,31 +255,67 @@ def label_structures(
         If the file cannot be written, is no label file, or is another calculator's.
     """
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    finished = _finished_keys(Path(path), calculator_name)
-    pending: list[tuple[int, LabelTask, str]] = []
-    for number, task in enumerate(tasks):
-        key = task.key(calculator_name)
-        if finished[key] > 0:
-            finished[key] -= 1
-        else:
-            pending.append((number, task, key))
-    summary = LabellingSummary(skipped=len(tasks) - len(pending))
-    with parallel_config(inner_max_num_threads=1 if n_jobs > 1 else None, backend="loky"):
-        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-            delayed(_attempt)(number, task, make_calculator) for number, task, _ in pending
-        )
+    with _locked(Path(path)):
+        finished = _finished_frames(Path(path), calculator_name)
+        pending: list[tuple[int, LabelTask, str]] = []
+        for number, task in enumerate(tasks):
+            key = task.key(calculator_name)
+            if not _take_finished(finished[key], task, path):
+                pending.append((number, task, key))
+        summary = LabellingSummary(skipped=len(tasks) - len(pending))
         keys = {number: key for number, _, key in pending}
-        for number, result in progress(results, len(pending)):
-            if isinstance(result, str):
-                summary.failed.append((number, result))
-                continue
-            result.info[dataset.KEY] = keys[number]
-            result.info[dataset.CALCULATOR] = calculator_name
-            dataset.write_labels(path, [result], append=True)
-            summary.done += 1
+        threads = 1 if n_jobs > 1 else None
+        with parallel_config(inner_max_num_threads=threads, backend="loky"):
+            results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
+                delayed(_attempt)(number, task, make_calculator) for number, task, _ in pending
+            )
+            try:
+                for number, result in progress(results, len(pending)):
+                    if isinstance(result, str):
+                        summary.failed.append((number, result))
+                        continue
+                    result.info[dataset.KEY] = keys[number]
+                    result.info[dataset.CALCULATOR] = calculator_name
+                    dataset.write_labels(path, [result], append=True)
+                    summary.done += 1
+            except TerminatedWorkerError as error:
+                raise LabelError(
+                    f"{path}: a worker process died (out of memory?); {summary.done} new frames "
+                    "are kept, run again to go on"
+                ) from error
     summary.failed.sort()
     return summary
+
+
+def labelled_frames(
+    tasks: Sequence[LabelTask], path: str | os.PathLike[str], calculator_name: str
+) -> list[Atoms]:
+    """Frames of a label file in the order of the tasks that made it.
+
+    Parameters
+    ----------
+    tasks : sequence of LabelTask
+    path : path
+    calculator_name : str
+        As given to `label_structures`.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    LabelError
+        If a task has no frame in the file.
+    """
+    frames = {str(atoms.info.get(dataset.KEY)): atoms for atoms in dataset.read_labels(path)}
+    keys = [task.key(calculator_name) for task in tasks]
+    missing = [number for number, key in enumerate(keys) if key not in frames]
+    if missing:
+        raise LabelError(f"{path}: structure {missing[0]} is not labelled there")
+    return [frames[key] for key in keys]
 
 
 def _attempt(
@@ -264,14 +329,44 @@ def _attempt(
         return number, f"{type(error).__name__}: {error}"
 
 
-def _finished_keys(path: Path, calculator_name: str) -> Counter[str]:
-    """Keys of the frames in a file, after cutting off one that a kill left unfinished.
+def _take_finished(frames: list[Atoms], task: LabelTask, path: str | os.PathLike[str]) -> bool:
+    """Remove the frame of a finished task from those found, and say whether there was one."""
+    for position, frame in enumerate(frames):
+        missing = task.missing_label(frame)
+        if missing is not None:
+            raise LabelError(
+                f"{path}: holds frames without {missing}; ask for the labels it has, or "
+                "write to another file"
+            )
+        if task.is_satisfied_by(frame):
+            del frames[position]
+            return True
+    return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other runs from writing to the same file."""
+    try:
+        file = open(path, "a")  # noqa: SIM115 - closed below, after an optional lock
+    except OSError as error:
+        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LabelError(f"{path}: another run is writing to it") from error
+        yield
+
+
+def _finished_frames(path: Path, calculator_name: str) -> defaultdict[str, list[Atoms]]:
+    """Frames in a file by key, after cutting off one that a kill left unfinished.
 
     The file is touched only once all of it is known to be ours.
     """
     try:
-        with open(path, "a+", newline="") as file:
-            file.seek(0)
+        with open(path, "r+", newline="") as file:
             text = file.read()
             whole, count = dataset.complete_frames(text)
             frames = dataset.read_labels(path) if count else []
@@ -288,7 +383,10 @@ def _finished_keys(path: Path, calculator_name: str) -> Counter[str]:
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
     except ValueError as error:
         raise LabelError(f"{path}: exists and is no file of labels ({error})") from error
-    return Counter(str(atoms.info.get(dataset.KEY)) for atoms in frames)
+    by_key: defaultdict[str, list[Atoms]] = defaultdict(list)
+    for atoms in frames:
+        by_key[str(atoms.info.get(dataset.KEY))].append(atoms)
+    return by_key
 
 
 def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> list[Atoms]:
@@ -328,7 +426,8 @@ def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> 
 
 
 def _same_cell(one: Atoms, other: Atoms) -> bool:
-    return bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
+    same_pbc = np.array_equal(one.pbc, other.pbc)
+    return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
 
 
 def _repeated(crystal: Atoms, atoms: Atoms) -> Atoms | None:

@@ -95,7 +95,9 @@ class SiteModel:
         """
         from ase_vibent import __version__
 
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        arrays: dict[str, Any] = {
+            name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS
+        }
         header = {
             **self.header,
             "format": FORMAT,
@@ -111,7 +113,7 @@ class SiteModel:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+                np.savez_compressed(file, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)

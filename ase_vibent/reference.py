@@ -95,7 +95,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         super().calculate(atoms, properties, system_changes)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change parameters, as in ASE; all but the temperature renew the Hessian."""
+        """Change parameters, as in ASE; the Hessian is kept where it stays the same."""
         wanted = {**self.parameters, **kwargs}
         check_unstable(wanted["unstable"])
         check_displacement(wanted["displacement"])
@@ -110,7 +110,7 @@ class HessianEntropyCalculator(EntropyCalculator):
                 "use 'mass-weighted'"
             )
         changed = super().set(**kwargs)
-        if set(changed) - {"temperature"}:
+        if {"displacement", "unstable"}.intersection(changed):
             self._system = None
         return changed
 
@@ -155,12 +155,15 @@ class HessianEntropyCalculator(EntropyCalculator):
         ndarray, shape (n_modes,), eV
             Ascending; imaginary ones as negative numbers.
         """
-        self.get_property("energy", self.atoms if atoms is None else atoms)
+        structure = self.atoms if atoms is None else atoms
+        if structure is None:
+            raise InvalidInputError("atoms: nothing calculated yet; pass a structure")
+        self.get_property("energy", structure)
         assert self._system is not None
         return self._system.frequencies
 
-    def evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
-        """See `EntropyCalculator.evaluate`."""
+    def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
+        """See `EntropyCalculator._evaluate`."""
         if strain and not has_volume(atoms):
             raise PropertyNotImplementedError(
                 "entropy_strain: the reference takes it from stresses, and the structure has "

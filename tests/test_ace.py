@@ -154,10 +154,13 @@ def test_even_couplings_are_gaunt_products(vectors):
 
 def random_environment(rng, species, n_neighbours=25):
     """A central atom and neighbours between 1.8 and 4.9 Å."""
-    directions = rng.normal(size=(n_neighbours, 3))
-    lengths = rng.uniform(1.8, 4.9, n_neighbours) / np.linalg.norm(directions, axis=1)
-    symbols = [species[0], *rng.choice(species, n_neighbours)]
-    return Atoms(symbols, positions=np.vstack([np.zeros(3), directions * lengths[:, None]]))
+    positions = [np.zeros(3)]
+    while len(positions) <= n_neighbours:
+        direction = rng.normal(size=3)
+        position = direction * rng.uniform(1.8, 4.9) / np.linalg.norm(direction)
+        if np.linalg.norm(position - positions, axis=1).min() > 0.5:
+            positions.append(position)
+    return Atoms([species[0], *rng.choice(species, n_neighbours)], positions=positions)
 
 
 @pytest.mark.parametrize(

@@ -190,15 +190,19 @@ def test_sum_with_a_potential_adds_up(system, rough):
     assert parts[1].get_property("free_energy", rough) != 0
 
 
-def test_sum_follows_the_temperature_once_its_own_results_are_dropped(system, rough):
+def test_sum_without_a_cache_follows_temperature_and_masses(system, rough):
+    """ASE's SumCalculator cannot see either change; `use_cache = False` makes it ask again."""
     total, fresh = system.total(300), system.total(900)
+    total.use_cache = False
     before = total.get_property("energy", rough)
     total.mixer.calcs[1].temperature = 900
-    total.results = {}
-    assert total.get_property("energy", rough) == fresh.get_property("energy", rough) != before
-
-
-# --- Results --------------------------------------------------------------------------------
+    hot = total.get_property("energy", rough)
+    assert hot == pytest.approx(fresh.get_property("energy", rough), abs=1e-10)
+    assert hot < before
+    rough.set_masses(2 * rough.get_masses())
+    heavy = total.get_property("energy", rough)
+    expected = 900 * kB * 1.5 * np.log(2) * len(rough)
+    assert hot - heavy == pytest.approx(expected, rel=1e-9)
 
 
 def test_energy_is_the_free_energy_as_a_python_float(system, rough):

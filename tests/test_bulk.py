@@ -26,6 +26,9 @@ def lennard_jones():
     return pair.PairPotential({(18, 18): pair.LennardJonesQuadratic(0.0104, 3.4, 6.5)})
 
 
+CUBIC = bulk("Ar", "fcc", a=LATTICE, cubic=True)
+
+
 class ForcesOnly(Calculator):
     """Hides the analytic Hessian."""
 
@@ -54,8 +57,14 @@ def converged():
 
 @pytest.mark.parametrize(
     "crystal",
-    [bulk("Ar", "fcc", a=LATTICE) * (2, 2, 1), bulk("Ar", "fcc", a=LATTICE, cubic=True)],
-    ids=["2x2x1", "cubic"],
+    [
+        bulk("Ar", "fcc", a=LATTICE) * (2, 2, 1),
+        CUBIC,
+        Atoms(
+            "Ar4", bulk("Ar", "fcc", a=LATTICE, cubic=True).positions, cell=LEFT_HANDED, pbc=True
+        ),
+    ],
+    ids=["2x2x1", "cubic", "left-handed"],
 )
 def test_value_does_not_depend_on_the_cell(crystal, converged):
     values = bulk_site_entropies(crystal, lennard_jones(), width=WIDTH)

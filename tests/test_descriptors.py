@@ -183,6 +183,8 @@ def test_bad_structures_get_one_clear_sentence(descriptor):
         descriptor.compute(Atoms("Si3", positions=[[0, 0, 0], [0, 0, 2.0], [0, 0, 2.0]]))
     with pytest.raises(InvalidStructureError, match="NaN"):
         descriptor.compute(Atoms("Si2", positions=[[0, 0, 0], [0, 0, np.nan]]))
+    with pytest.raises(InvalidStructureError, match="cell vectors"):
+        descriptor.compute(Atoms("Si2", positions=two.positions, pbc=True))
     with pytest.raises(InvalidStructureError, match="empty"):
         descriptor.compute(Atoms())
 

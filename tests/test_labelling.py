@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -216,6 +217,27 @@ def test_processes_do_not_change_labels(tmp_path, tasks):
         for name in ("vibent_entropies", "vibent_entropy_gradient"):
             # Another number of BLAS threads may sum in another order.
             np.testing.assert_allclose(two.arrays[name], one.arrays[name], rtol=1e-9, atol=1e-14)
+
+
+def test_a_rerun_that_asks_for_other_things(tmp_path, tasks):
+    """Fewer labels are there already; more labels than the file has are refused."""
+    path = tmp_path / "labels.xyz"
+    run([replace(task, sites=True) for task in tasks], path)
+    content = path.read_bytes()
+    assert run([replace(task, unstable="any") for task in tasks], path).skipped == len(tasks)
+    with pytest.raises(LabelError, match="without vibent_entropy_strain"):
+        run([replace(task, strain=True) for task in tasks], path)
+    assert path.read_bytes() == content
+
+
+def test_two_runs_do_not_share_a_file(tmp_path, tasks):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "labels.xyz"
+    with open(path, "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LabelError, match="another run"):
+            run(tasks, path)
+    assert run(tasks, path).done == len(tasks)
 
 
 def test_file_of_another_calculator_is_refused(tmp_path, tasks):

@@ -288,6 +288,45 @@ def test_reference_of_another_cell_is_refused(silicon_frames):
         train(frames, SMALL)
 
 
+def test_a_crystal_of_another_periodicity_or_none_at_all_is_refused(silicon_frames):
+    frames = [a.copy() for a in silicon_frames]
+    frames[2].pbc = (True, True, False)
+    with pytest.raises(LabelError, match=r"frame 2.*pbc"):
+        train(frames, SMALL)
+    with pytest.raises(LabelError, match="frame 1: names no reference"):
+        train(silicon_frames[:1] + without(silicon_frames[1:], dataset.REFERENCE), SMALL)
+
+
+def test_two_crystals_of_one_name_are_refused(silicon_frames):
+    other = silicon_frames[1].copy()
+    other.info[dataset.NAME] = "si16"
+    with pytest.raises(LabelError, match="two different"):
+        train([*silicon_frames, other], SMALL)
+
+
+def test_relabelling_inherits_nothing(sw, silicon_frames):
+    """A rattled copy of a labelled crystal is no crystal, and keeps no label of another run."""
+    moved = rattled(silicon_frames[0], 0.1, seed=5)
+    reference = HessianEntropyCalculator(sw, unstable="any")
+    fresh = attach_labels(moved, reference, reference="si16", gradient=False, sites=False)
+    names = {k for k in {**fresh.info, **fresh.arrays} if k.startswith(dataset.PREFIX)}
+    assert names == {dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE, dataset.REFERENCE}
+
+
+def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_frames):
+    crystal = silicon_frames[0]
+    atoms = rattled(crystal, 1.2, seed=3)
+    reference = HessianEntropyCalculator(sw, unstable="any")
+    references = ReferenceCrystals([crystal])
+    entropies = []
+    for mass in (28.0, 56.0):
+        atoms.set_masses(np.full(len(atoms), mass))
+        labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
+        assert labelled.info[dataset.N_UNSTABLE] > 0
+        entropies.append(references.targets(labelled).entropy)
+    assert entropies[0] == pytest.approx(entropies[1], abs=1e-9)
+
+
 def test_reference_without_bulk_values_is_refused(silicon_frames):
     with pytest.raises(LabelError, match=dataset.BULK):
         train(without(silicon_frames, dataset.BULK), SMALL)
@@ -311,7 +350,7 @@ def test_fixed_atoms_cannot_train(silicon_frames):
     atoms = silicon_frames[1].copy()
     atoms.set_constraint(FixAtoms([0]))
     reference = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    labelled = attach_labels(atoms, reference, gradient=False)
+    labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
     assert labelled.info[dataset.N_MODES] == 3 * (len(atoms) - 1)
     with pytest.raises(LabelError, match="fixed atoms"):
         train([*silicon_frames, labelled], SMALL)

@@ -16,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from ase_vibent.cli import commands
 
     options = build_parser().parse_args(arguments)
+    # As with "python -m": a calculator may live in a module of the working folder.
+    sys.path.insert(0, "")
     try:
         run = getattr(commands, options.command)
         return int(run(options))
@@ -114,7 +116,7 @@ def _add_train(commands: _Commands) -> None:
     train.add_argument(
         "--test-fraction", type=float, default=0.1, help="configurations held out; default 0.1"
     )
-    train.add_argument("--seed", type=int, default=0, help="of the split; default 0")
+    train.add_argument("--seed", type=natural_number, default=0, help="of the split; default 0")
     train.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
 
 
@@ -143,8 +145,15 @@ def number_or_any(text: str) -> int | str:
     return text if text == "any" else int(text)
 
 
+def natural_number(text: str) -> int:
+    """Integer from 0 on."""
+    if int(text) < 0:
+        raise ValueError(text)
+    return int(text)
+
+
 def positive_number(text: str) -> int:
-    """Number of processes."""
+    """Integer from 1 on."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)

@@ -26,6 +26,7 @@ from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
+from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import split_frames
 from ase_vibent.training.trainer import train as train_model
 
@@ -106,7 +107,7 @@ def train(options: argparse.Namespace) -> int:
     )
     model.save(options.output)
     if options.plot:
-        references = _references(frames)
+        references = ReferenceCrystals(frames)
         sets = {"train": fitted, "test": held_out}
         parity_plot(
             {k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot
@@ -227,7 +228,8 @@ def _prediction_table(rows: Sequence[dict[str, Any]], temperature: float) -> str
 
 def _crystal_name(crystal: Atoms) -> str:
     """Name that a rerun with other structures gives to the same crystal again."""
-    digest = hashlib.sha256(crystal.cell.array.tobytes() + crystal.positions.tobytes())
+    arrays = (crystal.numbers, crystal.positions, crystal.cell.array, crystal.get_masses())
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays))
     return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
 
 
@@ -273,12 +275,6 @@ def _require_plottable(path: str | None) -> None:
     if Path(path).suffix.lstrip(".").lower() not in known:
         raise InvalidInputError(f"{path}: no figure format; use one of {', '.join(sorted(known))}")
     _require_writable(path)
-
-
-def _references(frames: Sequence[Atoms]) -> Any:
-    from ase_vibent.training.targets import ReferenceCrystals
-
-    return ReferenceCrystals(frames)
 
 
 def _bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:

@@ -12,9 +12,10 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ase_vibent.errors import InvalidStructureError, UnknownSpeciesError
+from ase_vibent.structures import check_structure
 
 #: Two atoms closer than this, in Å, are taken for a mistake in the structure.
-COINCIDENT = 1e-3
+COINCIDENT = 0.3
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ def find_neighbours(atoms: Atoms, species: Sequence[str], cutoff: float) -> Neig
         If there is no atom, positions are not finite, two atoms coincide, or no atom has
         a neighbour.
     """
+    check_structure(atoms)
     indices = species_indices(atoms, species)
-    if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
-        raise InvalidStructureError("atoms: positions or cell hold NaN or infinite numbers")
     neighbour_list = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     centres, neighbours, distances, vectors = neighbour_list.compute(
         points=atoms.positions,
@@ -108,13 +108,10 @@ def species_indices(atoms: Atoms, species: Sequence[str]) -> NDArray[np.int64]:
     Raises
     ------
     UnknownSpeciesError
-    InvalidStructureError
-        If there are no atoms.
     """
-    if len(atoms) == 0:
-        raise InvalidStructureError("atoms: the structure is empty")
-    table = np.full(max(*atoms.numbers, *(atomic_numbers[s] for s in species)) + 1, -1)
-    table[[atomic_numbers[s] for s in species]] = np.arange(len(species))
+    known = [atomic_numbers[s] for s in species]
+    table = np.full(max(atoms.numbers.max(initial=0), *known, 0) + 1, -1)
+    table[known] = np.arange(len(species))
     indices = table[atoms.numbers]
     if np.any(indices < 0):
         unknown = sorted(set(np.array(atoms.get_chemical_symbols())[indices < 0]))

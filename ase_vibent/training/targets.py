@@ -64,16 +64,21 @@ class ReferenceCrystals:
         self.crystals: dict[str, Atoms] = {}
         for atoms in frames:
             name = atoms.info.get(dataset.NAME)
-            if name is not None:
-                self.crystals.setdefault(str(name), atoms)
+            if name is not None and self.crystals.setdefault(str(name), atoms) != atoms:
+                raise LabelError(
+                    f"{dataset.NAME}: two different perfect crystals are named {name!r}"
+                )
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)
-            if crystal is not None and not np.allclose(
-                crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5
-            ):
+            if crystal is None and self.crystals and np.all(atoms.pbc):
                 raise LabelError(
-                    f"frame {number}: its cell {np.round(atoms.cell.cellpar(), 4).tolist()} is not "
-                    f"that of its reference {atoms.info[dataset.REFERENCE]!r} "
+                    f"frame {number}: names no reference crystal, although the dataset has some "
+                    f"({', '.join(self.crystals)}); label it with reference=…"
+                )
+            if crystal is not None and not _same_period(crystal, atoms):
+                raise LabelError(
+                    f"frame {number}: its cell {np.round(atoms.cell.cellpar(), 4).tolist()} or pbc "
+                    f"is not that of its reference {atoms.info[dataset.REFERENCE]!r} "
                     f"{np.round(crystal.cell.cellpar(), 4).tolist()}; label the perfect crystal "
                     "of this cell, at this strain"
                 )
@@ -140,6 +145,11 @@ class ReferenceCrystals:
         return Targets(entropy, gradient, strain, sites)
 
 
+def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
+    same_cell = np.allclose(crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5)
+    return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))
+
+
 def _require_free_atoms(atoms: Atoms, number: int) -> None:
     if len(free_atoms(atoms)) < len(atoms):
         raise LabelError(
@@ -156,13 +166,14 @@ def _mass_free_entropy(atoms: Atoms) -> float | None:
     if dataset.N_MODES not in atoms.info:
         raise LabelError(f"{dataset.N_MODES}: missing beside {dataset.ENTROPY}")
     reduced = label / kB - atoms.info[dataset.N_MODES]
-    return float(reduced - mass_entropy(atoms.get_masses()).sum() - _rigid_mass_entropy(atoms))
+    return float(reduced - mass_entropy(atoms.get_masses()).sum() - _left_out_mass_entropy(atoms))
 
 
-def _rigid_mass_entropy(atoms: Atoms) -> float:
-    """What masses add through the projected rigid-body motions.
+def _left_out_mass_entropy(atoms: Atoms) -> float:
+    """What the masses owe to modes that are not in the sum, to be shared by all sites.
 
-    -½ ln of det TᵀMT / det TᵀT; -(3/2) ln(mean mass) in a periodic cell.
+    Rigid-body motions: -½ ln of det TᵀMT / det TᵀT, which is -(3/2) ln(mean mass) in a
+    periodic cell. Unstable modes: -½ of the mean ln m each, exact where all masses are equal.
     """
     volumes = []
     for weighted in (True, False):
@@ -170,7 +181,8 @@ def _rigid_mass_entropy(atoms: Atoms) -> float:
             rigid_body_motions(atoms, mass_weighted=weighted), compute_uv=False
         )
         volumes.append(np.sum(np.log(singular[singular > 1e-8 * singular.max()])))
-    return float(volumes[1] - volumes[0])
+    unstable = float(atoms.info.get(dataset.N_UNSTABLE, 0))
+    return float(volumes[1] - volumes[0] - 0.5 * unstable * np.log(atoms.get_masses()).mean())
 
 
 def _mass_free_sites(atoms: Atoms) -> Array | None:
@@ -180,7 +192,7 @@ def _mass_free_sites(atoms: Atoms) -> Array | None:
     if dataset.SITE_MODES not in atoms.arrays:
         raise LabelError(f"{dataset.SITE_MODES}: missing beside {dataset.SITES}")
     reduced = label / kB - atoms.arrays[dataset.SITE_MODES]
-    rest = _rigid_mass_entropy(atoms) / len(atoms)
+    rest = _left_out_mass_entropy(atoms) / len(atoms)
     return np.asarray(reduced - mass_entropy(atoms.get_masses()) - rest)
 
 

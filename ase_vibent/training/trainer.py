@@ -142,7 +142,6 @@ def train(
         quantities=list(chosen),
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),
-        bulk_entropies={s: float(v) for s, v in known.items()},
         n_frames=len(frames),
         n_rows=len(rows.values),
         data_checksum=data_checksum(frames),

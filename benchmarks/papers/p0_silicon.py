@@ -21,9 +21,10 @@ from ase.build import bulk
 from ase.optimize import BFGS
 from tqdm import tqdm
 
-from ase_vibent import ACE, read_labels, train
-from ase_vibent.labelling import LabelTask, label_structures
+from ase_vibent import ACE, train
+from ase_vibent.labelling import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
+from ase_vibent.structures import rattled
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 
@@ -49,18 +50,6 @@ def displaced_crystal() -> Atoms:
     atoms = crystal()
     atoms.positions[1:] = relaxed_vacancy().positions
     return atoms
-
-
-def rattled(atoms: Atoms, amplitude: float, count: int, seed: int) -> list[Atoms]:
-    """Components uniform in ±α/2 with α = amplitude · U(0, 1) per configuration, P0 4.2.1."""
-    rng = np.random.default_rng(seed)
-    copies = []
-    for _ in range(count):
-        alpha = amplitude * rng.uniform()
-        copy = atoms.copy()
-        copy.positions += rng.uniform(-alpha / 2, alpha / 2, size=atoms.positions.shape)
-        copies.append(copy)
-    return copies
 
 
 def structures(protocol: str, seed: int) -> list[Atoms]:
@@ -90,9 +79,7 @@ def labelled(protocol: str, seed: int, folder: Path, n_jobs: int) -> list[Atoms]
         ),
     )
     assert not summary.failed, summary.failed
-    # A parallel run writes frames as they come: restore the order of the tasks.
-    by_key = {atoms.info["vibent_key"]: atoms for atoms in read_labels(path)}
-    return [by_key[task.key(spec.text)] for task in tasks]
+    return labelled_frames(tasks, path, spec.text)
 
 
 def main() -> None:
@@ -118,7 +105,9 @@ def main() -> None:
     for protocol in ("displaced-crystal", "true-vacancy"):
         for basis in options.basis:
             degree, l_weight = map(float, basis.split(":"))
-            descriptor = ACE(["Si"], cutoff=5.0, order=3, degree=degree, l_weight=l_weight)
+            descriptor = ACE(
+                ["Si"], cutoff=5.0, order=3, degree=degree, l_weight=l_weight, inner=2.0
+            )
             ratios = []
             for seed in range(options.seeds):
                 frames = labelled(protocol, seed, options.folder, options.j)

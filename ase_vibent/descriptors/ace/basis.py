@@ -103,12 +103,14 @@ class ACE:
             object.__setattr__(self, "r0", float(2 * np.mean(radii)))
         if self.inner is None:
             object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
-        for name, lowest in (("cutoff", 0), ("r0", 0), ("inner", 0), ("l_weight", 0)):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > lowest):
-                raise InvalidInputError(f"{name}: expected > 0, got {getattr(self, name)}")
+        for name in ("cutoff", "r0", "inner", "l_weight", "degree"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < np.inf):
+                raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
         for name in ("order", "power"):
-            if getattr(self, name) != int(getattr(self, name)) or getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {self.order}")
+            value = getattr(self, name)
+            if not (isinstance(value, int | np.integer) and value >= 1):
+                raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {value!r}")
         if self.degree < 1 + 1e-9:
             raise InvalidInputError(f"degree: expected > 1, got {self.degree}")
         if self.inner >= self.cutoff:  # type: ignore[operator]

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def wigner_3j(j1: int, j2: int, j3: int, m1: int, m2: int, m3: int) -> float:
-    """Wigner 3j symbol by Racah's formula, exact integers up to the final square root."""
+    """Wigner 3j symbol by Racah's formula."""
     if m1 + m2 + m3 or not abs(j1 - j2) <= j3 <= j1 + j2:
         return 0.0
     lowest = max(0, j2 - j3 - m1, j1 - j3 + m2)
