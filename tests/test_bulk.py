@@ -60,9 +60,7 @@ def converged():
     [
         bulk("Ar", "fcc", a=LATTICE) * (2, 2, 1),
         CUBIC,
-        Atoms(
-            "Ar4", bulk("Ar", "fcc", a=LATTICE, cubic=True).positions, cell=LEFT_HANDED, pbc=True
-        ),
+        Atoms("Ar4", CUBIC.positions, cell=CUBIC.cell.array[[1, 0, 2]], pbc=True),
     ],
     ids=["2x2x1", "cubic", "left-handed"],
 )
