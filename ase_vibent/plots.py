@@ -11,7 +11,7 @@ import numpy as np
 from ase_vibent.training.report import UNITS, Comparison
 
 _TITLES = {
-    "entropy": "entropy",
+    "entropy": "total entropy (all masses 1 amu)",
     "gradient": "entropy gradient",
     "strain": "strain derivative of the entropy",
     "sites": "site entropies",

@@ -20,7 +20,8 @@ from ase.constraints import FixAtoms
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels, write_labels
 from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.labelling import LabelTask, label_structures, match_references
+from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.labelling import match_references
 
 #: Blocks for good in the third structure while the environment says so.
 BLOCKING_CALCULATOR = """

@@ -21,7 +21,8 @@ from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.cli.demo import demo
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, VibentError
-from ase_vibent.labelling import LabelTask, label_structures, match_references
+from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.labelling import match_references
 from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec

@@ -22,7 +22,7 @@ from ase_vibent import dataset
 from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
-from ase_vibent.labelling import LabelTask, label_structures, labelled_frames
+from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon

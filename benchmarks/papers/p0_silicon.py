@@ -22,7 +22,7 @@ from ase.optimize import BFGS
 from tqdm import tqdm
 
 from ase_vibent import ACE, train
-from ase_vibent.labelling import LabelTask, label_structures, labelled_frames
+from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
 from ase_vibent.structures import rattled
 from ase_vibent.training.report import evaluate_frames
