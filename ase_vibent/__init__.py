@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ase_vibent.descriptors import ACE
     from ase_vibent.labelling import attach_labels
     from ase_vibent.model import SiteModel
+    from ase_vibent.phonons import PhonopyEntropyCalculator
     from ase_vibent.reference import (
         FiniteDifferenceEntropyCalculator,
         HessianEntropyCalculator,
@@ -24,6 +25,7 @@ __all__ = [
     "ACE",
     "FiniteDifferenceEntropyCalculator",
     "HessianEntropyCalculator",
+    "PhonopyEntropyCalculator",
     "SiteEntropyCalculator",
     "SiteModel",
     "attach_labels",
@@ -38,6 +40,7 @@ _HOMES = {
     "ACE": "descriptors",
     "FiniteDifferenceEntropyCalculator": "reference",
     "HessianEntropyCalculator": "reference",
+    "PhonopyEntropyCalculator": "phonons",
     "SiteEntropyCalculator": "calculator",
     "SiteModel": "model",
     "attach_labels": "labelling",

@@ -27,7 +27,7 @@ def harmonics(vectors):
     prefactors = harmonic_prefactors(L_MAX)
     kernels.solid_harmonics(unit, count, prefactors, legendre, azimuth, value)
     kernels.harmonic_gradients(
-        unit, distance, count, prefactors, legendre, azimuth, value, gradient
+        unit, distance[None], count, prefactors, legendre, azimuth, value, gradient
     )
     return value, gradient
 
@@ -75,7 +75,7 @@ def test_radial_functions_are_orthonormal_smooth_and_differentiable():
             scalars,
             basis.recursion,
             np.empty((3, len(r))),
-            np.empty(3 * len(r)),
+            np.empty((3, len(r))),
             value,
             slope,
         )

@@ -16,94 +16,115 @@ LANES = 8
 
 @compiled
 def radial_functions(vectors, radial, recursion, unit, distance, value, slope):
-    """Distances, unit vectors, R_n and dR_n/dr of the pairs of one atom."""
+    """Distances, unit vectors, R_n and dR_n/dr of the pairs of one atom.
+
+    Rows hold the neighbours: `distance` is of shape (3, most) for r, x(r) and dx/dr.
+    """
     r0, power, x_cut = radial[0], radial[1], radial[2]
     count = len(vectors)
+    r, x, dx = distance[0, :count], distance[1, :count], distance[2, :count]
     for k in range(count):
-        r = np.sqrt(vectors[k, 0] ** 2 + vectors[k, 1] ** 2 + vectors[k, 2] ** 2)
-        distance[k] = r
+        r[k] = np.sqrt(vectors[k, 0] ** 2 + vectors[k, 1] ** 2 + vectors[k, 2] ** 2)
         for axis in range(3):
-            unit[axis, k] = vectors[k, axis] / r
-        # x and dx/dr are parked in the first two rows of the value and slope arrays.
-        x = ((1 + r0) / (1 + r)) ** power
-        dx = -power * x / (1 + r)
-        distance[k + count] = x
-        distance[k + 2 * count] = dx
-        value[0, k] = recursion[0, 0] * (x - x_cut) ** 2
-        slope[0, k] = 2 * recursion[0, 0] * (x - x_cut)
+            unit[axis, k] = vectors[k, axis] / r[k]
+        x[k] = 1.0
+        dx[k] = (1 + r0) / (1 + r[k])
+    for _ in range(int(power)):
+        for k in range(count):
+            x[k] *= dx[k]
+    for k in range(count):
+        dx[k] = -power * x[k] / (1 + r[k])
+    first, first_slope = value[0, :count], slope[0, :count]
+    for k in range(count):
+        first[k] = recursion[0, 0] * (x[k] - x_cut) ** 2
+        first_slope[k] = 2 * recursion[0, 0] * (x[k] - x_cut)
     for n in range(1, len(recursion)):
         a, b, c = recursion[n, 0], recursion[n, 1], recursion[n, 2]
+        new, new_slope = value[n, :count], slope[n, :count]
+        last, last_slope = value[n - 1, :count], slope[n - 1, :count]
+        # c = 0 for the second function: its elder is then any finite row.
+        older, older_slope = value[max(n - 2, 0), :count], slope[max(n - 2, 0), :count]
         for k in range(count):
-            x = distance[k + count]
-            older = value[n - 2, k] if n > 1 else 0.0
-            older_slope = slope[n - 2, k] if n > 1 else 0.0
-            value[n, k] = (a * x + b) * value[n - 1, k] + c * older
-            slope[n, k] = a * value[n - 1, k] + (a * x + b) * slope[n - 1, k] + c * older_slope
+            line = a * x[k] + b
+            new[k] = line * last[k] + c * older[k]
+            new_slope[k] = a * last[k] + line * last_slope[k] + c * older_slope[k]
     for n in range(len(recursion)):
+        row = slope[n, :count]
         for k in range(count):
-            slope[n, k] *= distance[k + 2 * count]
+            row[k] *= dx[k]
 
 
 @compiled
 def solid_harmonics(unit, count, prefactors, legendre, azimuth, value):
     """Y_lm of unit vectors; leaves the recurrences' intermediates for the gradient."""
     l_max = len(prefactors) - 1
-    for k in range(count):
-        azimuth[0, 0, k] = 1.0
-        azimuth[1, 0, k] = 0.0
-        legendre[0, 0, k] = 1.0
+    x, y, z = unit[0, :count], unit[1, :count], unit[2, :count]
+    azimuth[0, 0, :count] = 1.0
+    azimuth[1, 0, :count] = 0.0
+    legendre[0, 0, :count] = 1.0
     for m in range(1, l_max + 1):
+        cos, sin = azimuth[0, m, :count], azimuth[1, m, :count]
+        cos_low, sin_low = azimuth[0, m - 1, :count], azimuth[1, m - 1, :count]
         for k in range(count):
-            c, s = azimuth[0, m - 1, k], azimuth[1, m - 1, k]
-            azimuth[0, m, k] = unit[0, k] * c - unit[1, k] * s
-            azimuth[1, m, k] = unit[0, k] * s + unit[1, k] * c
+            cos[k] = x[k] * cos_low[k] - y[k] * sin_low[k]
+            sin[k] = x[k] * sin_low[k] + y[k] * cos_low[k]
     for l in range(1, l_max + 1):
+        diagonal, side = legendre[l, l, :count], legendre[l, l - 1, :count]
+        above = legendre[l - 1, l - 1, :count]
         for k in range(count):
-            legendre[l, l, k] = -(2 * l - 1) * legendre[l - 1, l - 1, k]
-            legendre[l, l - 1, k] = -unit[2, k] * legendre[l, l, k]
+            diagonal[k] = -(2 * l - 1) * above[k]
+            side[k] = -z[k] * diagonal[k]
         for m in range(l - 1):
+            row, low = legendre[l, m, :count], legendre[l - 1, m, :count]
+            lower = legendre[l - 2, m, :count]
             for k in range(count):
-                legendre[l, m, k] = (
-                    (2 * l - 1) * unit[2, k] * legendre[l - 1, m, k]
-                    - (l + m - 1) * legendre[l - 2, m, k]
-                ) / (l - m)
+                row[k] = ((2 * l - 1) * z[k] * low[k] - (l + m - 1) * lower[k]) / (l - m)
     for l in range(l_max + 1):
         centre = l * l + l
+        row, middle = legendre[l, 0, :count], value[centre, :count]
         for k in range(count):
-            value[centre, k] = prefactors[l, 0] * legendre[l, 0, k]
+            middle[k] = prefactors[l, 0] * row[k]
         for m in range(1, l + 1):
+            factor, row = prefactors[l, m], legendre[l, m, :count]
+            cos, sin = azimuth[0, m, :count], azimuth[1, m, :count]
+            plus, minus = value[centre + m, :count], value[centre - m, :count]
             for k in range(count):
-                scaled = prefactors[l, m] * legendre[l, m, k]
-                value[centre + m, k] = scaled * azimuth[0, m, k]
-                value[centre - m, k] = scaled * azimuth[1, m, k]
+                plus[k] = factor * row[k] * cos[k]
+                minus[k] = factor * row[k] * sin[k]
 
 
 @compiled
 def harmonic_gradients(unit, distance, count, prefactors, legendre, azimuth, value, gradient):
     """Gradients of Y_lm(r/|r|) with respect to r, from the solid harmonics' gradients."""
+    x, y, z = unit[0, :count], unit[1, :count], unit[2, :count]
+    inverse, zero = 1 / distance[0, :count], np.zeros(count)
     for l in range(len(prefactors)):
         centre = l * l + l
         for m in range(l + 1):
-            for k in range(count):
-                plain = prefactors[l, m] * legendre[l, m, k]
-                down = prefactors[l, m] * (l + m) * legendre[l - 1, m, k] if m < l else 0.0
-                side = prefactors[l, m] * legendre[l - 1, m + 1, k] if m + 1 < l else 0.0
-                cos, sin = azimuth[0, m, k], azimuth[1, m, k]
-                cos_low = m * azimuth[0, m - 1, k] if m > 0 else 0.0
-                sin_low = m * azimuth[1, m - 1, k] if m > 0 else 0.0
-                x, y = unit[0, k], unit[1, k]
-                gradient[0, centre + m, k] = x * side * cos + plain * cos_low
-                gradient[1, centre + m, k] = y * side * cos - plain * sin_low
-                gradient[2, centre + m, k] = down * cos
-                if m > 0:
-                    gradient[0, centre - m, k] = x * side * sin + plain * sin_low
-                    gradient[1, centre - m, k] = y * side * sin + plain * cos_low
-                    gradient[2, centre - m, k] = down * sin
-        for lm in range(l * l, (l + 1) ** 2):
-            for axis in range(3):
+            factor = prefactors[l, m]
+            plain = legendre[l, m, :count]
+            down = legendre[l - 1, m, :count] if m < l else zero
+            side = legendre[l - 1, m + 1, :count] if m + 1 < l else zero
+            cos, sin = azimuth[0, m, :count], azimuth[1, m, :count]
+            cos_low = azimuth[0, m - 1, :count] if m > 0 else zero
+            sin_low = azimuth[1, m - 1, :count] if m > 0 else zero
+            for sign in range(1 if m == 0 else 2):
+                lm = centre - m if sign else centre + m
+                angle = sin if sign else cos
+                dx, dy = (sin_low, cos_low) if sign else (cos_low, sin_low)
+                turn = m if sign else -m
+                own = value[lm, :count]
+                to_x, to_y = gradient[0, lm, :count], gradient[1, lm, :count]
+                to_z = gradient[2, lm, :count]
                 for k in range(count):
-                    radial_part = l * value[lm, k] * unit[axis, k]
-                    gradient[axis, lm, k] = (gradient[axis, lm, k] - radial_part) / distance[k]
+                    radial_part = l * own[k]
+                    ring = side[k] * angle[k]
+                    wave_x = x[k] * ring + m * plain[k] * dx[k]
+                    wave_y = y[k] * ring + turn * plain[k] * dy[k]
+                    wave_z = (l + m) * down[k] * angle[k]
+                    to_x[k] = (factor * wave_x - radial_part * x[k]) * inverse[k]
+                    to_y[k] = (factor * wave_y - radial_part * y[k]) * inverse[k]
+                    to_z[k] = (factor * wave_z - radial_part * z[k]) * inverse[k]
 
 
 @compiled
@@ -112,9 +133,11 @@ def project_density(offsets, channels, radial, harmonics, projection):
     first = offsets[0]
     for c in range(len(channels)):
         z, n, lm = channels[c, 0], channels[c, 1] - 1, channels[c, 2]
+        start, stop = offsets[z] - first, offsets[z + 1] - first
+        one, other = radial[n, start:stop], harmonics[lm, start:stop]
         total = 0.0
-        for k in range(offsets[z] - first, offsets[z + 1] - first):
-            total += radial[n, k] * harmonics[lm, k]
+        for k in range(len(one)):
+            total += one[k] * other[k]
         projection[c] = total
 
 
@@ -155,29 +178,37 @@ def contract_products(left, right, n_inner, weights, density, inner, adjoint, sl
 
 @compiled
 def pair_gradients(
-    offsets, channels, radial, radial_slope, harmonics, gradients, unit, slope, result
+    offsets, channels, radial, radial_slope, harmonics, gradients, unit, slope, pull, result
 ):
-    """Slope of one atom's value in each of its pair vectors, from its slope in A."""
-    first = offsets[0]
-    result[: offsets[-1] - first] = 0.0
-    amount = np.empty(offsets[-1] - first)
-    change = np.empty(offsets[-1] - first)
+    """Slope of one atom's value in each of its pair vectors, from its slope in A.
+
+    `pull` is a work array of shape (5, most).
+    """
+    first, count = offsets[0], offsets[-1] - offsets[0]
+    pull[2:, :count] = 0.0
     c = 0
     while c < len(channels):
         z, lm = channels[c, 0], channels[c, 2]
         start, stop = offsets[z] - first, offsets[z + 1] - first
-        amount[start:stop] = 0.0
-        change[start:stop] = 0.0
+        amount, change = pull[0, start:stop], pull[1, start:stop]
+        amount[:] = 0.0
+        change[:] = 0.0
         while c < len(channels) and channels[c, 2] == lm and channels[c, 0] == z:
-            n = channels[c, 1] - 1
-            for k in range(start, stop):
-                amount[k] += slope[c] * radial[n, k]
-                change[k] += slope[c] * radial_slope[n, k]
+            n, weight = channels[c, 1] - 1, slope[c]
+            one, other = radial[n, start:stop], radial_slope[n, start:stop]
+            for k in range(len(one)):
+                amount[k] += weight * one[k]
+                change[k] += weight * other[k]
             c += 1
-        for k in range(start, stop):
-            along = change[k] * harmonics[lm, k]
-            for axis in range(3):
-                result[k, axis] += along * unit[axis, k] + amount[k] * gradients[axis, lm, k]
+        wave = harmonics[lm, start:stop]
+        for axis in range(3):
+            total, along = pull[2 + axis, start:stop], unit[axis, start:stop]
+            across = gradients[axis, lm, start:stop]
+            for k in range(len(total)):
+                total[k] += change[k] * wave[k] * along[k] + amount[k] * across[k]
+    for k in range(count):
+        for axis in range(3):
+            result[k, axis] = pull[2 + axis, k]
 
 
 @compiled
@@ -207,7 +238,7 @@ def linear_model_blocks(
     for i in range(blocks[0], blocks[-1]):
         most = max(most, offsets[centres[i], -1] - offsets[centres[i], 0])
     n_lm = len(prefactors) ** 2
-    unit, distance = np.empty((3, most)), np.empty(3 * most)
+    unit, distance = np.empty((3, most)), np.empty((3, most))
     value = np.empty((len(recursion), most))
     slope = np.empty((len(recursion), most))
     legendre = np.empty((len(prefactors), len(prefactors), most))
@@ -215,6 +246,7 @@ def linear_model_blocks(
     harmonics = np.empty((n_lm, most))
     gradients = np.empty((3, n_lm, most))
     projection = np.empty(len(channels))
+    pull = np.empty((5, most))
     density = np.zeros((len(channels), LANES))
     density_slope = np.empty((len(channels), LANES))
     inner = np.empty((max(n_inner, 1), LANES))
@@ -247,7 +279,7 @@ def linear_model_blocks(
             )
             pair_gradients(
                 own, channels, value, slope, harmonics, gradients, unit,
-                density_slope[:, b].copy(), pairs[own[0] : own[-1]],
+                density_slope[:, b].copy(), pull, pairs[own[0] : own[-1]],
             )  # fmt: skip
 
 
@@ -289,7 +321,7 @@ def all_features(
     for i in atoms:
         most = max(most, offsets[i, -1] - offsets[i, 0])
     n_lm, n_features = len(prefactors) ** 2, values.shape[1]
-    unit, distance = np.empty((3, most)), np.empty(3 * most)
+    unit, distance = np.empty((3, most)), np.empty((3, most))
     value = np.empty((len(recursion), most))
     slope = np.empty((len(recursion), most))
     legendre = np.empty((len(prefactors), len(prefactors), most))
