@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ase_vibent.descriptors import ACE
     from ase_vibent.labelling import attach_labels
     from ase_vibent.model import SiteModel
-    from ase_vibent.phonons import PhonopyEntropyCalculator
+    from ase_vibent.phonopy_calculator import PhonopyEntropyCalculator
     from ase_vibent.reference import (
         FiniteDifferenceEntropyCalculator,
         HessianEntropyCalculator,
@@ -40,7 +40,7 @@ _HOMES = {
     "ACE": "descriptors",
     "FiniteDifferenceEntropyCalculator": "reference",
     "HessianEntropyCalculator": "reference",
-    "PhonopyEntropyCalculator": "phonons",
+    "PhonopyEntropyCalculator": "phonopy_calculator",
     "SiteEntropyCalculator": "calculator",
     "SiteModel": "model",
     "attach_labels": "labelling",
