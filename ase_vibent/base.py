@@ -162,6 +162,13 @@ class EntropyCalculator(Calculator):
         values = self._evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
 
+    def _ensure_calculated(self, atoms: Atoms | None) -> None:
+        """Calculate a structure, by default that of the last calculation."""
+        structure = self.atoms if atoms is None else atoms
+        if structure is None:
+            raise InvalidInputError("atoms: nothing calculated yet; pass a structure")
+        self.get_property("energy", structure)
+
     def export_properties(self) -> Properties:
         """Results under ASE's own names; `Properties` refuses any other."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})

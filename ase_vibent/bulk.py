@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
-from ase_vibent.harmonic.modes import check_masses, signed_frequencies
+from ase_vibent.harmonic.modes import check_masses, signed_frequencies, site_weights
 from ase_vibent.hessian import resolve_calculator
 from ase_vibent.phonons import (
     build_phonons,
@@ -146,6 +146,5 @@ def _mesh_average(phonons: Any, n_mesh: int) -> Array:
                 frequencies,
                 int(np.sum(eigenvalues < 0)),
             )
-        weights = (np.abs(vectors) ** 2).reshape(len(sites), 3, -1).sum(axis=1)
-        sites += weights @ reduced_entropy(eigenvalues)
+        sites += site_weights(vectors) @ reduced_entropy(eigenvalues)
     return sites / len(points)

@@ -17,6 +17,7 @@ from ase_vibent.harmonic.modes import (
     dynamical_matrix,
     require_stability,
     signed_frequencies,
+    site_weights,
 )
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import (
@@ -143,14 +144,13 @@ def solve_spectrum(
     """
     n = len(crystal)
     eigenvalues = np.zeros((len(points), 3 * n))
-    site_weights = np.zeros((len(points), n, 3 * n))
+    weights = np.zeros((len(points), n, 3 * n))
     for row, q in enumerate(points):
         values, vectors = _vibrations(crystal, hessian_at(phonons, q), at_gamma=_is_gamma(q))
         vibrations = slice(3 * n - len(values), None)
         eigenvalues[row, vibrations] = values
-        squares = (np.abs(vectors) ** 2).reshape(n, 3, -1)
-        site_weights[row, :, vibrations] = squares.sum(axis=1)
-    return Spectrum(points, multiplicities, eigenvalues, site_weights)
+        weights[row, :, vibrations] = site_weights(vectors)
+    return Spectrum(points, multiplicities, eigenvalues, weights)
 
 
 def _vibrations(crystal: Atoms, hessian: Any, *, at_gamma: bool) -> tuple[Array, Any]:

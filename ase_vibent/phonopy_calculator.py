@@ -199,10 +199,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         return self._spectrum_of(atoms).n_unstable
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:
-        structure = self.atoms if atoms is None else atoms
-        if structure is None:
-            raise InvalidInputError("atoms: nothing calculated yet; pass a structure")
-        self.get_property("energy", structure)
+        self._ensure_calculated(atoms)
         assert self._spectrum is not None
         return self._spectrum
 

@@ -155,10 +155,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         ndarray, shape (n_modes,), eV
             Ascending; imaginary ones as negative numbers.
         """
-        structure = self.atoms if atoms is None else atoms
-        if structure is None:
-            raise InvalidInputError("atoms: nothing calculated yet; pass a structure")
-        self.get_property("energy", structure)
+        self._ensure_calculated(atoms)
         assert self._system is not None
         return self._system.frequencies
 

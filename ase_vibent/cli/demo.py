@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _crystal(repeats: int) -> Atoms:
     return bulk("Si", "diamond", a=LATTICE, cubic=True) * (repeats, repeats, repeats)
 
 
+@cache
 def _relaxed_vacancy(repeats: int) -> Atoms:
     atoms = _crystal(repeats)
     del atoms[0]
@@ -196,7 +198,7 @@ def _formation(model: SiteModel, reference: Atoms, say: _Say) -> dict[str, float
 
 def _relax(path: Path, say: _Say) -> dict[str, float]:
     """Relax the vacancy on E + F_vib(T)."""
-    atoms = _relaxed_vacancy(2)
+    atoms = _relaxed_vacancy(2).copy()
     start = atoms.positions.copy()
     entropic = SiteEntropyCalculator(path, temperature=TEMPERATURE)
     atoms.calc = SumCalculator([stillinger_weber_silicon(), entropic])

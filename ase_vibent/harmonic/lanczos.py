@@ -21,7 +21,12 @@ from scipy.sparse import csr_array, issparse
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.modes import NOISE, check_hessian, signed_frequencies
+from ase_vibent.harmonic.modes import (
+    NOISE,
+    check_hessian,
+    orthonormal_motions,
+    signed_frequencies,
+)
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -105,7 +110,7 @@ def lanczos_site_entropies(
         raise InvalidInputError(f"tolerance: expected an error in k_B > 0, got {tolerance!r}")
     sites = check_sites(sites, len(motions) // 3)
     multiply = _product(matrix, len(motions))
-    basis = _orthonormal(motions)
+    basis = orthonormal_motions(motions)
     parts = [
         _converged(multiply, sites[first : first + BATCH], basis, tolerance, max_steps)
         for first in range(0, len(sites), BATCH)
@@ -186,12 +191,6 @@ def _product(matrix: Any, size: int) -> Product:
         return result
 
     return multiply
-
-
-def _orthonormal(motions: Array) -> Array:
-    """Orthonormal basis of the range of rigid-body patterns, shape (3n, rank)."""
-    basis, singular, _ = np.linalg.svd(motions, full_matrices=False)
-    return basis[:, singular > 1e-8 * singular.max(initial=0.0)]
 
 
 class _Recursion:

@@ -8,6 +8,7 @@ threshold either keeps a spurious one or drops a soft real one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -107,8 +108,40 @@ class Modes:
     @property
     def site_weights(self) -> Array:
         """Weight |e_νi|² of every kept mode on every atom, shape (n, n_kept)."""
-        squares = self.eigenvectors[:, self.stable] ** 2
-        return squares.reshape(len(squares) // 3, 3, squares.shape[1]).sum(axis=1)
+        return site_weights(self.eigenvectors[:, self.stable])
+
+
+def site_weights(eigenvectors: NDArray[Any]) -> Array:
+    """Weight |e_νi|² of modes on atoms.
+
+    Parameters
+    ----------
+    eigenvectors : ndarray, shape (3n, n_modes), real or complex
+        Rows ordered x1 y1 z1 x2 …
+
+    Returns
+    -------
+    ndarray, shape (n, n_modes)
+    """
+    squares = np.abs(eigenvectors) ** 2
+    return squares.reshape(len(squares) // 3, 3, squares.shape[1]).sum(axis=1)
+
+
+def orthonormal_motions(motions: Array) -> Array:
+    """Orthonormal basis of the range of rigid-body patterns.
+
+    Parameters
+    ----------
+    motions : ndarray, shape (3n, k)
+        Possibly linearly dependent; k may be 0.
+
+    Returns
+    -------
+    ndarray, shape (3n, rank)
+    """
+    basis, singular, _ = np.linalg.svd(motions, full_matrices=False)
+    # Rotations of a linear cluster: the rank is a matter of geometry, not of energy.
+    return basis[:, singular > 1e-8 * singular.max(initial=0.0)]
 
 
 def signed_frequencies(eigenvalues: Array) -> Array:
@@ -151,11 +184,9 @@ class RigidComplement:
     """
 
     def __init__(self, motions: Array):
-        basis, singular, _ = np.linalg.svd(motions, full_matrices=False)
-        # Rotations of a linear cluster: the rank is a matter of geometry, not of energy.
-        rank = int(np.sum(singular > 1e-8 * singular.max(initial=0.0)))
-        self.rank = rank
-        self._reflectors, self._tau, _, _ = dgeqrf(np.asfortranarray(basis[:, :rank]))
+        basis = orthonormal_motions(motions)
+        self.rank = basis.shape[1]
+        self._reflectors, self._tau, _, _ = dgeqrf(np.asfortranarray(basis))
 
     def _rotate(self, side: str, trans: str, matrix: Array) -> Array:
         if self.rank == 0:

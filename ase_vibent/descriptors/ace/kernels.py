@@ -15,6 +15,25 @@ LANES = 8
 
 
 @compiled
+def neighbour_arrays(most, n_radial, n_degrees):
+    """Work arrays for up to `most` neighbours of one atom.
+
+    Unit vectors; r, x(r), dx/dr; R_n and slopes; the recurrences of the harmonics; Y_lm and
+    gradients. Rows hold the neighbours.
+    """
+    return (
+        np.empty((3, most)),
+        np.empty((3, most)),
+        np.empty((n_radial, most)),
+        np.empty((n_radial, most)),
+        np.empty((n_degrees, n_degrees, most)),
+        np.empty((2, n_degrees, most)),
+        np.empty((n_degrees**2, most)),
+        np.empty((3, n_degrees**2, most)),
+    )
+
+
+@compiled
 def radial_functions(vectors, radial, recursion, unit, distance, value, slope):
     """Distances, unit vectors, R_n and dR_n/dr of the pairs of one atom.
 
@@ -237,14 +256,9 @@ def linear_model_blocks(
     most = 1
     for i in range(blocks[0], blocks[-1]):
         most = max(most, offsets[centres[i], -1] - offsets[centres[i], 0])
-    n_lm = len(prefactors) ** 2
-    unit, distance = np.empty((3, most)), np.empty((3, most))
-    value = np.empty((len(recursion), most))
-    slope = np.empty((len(recursion), most))
-    legendre = np.empty((len(prefactors), len(prefactors), most))
-    azimuth = np.empty((2, len(prefactors), most))
-    harmonics = np.empty((n_lm, most))
-    gradients = np.empty((3, n_lm, most))
+    unit, distance, value, slope, legendre, azimuth, harmonics, gradients = neighbour_arrays(
+        most, len(recursion), len(prefactors)
+    )
     projection = np.empty(len(channels))
     pull = np.empty((5, most))
     density = np.zeros((len(channels), LANES))
@@ -320,16 +334,11 @@ def all_features(
     most = 1
     for i in atoms:
         most = max(most, offsets[i, -1] - offsets[i, 0])
-    n_lm, n_features = len(prefactors) ** 2, values.shape[1]
-    unit, distance = np.empty((3, most)), np.empty((3, most))
-    value = np.empty((len(recursion), most))
-    slope = np.empty((len(recursion), most))
-    legendre = np.empty((len(prefactors), len(prefactors), most))
-    azimuth = np.empty((2, len(prefactors), most))
-    harmonics = np.empty((n_lm, most))
-    gradients = np.empty((3, n_lm, most))
+    unit, distance, value, slope, legendre, azimuth, harmonics, gradients = neighbour_arrays(
+        most, len(recursion), len(prefactors)
+    )
     density = np.empty(len(channels))
-    jacobian = np.empty((len(channels), n_features))
+    jacobian = np.empty((len(channels), values.shape[1]))
     for i in atoms:
         own = offsets[i]
         mine = vectors[own[0] : own[-1]]
