@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def bulk_site_entropies(
     width: float = 15.0,
     tolerance: float = 1e-5,
     displacement: float = 0.01,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Array:
     """Reduced site entropies of the infinite crystal, in the mass-free decomposition.
 
@@ -49,6 +51,8 @@ def bulk_site_entropies(
         Convergence in the q-mesh.
     displacement : float, Å
         Of the finite differences, where the calculator has no analytic Hessian.
+    cache : path, optional
+        Folder that keeps finished displacements, for a restart.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def bulk_site_entropies(
     crystal = prepared_crystal(crystal)
     masses = check_masses(crystal)
     primitive, primitive_site = _primitive_cell(crystal)
-    phonons = _wide_phonons(primitive, resolve_calculator(calculator), width, displacement)
+    phonons = _wide_phonons(primitive, resolve_calculator(calculator), width, displacement, cache)
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
     while True:
         fine = _mesh_average(phonons, 2 * n_mesh)
@@ -81,7 +85,7 @@ def bulk_site_entropies(
 
 
 def bulk_strain_derivative(
-    crystal: Atoms, calculator: object, *, strain: float = 2e-3, **options: float
+    crystal: Atoms, calculator: object, *, strain: float = 2e-3, **options: Any
 ) -> Array:
     """Derivative of the crystal's converged reduced entropy with respect to strain.
 
@@ -125,11 +129,17 @@ def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
     return primitive, np.array([found.p2p_map[image] for image in found.s2p_map])
 
 
-def _wide_phonons(primitive: Atoms, calculator: object, width: float, displacement: float) -> Any:
+def _wide_phonons(
+    primitive: Atoms,
+    calculator: object,
+    width: float,
+    displacement: float,
+    cache: str | os.PathLike[str] | None,
+) -> Any:
     """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
     heights = 1 / np.linalg.norm(np.linalg.inv(primitive.cell.array), axis=0)
     repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
-    return build_phonons(primitive, calculator, repeats, displacement)
+    return build_phonons(primitive, calculator, repeats, displacement, cache=cache)
 
 
 def _mesh_average(phonons: Any, n_mesh: int) -> Array:

@@ -44,6 +44,9 @@ KEY, CALCULATOR = "vibent_key", "vibent_calculator"
 SITES, GRADIENT = "vibent_entropies", "vibent_entropy_gradient"
 #: In `atoms.arrays`: number of modes behind every site entropy, Σ_ν |e_νi|².
 SITE_MODES = "vibent_site_modes"
+#: In `atoms.arrays`: gradients of every site entropy with respect to all positions, flattened to
+#: shape (N, 3N), eV/K/Å.
+SITE_GRADIENTS = "vibent_site_gradients"
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
 

@@ -47,6 +47,27 @@ class UnstableStructureError(VibentError):
         return type(self), (self.args[0], self.frequencies, self.n_unstable)
 
 
+class RelaxationError(VibentError):
+    """A relaxation or saddle search ended before the force it was to reach.
+
+    Attributes
+    ----------
+    steps : int
+        Steps taken.
+    force : float, eV/Å
+        Largest force on an atom that was left.
+    """
+
+    def __init__(self, message: str, steps: int, force: float):
+        super().__init__(message)
+        self.steps = steps
+        self.force = force
+
+    def __reduce__(self) -> tuple:
+        """Keep the extra attributes when the error crosses a process boundary."""
+        return type(self), (self.args[0], self.steps, self.force)
+
+
 class LabelError(VibentError):
     """A dataset lacks a label, a reference crystal, or holds contradictory frames."""
 

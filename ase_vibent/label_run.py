@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,11 @@ from ase import Atoms
 
 from ase_vibent import dataset
 from ase_vibent.errors import LabelError, VibentError
+from ase_vibent.hessian import resolve_calculator
 from ase_vibent.labelling import attach_labels
+from ase_vibent.potentials import set_directory
 from ase_vibent.reference import HessianEntropyCalculator
+from ase_vibent.workers import results_as_completed
 
 try:
     import fcntl
@@ -34,10 +41,17 @@ class LabelTask:
     atoms : Atoms
     name, reference : str or None
         See `attach_labels`.
-    gradient, strain, sites : bool
+    gradient, strain, sites, site_gradients : bool
         Labels wanted beside the total.
     unstable : int or "any"
         Expected number of unstable modes.
+    crystal : Atoms or None
+        Perfect crystal with the same sites: labels of sites are normalised by it.
+    options : dict
+        Further parameters of `HessianEntropyCalculator`: `displacement`, `interaction_range`,
+        `cache`. They change how a label is computed, not what it is.
+    source : str
+        Where the structure comes from, for the list of failures.
     """
 
     atoms: Atoms
@@ -46,23 +60,27 @@ class LabelTask:
     gradient: bool = False
     strain: bool = False
     sites: bool = False
+    site_gradients: bool = False
     unstable: int | str = 0
+    crystal: Atoms | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def key(self, calculator: str) -> str:
         """Fingerprint of structure, its part in the dataset, and calculator."""
         digest = hashlib.sha256()
-        atoms = self.atoms
-        for array in (
-            atoms.numbers,
-            atoms.positions,
-            atoms.cell.array,
-            atoms.pbc,
-            atoms.get_masses(),
-            atoms.get_initial_magnetic_moments(),
-            atoms.get_initial_charges(),
-        ):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        constraints = [c.todict() for c in atoms.constraints]
+        for atoms in (self.atoms, *([] if self.crystal is None else [self.crystal])):
+            for array in (
+                atoms.numbers,
+                atoms.positions,
+                atoms.cell.array,
+                atoms.pbc,
+                atoms.get_masses(),
+                atoms.get_initial_magnetic_moments(),
+                atoms.get_initial_charges(),
+            ):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        constraints = [c.todict() for c in self.atoms.constraints]
         digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
         # The letter in front keeps extended XYZ readers from taking it for a number.
         return "k" + digest.hexdigest()[:16]
@@ -77,21 +95,30 @@ class LabelTask:
             dataset.GRADIENT: self.gradient,
             dataset.STRAIN: self.strain,
             dataset.SITES: self.sites,
+            dataset.SITE_GRADIENTS: self.site_gradients,
         }
         return next(
             (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
         )
 
-    def run(self, make_calculator: Callable[[], Any]) -> Atoms:
-        """Labelled copy of the structure; safe to call in another process."""
+    def run(self, calculator: Any) -> Atoms:
+        """Labelled copy of the structure, from a calculator or a factory of one."""
+        exact = HessianEntropyCalculator(
+            calculator,
+            crystal=self.crystal,
+            decomposition="mass-free" if self.crystal is None else "normalised",
+            unstable=self.unstable,
+            **self.options,
+        )
         return attach_labels(
             self.atoms,
-            HessianEntropyCalculator(make_calculator, unstable=self.unstable),
+            exact,
             name=self.name,
             reference=self.reference,
             gradient=self.gradient,
             strain=self.strain,
             sites=self.sites,
+            site_gradients=self.site_gradients,
         )
 
 
@@ -119,12 +146,16 @@ def label_structures(
     *,
     calculator_name: str,
     n_jobs: int = 1,
+    scheduler: str | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> LabellingSummary:
     """Label structures into a file, one whole frame at a time.
 
     A run that was killed continues where it stopped: frames in the file are not redone.
-    A structure that fails is reported, and the rest goes on.
+    A structure that fails, or whose worker dies again and again, is listed in
+    `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on.
+    Calculators that write files do so in a folder of their own for every structure, below
+    `PATH.work`; what a structure that failed left there is kept until the next run.
 
     Parameters
     ----------
@@ -132,11 +163,14 @@ def label_structures(
     path : path
         Extended XYZ; appended to.
     make_calculator : callable () -> ASE calculator
-        Must pickle if `n_jobs` > 1.
+        Must pickle unless `n_jobs` is 1.
     calculator_name : str
         Kept with every frame; a file never mixes calculators.
     n_jobs : int
-        Processes; each uses one thread.
+        Processes, each of one thread; -1 for all cores.
+    scheduler : str, optional
+        Address (`tcp://host:port`) or scheduler file of a Dask cluster whose workers are
+        used instead; they must see the folder of `path`.
     progress : callable (items, total) -> items
         Progress bar around the results.
 
@@ -147,41 +181,55 @@ def label_structures(
     Raises
     ------
     LabelError
-        If the file cannot be written, is no label file, or is another calculator's.
+        If the file cannot be written, is no label file, or is another calculator's; or if
+        the scheduler is lost. Finished frames are in the file.
+    InvalidInputError
+        If there is no such scheduler, or `make_calculator` does not pickle.
     """
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    with _locked(Path(path)):
-        finished = _finished_frames(Path(path), calculator_name)
-        pending: list[tuple[int, LabelTask, str]] = []
-        for number, task in enumerate(tasks):
-            key = task.key(calculator_name)
-            if not _take_finished(finished[key], task, path):
-                pending.append((number, task, key))
+    path = Path(path)
+    scratch = path.absolute().with_name(f"{path.name}.work")
+    with _locked(path):
+        pending = _pending(tasks, path, calculator_name)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
-        keys = {number: key for number, _, key in pending}
-        threads = 1 if n_jobs > 1 else None
-        with parallel_config(inner_max_num_threads=threads, backend="loky"):
-            results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-                delayed(_attempt)(number, task, make_calculator) for number, task, _ in pending
-            )
-            try:
-                for number, result in progress(results, len(pending)):
-                    if isinstance(result, str):
-                        summary.failed.append((number, result))
-                        continue
-                    result.info[dataset.KEY] = keys[number]
-                    result.info[dataset.CALCULATOR] = calculator_name
-                    dataset.write_labels(path, [result], append=True)
-                    summary.done += 1
-            except TerminatedWorkerError as error:
-                raise LabelError(
-                    f"{path}: a worker process died (out of memory?); {summary.done} new frames "
-                    "are kept, run again to go on"
-                ) from error
+        shutil.rmtree(scratch, ignore_errors=True)
+        failure_list(path).unlink(missing_ok=True)
+        results = results_as_completed(
+            partial(_frame, make_calculator=make_calculator, name=calculator_name, scratch=scratch),
+            pending,
+            n_jobs=n_jobs,
+            scheduler=scheduler,
+        )
+        try:
+            with closing(results):
+                for position, result in progress(results, len(pending)):
+                    number, task = pending[position]
+                    if isinstance(result, bytes):
+                        _append(path, result)
+                        summary.done += 1
+                    else:
+                        reason = _reason(result)
+                        summary.failed.append((number, reason))
+                        entry = {"number": number, "source": task.source, "reason": reason}
+                        _append(failure_list(path), f"{json.dumps(entry)}\n".encode())
+        finally:
+            _tidy(scratch, {number for number, _ in summary.failed})
     summary.failed.sort()
     return summary
+
+
+def failure_list(path: str | os.PathLike[str]) -> Path:
+    """File beside a label file that lists what failed in the last run, one JSON object a line.
+
+    Parameters
+    ----------
+    path : path
+        Of the labels.
+
+    Returns
+    -------
+    Path
+    """
+    return Path(f"{os.fspath(path)}.failed.jsonl")
 
 
 def labelled_frames(
@@ -213,15 +261,82 @@ def labelled_frames(
     return [frames[key] for key in keys]
 
 
-def _attempt(
-    number: int, task: LabelTask, make_calculator: Callable[[], Any]
-) -> tuple[int, Atoms | str]:
+def _frame(
+    job: tuple[int, LabelTask], *, make_calculator: Callable[[], Any], name: str, scratch: Path
+) -> bytes | str:
+    """Text of a labelled frame, or the reason why there is none; made by a worker."""
+    number, task = job
+    folder = None
     try:
-        return number, task.run(make_calculator)
-    except VibentError as error:
-        return number, str(error)
+        calculator = resolve_calculator(make_calculator)
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"structure-{number}-", dir=scratch))
+        set_directory(calculator, folder)
+        labelled = task.run(calculator)
+        labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
+        frame = dataset.format_frame(labelled).encode()
     except Exception as error:  # whatever a calculator does, the other structures go on
-        return number, f"{type(error).__name__}: {error}"
+        return _reason(error) + _what_is_left(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return frame
+
+
+def _reason(failure: Exception | str) -> str:
+    ours = isinstance(failure, VibentError | str)
+    return " ".join((str(failure) if ours else f"{type(failure).__name__}: {failure}").split())
+
+
+def _what_is_left(folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    try:
+        folder.rmdir()
+        return ""
+    except OSError:  # not empty
+        return f" (its files: {folder})"
+
+
+def _tidy(scratch: Path, failed: set[int]) -> None:
+    """Remove the folders of structures that are labelled, and those without a file."""
+    for folder in scratch.glob("structure-*"):
+        if int(folder.name.split("-")[1]) not in failed:
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
+    with suppress(OSError):
+        scratch.rmdir()
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Add to a file, all of it, on the disk, or nothing."""
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise LabelError(
+            f"{path}: cannot write it ({error.strerror}); finished frames are kept, "
+            "run again to go on"
+        ) from error
+
+
+def _pending(
+    tasks: Sequence[LabelTask], path: Path, calculator_name: str
+) -> list[tuple[int, LabelTask]]:
+    """Tasks whose frame the file lacks, with their numbers."""
+    finished = _finished_frames(path, calculator_name)
+    return [
+        (number, task)
+        for number, task in enumerate(tasks)
+        if not _take_finished(finished[task.key(calculator_name)], task, path)
+    ]
 
 
 def _take_finished(frames: list[Atoms], task: LabelTask, path: str | os.PathLike[str]) -> bool:

@@ -26,13 +26,15 @@ def attach_labels(
     gradient: bool = True,
     strain: bool = False,
     sites: bool = True,
+    site_gradients: bool = False,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
 
     `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
     asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
-    mass-free decomposition), `vibent_site_modes` and `vibent_entropy_gradient` (eV/K/Å).
+    mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
+    `vibent_entropy_gradient` (eV/K/Å) and `vibent_site_gradients` (eV/K/Å, N × 3N).
     These are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
 
@@ -47,8 +49,9 @@ def attach_labels(
         converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own.
     reference : str, optional
         Name of the perfect crystal of the same cell, at the same strain.
-    gradient, strain, sites : bool
-        Which labels are wanted beside the total entropy.
+    gradient, strain, sites, site_gradients : bool
+        Which labels are wanted beside the total entropy. Gradients of all sites cost some tens
+        of force calls per site.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -68,19 +71,23 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
-    system = calculator.harmonic_system(atoms)
+    system = calculator.harmonic_system(atoms, gradient=gradient or strain or site_gradients)
     labelled = _without_labels(atoms)
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable)
     if sites:
-        labelled.arrays[dataset.SITE_MODES] = system.site_modes
-        labelled.arrays[dataset.SITES] = classical_entropy(
-            system.site_entropies, system.site_modes, T0
-        )
+        reduced, modes = calculator.reduced_site_entropies(system, atoms)
+        labelled.arrays[dataset.SITE_MODES] = modes
+        labelled.arrays[dataset.SITES] = classical_entropy(reduced, modes, T0)
+    if site_gradients:
+        gradients = calculator.reduced_site_gradients(system, atoms)
+        labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
     if gradient or strain:
         derivative = system.gradient(
-            DisplacedForces(atoms, calculator.wrapped, virial=strain),
+            DisplacedForces(
+                atoms, calculator.wrapped, virial=strain, cache=calculator.parameters["cache"]
+            ),
             classical,
             T0,
             displacement=calculator.parameters["displacement"],
@@ -93,10 +100,11 @@ def attach_labels(
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width)
+        options = {k: calculator.parameters[k] for k in ("displacement", "cache")}
+        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, **options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
         if strain:
-            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width)
+            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
 

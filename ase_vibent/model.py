@@ -81,6 +81,23 @@ class SiteModel:
         values = sums.values + offsets[species_indices(atoms, self.species)]
         return SiteSums(values, sums.gradient, sums.strain)
 
+    def site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every site value with respect to every position.
+
+        Parameters
+        ----------
+        atoms : Atoms
+            Small: memory grows with N² times the number of features.
+
+        Returns
+        -------
+        ndarray, shape (N, N, 3), 1/Å
+            The site comes first.
+        """
+        weights = self.weights[species_indices(atoms, self.species)]
+        features = self.descriptor.compute_site_gradients(atoms)
+        return np.einsum("inaf,if->ina", features, weights)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the coefficient file: whole under its final name, or not at all.
 

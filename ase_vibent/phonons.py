@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,13 @@ from ase_vibent.hessian import (
     DisplacedForces,
     compute_hessian,
     has_analytic_hessian,
+)
+from ase_vibent.hessian.symmetry import (
+    generate_displacements,
+    new_phonons,
+    phonopy_cell,
+    right_handed,
+    solve_force_constants,
 )
 from ase_vibent.structures import check_structure
 
@@ -186,38 +193,18 @@ def prepared_crystal(crystal: Atoms) -> Atoms:
             "atoms: expected a crystal, periodic along three directions, got "
             f"pbc={crystal.pbc.tolist()}; surfaces, wires and clusters have no bulk value"
         )
-    copy: Atoms = crystal.copy()
+    copy = right_handed(crystal)
     copy.set_constraint()
-    if copy.cell.handedness < 0:  # phonopy refuses it; the lattice stays the same
-        copy.set_cell(-copy.cell.array)
     return copy
 
 
-def phonopy_cell(atoms: Atoms) -> Any:
-    """Phonopy's form of a structure, magnetic moments included; all masses are 1 amu.
-
-    Parameters
-    ----------
-    atoms : Atoms
-
-    Returns
-    -------
-    phonopy.structure.atoms.PhonopyAtoms
-    """
-    from phonopy.structure.atoms import PhonopyAtoms
-
-    moments = atoms.get_initial_magnetic_moments()
-    return PhonopyAtoms(
-        symbols=atoms.get_chemical_symbols(),
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
-        masses=np.ones(len(atoms)),
-        magnetic_moments=moments if np.any(moments) else None,
-    )
-
-
 def build_phonons(
-    crystal: Atoms, calculator: object, supercell: IntArray, displacement: float
+    crystal: Atoms,
+    calculator: object,
+    supercell: IntArray,
+    displacement: float,
+    *,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Phonopy object with the force constants of a supercell; all masses are 1 amu.
 
@@ -231,6 +218,8 @@ def build_phonons(
         Repeats, or rows that are vectors in terms of the crystal's, as in ASE.
     displacement : float, Å
         Of the finite differences, where the calculator has no analytic Hessian.
+    cache : path, optional
+        Folder that keeps finished displacements, for a restart.
 
     Returns
     -------
@@ -241,32 +230,16 @@ def build_phonons(
     CalculatorError
         If the calculator fails.
     """
-    from phonopy import Phonopy
-
     matrix = np.diag(supercell) if np.ndim(supercell) == 1 else np.transpose(supercell)
-    with warnings.catch_warnings():
-        # A supercell of fewer symmetries only costs displacements.
-        warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
-        # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
-        phonons = Phonopy(phonopy_cell(crystal), matrix, "P")
+    phonons = new_phonons(phonopy_cell(crystal), matrix)
     images = _supercell_atoms(phonons, crystal)
     if has_analytic_hessian(calculator):
         hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
         phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
     else:
-        _displace(phonons, DisplacedForces(images, calculator), displacement)
+        generate_displacements(phonons, displacement)
+        solve_force_constants(phonons, DisplacedForces(images, calculator, cache=cache))
     return phonons
-
-
-def _displace(phonons: Any, responses: DisplacedForces, displacement: float) -> None:
-    """Give phonopy its force constants, by displacements that differ by symmetry."""
-    phonons.generate_displacements(distance=displacement, is_plusminus=True)
-    rest = phonons.supercell.positions
-    phonons.forces = np.array(
-        [responses(cell.positions - rest).forces for cell in phonons.supercells_with_displacements]
-    )
-    phonons.produce_force_constants()
-    phonons.symmetrize_force_constants()
 
 
 def _supercell_atoms(phonons: Any, crystal: Atoms) -> Atoms:

@@ -17,7 +17,7 @@ from ase_vibent.harmonic.modes import (
     check_masses,
     signed_frequencies,
 )
-from ase_vibent.harmonic.system import check_unstable
+from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.hessian import (
     check_displacement,
     free_atoms,

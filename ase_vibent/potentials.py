@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ase_vibent.errors import InvalidInputError
@@ -47,6 +49,23 @@ BUILT_IN: dict[str, Callable[[], Any]] = {
     "sw-si": stillinger_weber_silicon,
     "tersoff-sic": tersoff_silicon_carbide,
 }
+
+
+def set_directory(calculator: Any, folder: Path) -> None:
+    """Let a calculator write its files into a folder; one that writes none does not mind.
+
+    Parameters
+    ----------
+    calculator : ASE calculator
+        Those inside ASE's mixing calculators get a folder each, below the given one.
+    folder : Path
+    """
+    parts = getattr(getattr(calculator, "mixer", None), "calcs", ())
+    for number, part in enumerate(parts):
+        set_directory(part, folder / str(number))
+    if hasattr(calculator, "directory"):
+        with suppress(AttributeError):  # one that does not let itself be moved
+            calculator.directory = folder
 
 
 @dataclass(frozen=True)

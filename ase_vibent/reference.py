@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes, compare_atoms
 from ase.units import kB
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics, has_volume
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.harmonic.entropy import Statistics, classical, classical_entropy, quantum
-from ase_vibent.harmonic.system import HarmonicSystem, check_unstable
+from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
+from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
+from ase_vibent.harmonic.site_gradient import site_gradients
+from ase_vibent.harmonic.spectrum import check_sites, check_unstable
+from ase_vibent.harmonic.system import ENGINES, HarmonicSystem
 from ase_vibent.hessian import (
     DisplacedForces,
     check_displacement,
@@ -22,12 +26,19 @@ from ase_vibent.hessian import (
     free_atoms,
     resolve_calculator,
 )
+from ase_vibent.perfect_crystal import PerfectCrystal
 
 Array = NDArray[np.float64]
 
 
+#: Atoms up to which "auto" diagonalises.
+DENSE_LIMIT = 4000
+
+_DECOMPOSITIONS = ("mass-weighted", "mass-free", "normalised")
+
+
 class HessianEntropyCalculator(EntropyCalculator):
-    """Exact entropy, free energy and forces of the harmonic crystal, N³ in cost.
+    """Exact entropy, free energy and forces of the harmonic crystal.
 
     Absolute totals of periodic cells are Γ-point sums, which lack the three translations
     and are not extensive: compare *differences* to the perfect crystal of the same cell
@@ -35,21 +46,43 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     Parameters
     ----------
-    calculator : ASE calculator or factory () -> ASE calculator
+    calculator : ASE calculator or factory () -> ASE calculator, optional
         Needs forces; an analytic Hessian (matscipy's `get_hessian`, a property `hessian`)
         is used where there is one. Entropy gradients take two force calls per mode.
+    hessian : callable (atoms) -> matrix, or matrix, optional
+        Takes the place of the calculator's, in eV/Å²: shape (3N, 3N), (3N, N, 3) or sparse. A
+        matrix belongs to the first structure that is calculated, and serves no other. Without a
+        calculator there are no gradients.
+    crystal : Atoms, optional
+        Perfect crystal, for the normalised decomposition (same sites) and the ball engine (any
+        cell).
     temperature : float, K
     unstable : int or "any"
         Expected number of unstable modes; any other number raises
         `UnstableStructureError`. 0 for a minimum, 1 for a saddle, "any" for log⁺.
     quantum : bool
         Quantum statistics with zero-point energy instead of classical ones.
-    decomposition : {"mass-weighted", "mass-free"}
+    decomposition : {"mass-weighted", "mass-free", "normalised"}
         Site entropies on the eigenvectors of the dynamical matrix (physical local density
-        of states), or on those of the Hessian (what the surrogate is trained on). With
-        one species they agree.
+        of states), on those of the Hessian (what the surrogate is trained on; with one species
+        they agree), or as the crystal's plus the difference normalised by its Hessian, P0 (2.22).
+    engine : {"auto", "dense", "lanczos", "contour", "ball"}
+        "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
+        a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
+        crystal; its entropies are extensive, of the infinite crystal, not Γ-point sums. Gradients
+        need "dense". "auto" diagonalises up to 4000 atoms, then takes "lanczos".
+    tolerance : float, k_B
+        Largest error of a site with "lanczos" and "contour".
+    radius : float, Å
+    steps : int
+        Of the balls and their Lanczos recursions.
     displacement : float, Å
         Of all finite differences.
+    interaction_range : float, Å, optional
+        Distance beyond which moving an atom changes no force. Atoms further apart than twice
+        that are displaced together.
+    cache : path, optional
+        Folder that keeps finished displacements, for a restart.
     """
 
     _method = "auto"
@@ -58,28 +91,33 @@ class HessianEntropyCalculator(EntropyCalculator):
         "unstable": 0,
         "quantum": False,
         "decomposition": "mass-weighted",
+        "engine": "auto",
+        "tolerance": 1e-6,
+        "radius": 10.0,
+        "steps": 20,
         "displacement": 0.01,
+        "interaction_range": None,
+        "cache": None,
     }
 
     def __init__(
         self,
-        calculator: object,
+        calculator: object = None,
         *,
-        temperature: float = 300.0,
-        unstable: int | str = 0,
-        quantum: bool = False,
-        decomposition: str = "mass-weighted",
-        displacement: float = 0.01,
+        hessian: Any = None,
+        crystal: Atoms | None = None,
+        **parameters: Any,
     ):
-        self.wrapped: Any = resolve_calculator(calculator)
+        if calculator is None and hessian is None:
+            raise InvalidInputError(
+                "calculator: expected an ASE calculator, a factory of one, or hessian=…; got none"
+            )
+        self.wrapped: Any = None if calculator is None else resolve_calculator(calculator)
+        self._hessian = hessian
+        self._owner: Atoms | None = None  # of a Hessian that is given as a matrix
+        self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
         self._system: HarmonicSystem | None = None
-        super().__init__(
-            temperature=temperature,
-            unstable=unstable,
-            quantum=quantum,
-            decomposition=decomposition,
-            displacement=displacement,
-        )
+        super().__init__(**{**self.default_parameters, **parameters})
 
     def calculate(
         self,
@@ -96,23 +134,46 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters, as in ASE; the Hessian is kept where it stays the same."""
-        wanted = {**self.parameters, **kwargs}
+        if kwargs.get("cache") is not None:
+            kwargs["cache"] = os.fspath(kwargs["cache"])
+        self._check({**self.parameters, **kwargs})
+        changed = super().set(**kwargs)
+        if set(changed) - {"temperature", "quantum", "decomposition", "radius", "steps"}:
+            self._system = None
+            if self._crystal is not None:
+                self._crystal = PerfectCrystal(self._crystal.atoms, self._hessian_of)
+        return changed
+
+    def _check(self, wanted: Mapping[str, Any]) -> None:
+        """Raise InvalidInputError unless parameters have values that go together."""
         check_unstable(wanted["unstable"])
         check_displacement(wanted["displacement"])
-        if wanted["decomposition"] not in ("mass-weighted", "mass-free"):
-            raise InvalidInputError(
-                "decomposition: expected 'mass-weighted' or 'mass-free', got "
-                f"{wanted['decomposition']!r}"
-            )
-        if wanted["quantum"] and wanted["decomposition"] == "mass-free":
+        engines = ("auto", *ENGINES, "ball")
+        for name, allowed in (("decomposition", _DECOMPOSITIONS), ("engine", engines)):
+            if wanted[name] not in allowed:
+                raise InvalidInputError(
+                    f"{name}: expected one of {', '.join(allowed)}, got {wanted[name]!r}"
+                )
+        normalised = wanted["decomposition"] == "normalised"
+        ball = wanted["engine"] == "ball"
+        if wanted["quantum"] and wanted["decomposition"] != "mass-weighted":
             raise InvalidInputError(
                 "decomposition: quantum entropies do not separate from the masses; "
                 "use 'mass-weighted'"
             )
-        changed = super().set(**kwargs)
-        if {"displacement", "unstable"}.intersection(changed):
-            self._system = None
-        return changed
+        if wanted["quantum"] and wanted["engine"] in ("ball", "contour"):
+            raise InvalidInputError(
+                f"engine: {wanted['engine']!r} is for classical entropies; use 'dense' or 'lanczos'"
+            )
+        if (normalised or ball) and self._crystal is None:
+            raise InvalidInputError(
+                f"crystal: {'the normalised decomposition' if normalised else 'the ball engine'} "
+                "needs the perfect crystal; pass crystal=…"
+            )
+        if normalised and wanted["engine"] not in ("auto", "dense"):
+            raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
+        if ball and wanted["unstable"] != 0:
+            raise InvalidInputError("unstable: the ball engine is for minima; expected 0")
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation, fixed atoms included."""
@@ -121,26 +182,68 @@ class HessianEntropyCalculator(EntropyCalculator):
             changes.append("constraints")
         return changes
 
-    def harmonic_system(self, atoms: Atoms) -> HarmonicSystem:
+    def harmonic_system(self, atoms: Atoms, *, gradient: bool = False) -> HarmonicSystem:
         """Hessian of a structure and what follows from it exactly.
 
         Parameters
         ----------
         atoms : Atoms
+        gradient : bool
+            Whether gradients will be asked for, which "auto" then provides for.
 
         Returns
         -------
         HarmonicSystem
         """
-        hessian = compute_hessian(
+        engine = self._engine_for(atoms, gradient=gradient)
+        return HarmonicSystem(
+            atoms,
+            self._hessian_of(atoms, engine != "dense"),
+            free=free_atoms(atoms),
+            unstable=self.parameters["unstable"],
+            engine=engine,
+            tolerance=self.parameters["tolerance"],
+        )
+
+    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
+        engine = str(self.parameters["engine"])
+        if engine != "auto":
+            return engine
+        dense = gradient or self.parameters["decomposition"] == "normalised"
+        return "dense" if dense or len(free_atoms(atoms)) <= DENSE_LIMIT else "lanczos"
+
+    def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:
+        """Hessian of the free atoms, from wherever this calculator takes it."""
+        given = self._hessian
+        if given is not None and not callable(given):
+            if self._owner is None:
+                self._owner = atoms.copy()
+            changes = {"positions", "numbers", "cell", "pbc"}
+            if changes.intersection(compare_atoms(self._owner, atoms, tol=1e-12)):
+                if self.wrapped is None:
+                    raise InvalidInputError(
+                        "hessian: the matrix belongs to the structure that was calculated first; "
+                        "for others pass a function (atoms) -> matrix, or a calculator"
+                    )
+                given = None
+        return compute_hessian(
             atoms,
             self.wrapped,
-            method=self._method,
+            hessian=given,
+            method=self._method if given is None else "auto",
             displacement=self.parameters["displacement"],
+            interaction_range=self.parameters["interaction_range"],
+            cache=self.parameters["cache"],
+            sparse=sparse,
         )
-        return HarmonicSystem(
-            atoms, hessian, free=free_atoms(atoms), unstable=self.parameters["unstable"]
-        )
+
+    @property
+    def site_error(self) -> float:
+        """Largest estimated error of a reduced site entropy in the last calculation, k_B.
+
+        0 after diagonalisation. Balls state none: compare with a larger radius.
+        """
+        return float("nan") if self._system is None else self._system.error
 
     def get_frequencies(self, atoms: Atoms | None = None) -> Array:
         """Energies ħω of all modes but the rigid ones.
@@ -159,6 +262,104 @@ class HessianEntropyCalculator(EntropyCalculator):
         assert self._system is not None
         return self._system.frequencies
 
+    def get_site_entropy_gradients(
+        self, atoms: Atoms | None = None, sites: ArrayLike | None = None
+    ) -> Array:
+        """Gradients of classical site entropies with respect to all positions.
+
+        P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
+        site; engines "dense" and "contour".
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            By default those of the last calculation.
+        sites : array_like of int, shape (n_sites,), optional
+            Numbers among the free atoms; all by default.
+
+        Returns
+        -------
+        ndarray, shape (n_sites, N, 3), eV/K/Å
+        """
+        self._ensure_calculated(atoms)
+        assert self._system is not None
+        return kB * self.reduced_site_gradients(
+            self._system,
+            self.atoms,
+            sites,
+            mass_weighted=self.parameters["decomposition"] == "mass-weighted",
+            per_mode=1 + np.log(self.temperature / T0),
+        )
+
+    def reduced_site_gradients(
+        self,
+        system: HarmonicSystem,
+        atoms: Atoms,
+        sites: ArrayLike | None = None,
+        *,
+        mass_weighted: bool = False,
+        per_mode: float = 0.0,
+    ) -> Array:
+        """Gradients of reduced site entropies of a system that this calculator made.
+
+        Parameters
+        ----------
+        system : HarmonicSystem
+        atoms : Atoms
+        sites : array_like of int, shape (n_sites,), optional
+            Numbers among the free atoms; all by default.
+        mass_weighted : bool
+            Of the physical decomposition; otherwise of that of `reduced_site_entropies`.
+        per_mode : float, k_B
+            Added to the reduced entropy of every mode: 1 + ln(T/T0) at a temperature T.
+
+        Returns
+        -------
+        ndarray, shape (n_sites, N, 3), k_B/Å
+        """
+        evaluate = self._responses(atoms)
+        options = {"displacement": self.parameters["displacement"]}
+        if mass_weighted or self.parameters["decomposition"] != "normalised":
+            return system.site_gradients(
+                evaluate, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
+            )
+        assert self._crystal is not None
+        chosen = np.arange(len(system.free)) if sites is None else sites
+        factors = self._crystal.normalised(system, atoms).derivative_factors(
+            check_sites(chosen, len(system.free))
+        )
+        return site_gradients(evaluate, factors, system.patterns, **options)
+
+    def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
+        """Site entropies that the surrogate learns: mass-free, or normalised where that is set.
+
+        Parameters
+        ----------
+        system : HarmonicSystem
+            Of the atoms, from `harmonic_system`.
+        atoms : Atoms
+
+        Returns
+        -------
+        entropies : ndarray, shape (N,), units of k_B
+        modes : ndarray, shape (N,)
+            Number of modes per site.
+        """
+        if self.parameters["decomposition"] != "normalised":
+            return system.site_entropies, system.site_modes
+        assert self._crystal is not None
+        reduced, modes = self._crystal.site_entropies(atoms)
+        reduced = reduced.copy()
+        reduced[system.free] += self._crystal.normalised(system, atoms).site_entropies
+        return reduced, modes
+
+    def _responses(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
+        if self.wrapped is None:
+            raise PropertyNotImplementedError(
+                "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
+            )
+        return DisplacedForces(atoms, self.wrapped, virial=strain, cache=self.parameters["cache"])
+
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         if strain and not has_volume(atoms):
@@ -166,31 +367,68 @@ class HessianEntropyCalculator(EntropyCalculator):
                 "entropy_strain: the reference takes it from stresses, and the structure has "
                 "no volume"
             )
-        if self._system is None:
-            self._system = self.harmonic_system(atoms)
-        entropies, free_energies = self._site_values(self._system)
-        if not gradient:
+        engine = self._engine_for(atoms, gradient=gradient)
+        if gradient and engine != "dense":
+            raise PropertyNotImplementedError(
+                f"forces: engine {engine!r} gives no gradients of totals; use 'dense' or 'auto'"
+            )
+        responses = self._responses(atoms, strain=strain) if gradient else None
+        if engine == "ball":
+            return SiteThermodynamics(*self._ball_values(atoms))
+        if self._system is None or self._system.engine != engine:
+            self._system = self.harmonic_system(atoms, gradient=gradient)
+        entropies, free_energies = self._site_values(self._system, atoms)
+        if responses is None:
             return SiteThermodynamics(entropies, free_energies)
-        derivative = self._system.gradient(
-            DisplacedForces(atoms, self.wrapped, virial=strain),
-            self._statistics,
-            self.temperature,
-            displacement=self.parameters["displacement"],
-        )
+        derivative = self._gradient(self._system, atoms, responses)
         strains = (None, None) if derivative.strain is None else derivative.strain
         return SiteThermodynamics(entropies, free_energies, *derivative.positions, *strains)
+
+    def _gradient(
+        self, system: HarmonicSystem, atoms: Atoms, responses: DisplacedForces
+    ) -> SpectralGradient:
+        displacement = self.parameters["displacement"]
+        # While no mode is unstable, all decompositions have the same total.
+        if self.parameters["decomposition"] != "normalised" or system.n_unstable == 0:
+            return system.gradient(
+                responses, self._statistics, self.temperature, displacement=displacement
+            )
+        assert self._crystal is not None
+        normalised = self._crystal.normalised(system, atoms)
+        slopes = kB * normalised.slopes * np.array([[1.0], [-self.temperature]])
+        vectors = system.patterns(normalised.directions[:, normalised.modes.stable])
+        return spectral_gradient(responses, vectors, slopes, displacement=displacement)
 
     @property
     def _statistics(self) -> Statistics:
         return quantum if self.parameters["quantum"] else classical
 
-    def _site_values(self, system: HarmonicSystem) -> tuple[Array, Array]:
-        temperature = self.temperature
+    def _site_values(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
         if self.parameters["decomposition"] == "mass-weighted":
-            return system.site_thermodynamics(self._statistics, temperature)
-        entropies = classical_entropy(system.site_entropies, system.site_modes, temperature)
+            return system.site_thermodynamics(self._statistics, self.temperature)
+        return self._classical_values(*self.reduced_site_entropies(system, atoms))
+
+    def _ball_values(self, atoms: Atoms) -> tuple[Array, Array]:
+        if len(free_atoms(atoms)) < len(atoms):
+            raise InvalidInputError("engine: the ball engine is for structures without FixAtoms")
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the ball engine needs one for the crystal's converged value"
+            )
+        assert self._crystal is not None
+        reduced = self._crystal.ball_site_entropies(
+            atoms,
+            self._hessian_of(atoms, True),
+            self.wrapped,
+            radius=self.parameters["radius"],
+            steps=self.parameters["steps"],
+        )
+        return self._classical_values(reduced, np.full(len(atoms), 3.0))
+
+    def _classical_values(self, reduced: Array, modes: Array) -> tuple[Array, Array]:
+        entropies = classical_entropy(reduced, modes, self.temperature)
         # Equipartition: U = n k_B T, and F = U - T S.
-        return entropies, temperature * (kB * system.site_modes - entropies)
+        return entropies, self.temperature * (kB * modes - entropies)
 
 
 class FiniteDifferenceEntropyCalculator(HessianEntropyCalculator):

@@ -40,7 +40,7 @@ from ase.build import bulk  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
 
 from ase_vibent.harmonic.ball import ball_site_entropies  # noqa: E402
-from ase_vibent.harmonic.entropy import reduced_entropy, site_sums  # noqa: E402
+from ase_vibent.harmonic.entropy import reduced_entropy  # noqa: E402
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies  # noqa: E402
 from ase_vibent.harmonic.modes import rigid_body_motions  # noqa: E402
 from ase_vibent.harmonic.system import HarmonicSystem  # noqa: E402
@@ -74,7 +74,7 @@ def timed(function):
 
 def dense(atoms, hessian):
     modes = HarmonicSystem(atoms, hessian.toarray()).hessian_modes
-    return site_sums(modes, reduced_entropy(modes.eigenvalues))
+    return modes.site_sums(reduced_entropy)
 
 
 def whole(atoms, hessian, sites):

@@ -76,7 +76,17 @@ def done(tmp_path_factory) -> SimpleNamespace:
     ase.io.write(paths["crystal.cif"], bulk("Si", "diamond", a=5.431, cubic=True))
     ase.io.write(paths["in.traj"], structures)
     label = vibent(
-        *("label", paths["in.traj"], "-o", paths["labels.xyz"], "--calculator", "sw-si", "--json"),
+        *(
+            "label",
+            paths["in.traj"],
+            "-o",
+            paths["labels.xyz"],
+            "--calculator",
+            "sw-si",
+            "--json",
+            "-j",
+            "1",
+        ),
         *("--reference", paths["crystal.cif"], "--gradient"),
     )
     train = vibent(

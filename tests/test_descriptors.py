@@ -78,6 +78,11 @@ def test_gradients_and_linear_model_against_finite_differences(descriptor, name)
     strain = np.einsum("zabf,zf->ab", summed.strain, weights)
     np.testing.assert_allclose(model.gradient, gradient, atol=1e-10 * scale)
     np.testing.assert_allclose(model.strain, strain, atol=1e-9 * scale)
+    by_site = descriptor.compute_site_gradients(atoms)
+    for z in range(2):
+        np.testing.assert_allclose(
+            by_site[species == z].sum(axis=0), summed.gradient[z], atol=1e-10 * scale
+        )
 
     def total(displacement=0.0, deformation=0.0):
         copy = atoms.copy()
@@ -213,3 +218,16 @@ def test_neighbours_agree_with_a_direct_sum_over_images():
             np.testing.assert_allclose(
                 own[np.lexsort(own.T.round(6))], want[np.lexsort(want.T.round(6))], atol=1e-12
             )
+
+
+def test_site_gradients_against_finite_differences(descriptor, carbide):
+    """Which site changes when atom 2 moves along y, not only their sum."""
+    found = descriptor.compute_site_gradients(carbide)[:, 2, 1]
+    step = 1e-4
+    moved = []
+    for sign in (1, -1):
+        copy = carbide.copy()
+        copy.positions[2, 1] += sign * step
+        moved.append(descriptor.compute(copy))
+    expected = (moved[0] - moved[1]) / (2 * step)
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())

@@ -8,7 +8,9 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixBondLength, FixCom
-from scipy.sparse import csr_matrix
+from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
+from scipy.sparse import bsr_matrix, coo_array, csr_array, csr_matrix
+from scipy.sparse.linalg import aslinearoperator
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import compute_hessian, has_analytic_hessian
@@ -110,24 +112,112 @@ def test_row_order_and_sign():
     np.testing.assert_allclose(result, expected, atol=1e-4)  # h² / σ² times about 1e4
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        lambda matrix, n: matrix,
-        lambda matrix, n: matrix.reshape(3 * n, n, 3),
-        lambda matrix, n: matrix.reshape(n, 3, n, 3),
-        lambda matrix, n: csr_matrix(matrix),
-    ],
-    ids=["2", "3", "4", "sparse"],
-)
+SHAPES = {
+    "2": lambda matrix, n: matrix,
+    "3": lambda matrix, n: matrix.reshape(3 * n, n, 3),
+    "4": lambda matrix, n: matrix.reshape(n, 3, n, 3),
+    "csr": lambda matrix, n: csr_matrix(matrix),
+    "coo": lambda matrix, n: coo_array(matrix),
+    "bsr": lambda matrix, n: bsr_matrix(matrix, blocksize=(3, 3)),
+}
+
+
+def dense(matrix, sparse):
+    """Array of a Hessian that must be sparse, or must not be."""
+    assert isinstance(matrix, csr_array if sparse else np.ndarray)
+    return matrix.toarray() if sparse else matrix
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("fixed", [[], [1]])
-def test_shapes_of_analytic_hessians(trio, shape, fixed):
+@pytest.mark.parametrize("sparse", [False, True])
+def test_shapes_of_analytic_hessians(trio, shape, fixed, sparse):
     calculator = SpringsWithHessian(trio)
     calculator.shape = shape
     trio.set_constraint(FixAtoms(fixed))
     rows = np.delete(np.arange(9), [3, 4, 5] if fixed else [])
     expected = calculator.stiffness[np.ix_(rows, rows)]
-    np.testing.assert_allclose(compute_hessian(trio, calculator), expected, rtol=1e-14)
+    result = dense(compute_hessian(trio, calculator, sparse=sparse), sparse)
+    np.testing.assert_allclose(result, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("call", [False, True])
+@pytest.mark.parametrize("free_only", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_hessian_from_elsewhere(trio, shape, call, free_only, sparse):
+    """A matrix or a function, of all atoms or of those that are free; symmetrised."""
+    stiffness = Springs(trio).stiffness
+    skew = np.triu(np.ones((9, 9)), 1)
+    trio.set_constraint(FixAtoms([0]))
+    rows = slice(3 if free_only else 0, None)
+    given = shape((stiffness + skew - skew.T)[rows, rows], 2 if free_only else 3)
+    hessian = (lambda atoms: given if atoms == trio else None) if call else given
+    result = dense(compute_hessian(trio, hessian=hessian, sparse=sparse), sparse)
+    np.testing.assert_allclose(result, stiffness[3:, 3:], rtol=1e-13, atol=1e-13)
+
+
+def test_hessian_from_elsewhere_spares_the_calculator(trio):
+    calculator = Springs(trio)
+    compute_hessian(trio, calculator, hessian=np.eye(9))
+    assert calculator.calls == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (silicon_vacancy(), stillinger_weber_silicon()),
+        lambda: (carbide(), tersoff_silicon_carbide()),
+        lambda: (
+            bulk("Ar", a=5.3, cubic=True),
+            PairPotential({(18, 18): LennardJonesQuadratic(1, 3.4, 6.5)}),
+        ),
+    ],
+    ids=["silicon", "carbide", "argon"],
+)
+@pytest.mark.parametrize("fixed", [[], [2]])
+def test_sparse_analytic_hessians(make, fixed, monkeypatch):
+    """Small cells: images of one pair fall onto one block. No dense matrix on the way."""
+    atoms, calculator = make()
+    atoms.set_constraint(FixAtoms(fixed))
+    expected = compute_hessian(atoms, calculator)
+    for kind in (bsr_matrix, csr_matrix, csr_array):
+        monkeypatch.setattr(kind, "toarray", None)
+    result = compute_hessian(atoms, calculator, sparse=True)
+    monkeypatch.undo()
+    np.testing.assert_allclose(dense(result, True), expected, atol=1e-12)
+    assert abs(result - result.T).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        (np.eye(6), InvalidInputError, r"9 × 9 entries for 3 atoms.*\(6, 6\)"),
+        (csr_array(np.eye(12)), InvalidInputError, r"9 × 9.*\(12, 12\)"),
+        (np.zeros((3, 3, 9)), InvalidInputError, r"\(3, 3, 9\)"),
+        (np.full((9, 9), np.nan), InvalidInputError, "NaN"),
+        (csr_array(np.diag(9 * [np.inf])), InvalidInputError, "NaN or infinite"),
+        (1j * np.eye(9), InvalidInputError, "real numbers"),
+        ([[1, 2], [3]], InvalidInputError, "real numbers, got list"),
+        ("hessian.npy", InvalidInputError, "real numbers, got str"),
+        (aslinearoperator(np.eye(9)), InvalidInputError, "real numbers"),
+        (lambda atoms: None, InvalidInputError, r"got shape \(\)"),
+        (lambda atoms: np.eye(3), InvalidInputError, r"\(3, 3\)"),
+        (lambda: np.eye(9), CalculatorError, "function failed: TypeError"),
+    ],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_unusable_hessian_from_elsewhere(given, error, text, sparse):
+    atoms = Atoms("H3", np.eye(3))
+    with pytest.raises(error, match=text):
+        compute_hessian(atoms, hessian=given, sparse=sparse)
+
+
+def test_neither_calculator_nor_hessian(trio):
+    with pytest.raises(InvalidInputError, match="neither"):
+        compute_hessian(trio)
+    with pytest.raises(InvalidInputError, match="hessian: leave it out"):
+        compute_hessian(trio, hessian=np.eye(9), method="finite-differences")
 
 
 def test_property_hessian(trio):
@@ -196,7 +286,7 @@ def test_factories():
     np.testing.assert_array_equal(compute_hessian(atoms, lambda: EMT()), expected)
 
 
-@pytest.mark.parametrize("calculator", [None, 3, "emt"])
+@pytest.mark.parametrize("calculator", [3, "emt"])
 def test_not_a_calculator(trio, calculator):
     with pytest.raises(InvalidInputError, match="calculator"):
         compute_hessian(trio, calculator)

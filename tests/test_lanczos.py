@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic import ball
 from ase_vibent.harmonic.ball import ball_site_differences, ball_site_entropies
-from ase_vibent.harmonic.entropy import reduced_entropy, site_sums
+from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import estimated_errors, lanczos_site_entropies
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.system import HarmonicSystem
@@ -61,7 +61,7 @@ def motions(atoms):
 
 def exact_sites(atoms, hessian):
     modes = HarmonicSystem(atoms, hessian.toarray()).hessian_modes
-    return site_sums(modes, reduced_entropy(modes.eigenvalues))
+    return modes.site_sums(reduced_entropy)
 
 
 def solve(atoms, hessian, sites, **options):
@@ -117,7 +117,7 @@ def test_masses_belong_to_the_dynamical_matrix(vacancy64):
         tolerance=1e-9,
     )
     modes = HarmonicSystem(atoms, hessian.toarray()).modes
-    exact = site_sums(modes, reduced_entropy(modes.eigenvalues))
+    exact = modes.site_sums(reduced_entropy)
     np.testing.assert_allclose(result.values, exact, rtol=0, atol=1e-8)
 
 

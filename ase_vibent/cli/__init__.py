@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vibent {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_make(commands)
     _add_label(commands)
     _add_train(commands)
     _add_evaluate(commands)
@@ -63,6 +64,12 @@ def _add_demo(commands: _Commands) -> None:
     )
 
 
+def _add_make(commands: _Commands) -> None:
+    from ase_vibent.cli.make_options import add_kinds
+
+    add_kinds(commands.add_parser("make", help="structures to label: defects, strains, saddles"))
+
+
 def _add_label(commands: _Commands) -> None:
     label = commands.add_parser(
         "label", help="exact entropies of structures, from any ASE calculator"
@@ -74,7 +81,8 @@ def _add_label(commands: _Commands) -> None:
         required=True,
         metavar="SPEC",
         help="sw-si, tersoff-sic, emt, or an import path: 'ase.calculators.lj:LennardJones"
-        "(sigma=2.5, epsilon=0.4)'",
+        "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
+        "this folder, and gets a folder of its own below OUTPUT.work for its files",
     )
     label.add_argument(
         "--reference",
@@ -90,13 +98,49 @@ def _add_label(commands: _Commands) -> None:
     label.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
     label.add_argument("--sites", action="store_true", help="site entropies")
     label.add_argument(
+        "--site-gradients",
+        action="store_true",
+        help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
+    )
+    label.add_argument(
+        "--displacement",
+        type=float,
+        default=0.01,
+        metavar="Å",
+        help="of finite differences; default 0.01",
+    )
+    label.add_argument(
+        "--interaction-range",
+        type=float,
+        metavar="Å",
+        help="moving an atom changes no force beyond it: distant atoms are displaced together",
+    )
+    label.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="keeps every finished displacement; for calculators that take minutes",
+    )
+    label.add_argument(
         "--unstable",
         type=number_or_any,
         default=0,
         metavar="N",
-        help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0",
+        help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0. A "
+        "structure's own info entry 'unstable' goes before it",
     )
-    label.add_argument("-j", type=positive_number, default=1, metavar="N", help="processes")
+    label.add_argument(
+        "-j",
+        type=positive_number,
+        default=-1,
+        metavar="N",
+        help="processes, one thread each; default: one for every core",
+    )
+    label.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="label on the workers of a Dask cluster instead: tcp://host:port, or the "
+        "scheduler file; they must see this folder",
+    )
 
 
 def _add_train(commands: _Commands) -> None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import math
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import ase.io
 from ase import Atoms
 from ase.units import kB
-from tqdm import tqdm
 
 from ase_vibent import dataset
 from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.cli.demo import demo
+from ase_vibent.cli.files import (
+    progress_bar,
+    read_structures,
+    require_plottable,
+    require_writable,
+    show,
+)
+from ase_vibent.cli.make import make
 from ase_vibent.descriptors import ACE
-from ase_vibent.errors import InvalidInputError, InvalidStructureError, VibentError
-from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.harmonic.spectrum import check_unstable
+from ase_vibent.label_run import LabelTask, failure_list, label_structures
 from ase_vibent.labelling import match_references
 from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
@@ -31,55 +35,41 @@ from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import split_frames
 from ase_vibent.training.trainer import train as train_model
 
-__all__ = ["demo", "evaluate", "info", "label", "predict", "train"]
+__all__ = ["demo", "evaluate", "info", "label", "make", "predict", "train"]
 
 
 def label(options: argparse.Namespace) -> int:
     """`vibent label`: exact labels into an extended XYZ file."""
-    sources, structures = _read_structures(options.structures)
+    tasks = _label_tasks(options)
     spec = CalculatorSpec(options.calculator)
-    spec()  # a wrong specification fails here, once, and not in every structure
-    wanted = {
-        "gradient": options.gradient,
-        "strain": options.strain,
-        "sites": options.sites,
-    }
-    tasks = []
-    names: list[str | None] = [None] * len(structures)
-    if options.reference:
-        matches = match_references(structures, _read_structures([options.reference])[1])
-        crystals = list({id(c): c for c in matches}.values())
-        titles = {id(c): _crystal_name(c) for c in crystals}
-        tasks = [LabelTask(c, name=titles[id(c)], **wanted) for c in crystals]
-        names = [titles[id(c)] for c in matches]
-        sources = [f"crystal {titles[id(c)]}" for c in crystals] + sources
-    tasks += [
-        LabelTask(atoms, reference=name, unstable=options.unstable, **wanted)
-        for atoms, name in zip(structures, names, strict=True)
-    ]
+    if options.scheduler is None:  # a cluster may have what this machine lacks
+        spec()  # a wrong specification fails here, once, and not in every structure
     summary = label_structures(
         tasks,
         options.output,
         spec,
         calculator_name=spec.text,
         n_jobs=options.j,
-        progress=lambda items, total: _bar(items, total, "labelling"),
+        scheduler=options.scheduler,
+        progress=lambda items, total: progress_bar(items, total, "labelling"),
     )
-    for number, reason in summary.failed:
-        print(
-            f"vibent label: {sources[number]} failed: {' '.join(reason.split())}", file=sys.stderr
-        )
+    for number, reason in summary.failed[:10]:
+        print(f"vibent label: {tasks[number].source} failed: {reason}", file=sys.stderr)
+    listed = f" ({failure_list(options.output)})" if summary.failed else ""
     result = {
         "labelled": summary.done,
         "found": summary.skipped,
         "failed": len(summary.failed),
+        "failures": [
+            {"source": tasks[number].source, "reason": reason} for number, reason in summary.failed
+        ],
         "output": str(options.output),
     }
-    _show(
+    show(
         options,
         result,
         f"{summary.done} labelled, {summary.skipped} found there already, "
-        f"{len(summary.failed)} failed: {options.output}"
+        f"{len(summary.failed)} failed{listed}: {options.output}"
         + (
             ""
             if options.reference
@@ -90,21 +80,68 @@ def label(options: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
+def _label_tasks(options: argparse.Namespace) -> list[LabelTask]:
+    """Structures to label, after the perfect crystals that they refer to."""
+    sources, structures = read_structures(options.structures)
+    wanted = {
+        "gradient": options.gradient,
+        "strain": options.strain,
+        "sites": options.sites,
+        "site_gradients": options.site_gradients,
+        "options": {
+            "displacement": options.displacement,
+            "interaction_range": options.interaction_range,
+            "cache": options.cache,
+        },
+    }
+    tasks = []
+    names: list[str | None] = [None] * len(structures)
+    if options.reference:
+        matches = match_references(structures, read_structures([options.reference])[1])
+        crystals = list({id(c): c for c in matches}.values())
+        titles = {id(c): _crystal_name(c) for c in crystals}
+        tasks = [
+            LabelTask(c, name=titles[id(c)], source=f"crystal {titles[id(c)]}", **wanted)
+            for c in crystals
+        ]
+        names = [titles[id(c)] for c in matches]
+    tasks += [
+        LabelTask(
+            atoms,
+            reference=name,
+            unstable=_expected_unstable(atoms, options.unstable),
+            source=source,
+            **wanted,
+        )
+        for atoms, name, source in zip(structures, names, sources, strict=True)
+    ]
+    return tasks
+
+
+def _expected_unstable(atoms: Atoms, default: int | str) -> int | str:
+    """What the structure says of itself, as `vibent make` writes it, else the option."""
+    own = atoms.info.get("unstable", default)
+    try:
+        return check_unstable(own)
+    except InvalidInputError:
+        return default
+
+
 def train(options: argparse.Namespace) -> int:
     """`vibent train`: labels to coefficient file."""
     frames = dataset.read_labels(options.labels)
     fitted, held_out = split_frames(frames, options.test_fraction, options.seed)
     species = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     descriptor = ACE(tuple(species), options.cutoff, options.order, options.degree)
-    _require_writable(options.output)
-    _require_plottable(options.plot)
+    require_writable(options.output)
+    require_plottable(options.plot)
     model = train_model(
         fitted,
         descriptor,
         quantities=options.quantities,
         solver=options.solver,
         test=held_out,
-        progress=lambda items: _bar(items, None, "features"),
+        progress=lambda items: progress_bar(items, None, "features"),
     )
     model.save(options.output)
     if options.plot:
@@ -114,7 +151,7 @@ def train(options: argparse.Namespace) -> int:
             {k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot
         )
     errors = model.header["errors"]
-    _show(
+    show(
         options,
         {"model": str(options.output), "n_features": descriptor.n_features, "errors": errors},
         f"{descriptor.n_features} functions, {model.header['n_rows']} rows, "
@@ -126,27 +163,27 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`vibent evaluate`: a model against labels."""
-    _require_plottable(options.plot)
+    require_plottable(options.plot)
     model = SiteModel.load(options.model)
     frames = dataset.read_labels(options.labels)
     comparisons = evaluate_frames(model, frames)
     if options.plot:
         parity_plot({"": comparisons}, options.plot)
     errors = Report(train={}, test=comparisons).metrics()
-    _show(options, errors["test"], format_metrics({"": errors["test"]}))
+    show(options, errors["test"], format_metrics({"": errors["test"]}))
     return 0
 
 
 def predict(options: argparse.Namespace) -> int:
     """`vibent predict`: entropies and free energies of structures."""
     calculator = SiteEntropyCalculator(options.model, temperature=options.temperature)
-    sources, structures = _read_structures(options.structures)
+    sources, structures = read_structures(options.structures)
     if options.output:
-        _require_writable(options.output)
+        require_writable(options.output)
     rows: list[dict[str, Any]] = []
     predicted = []
     pairs = list(zip(sources, structures, strict=True))
-    for source, atoms in _bar(pairs, len(pairs), "predicting"):
+    for source, atoms in progress_bar(pairs, len(pairs), "predicting"):
         try:
             calculator.get_property("entropy_gradient", atoms)
         except VibentError as error:
@@ -167,7 +204,7 @@ def predict(options: argparse.Namespace) -> int:
         predicted.append(_with_predictions(atoms, values, options.temperature))
     if options.output:
         dataset.write_labels(options.output, predicted)
-    _show(options, rows, _prediction_table(rows, options.temperature))
+    show(options, rows, _prediction_table(rows, options.temperature))
     return 1 if any("error" in row for row in rows) else 0
 
 
@@ -185,7 +222,7 @@ def info(options: argparse.Namespace) -> int:
     for key, value in header.items():
         if key != "errors":
             lines.append(f"  {key.replace('_', ' '):<20} {_plain(value)}")
-    _show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
+    show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
     return 0
 
 
@@ -232,64 +269,3 @@ def _crystal_name(crystal: Atoms) -> str:
     arrays = (crystal.numbers, crystal.positions, crystal.cell.array, crystal.get_masses())
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays))
     return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
-
-
-def _read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
-    """Names, file and frame, and structures of all frames of all files."""
-    sources: list[str] = []
-    structures: list[Atoms] = []
-    for path in paths:
-        if not Path(path).exists():
-            raise InvalidStructureError(f"{path}: no such file")
-        try:
-            frames: list[Atoms] = ase.io.read(path, index=":")
-        except Exception as error:
-            raise InvalidStructureError(
-                f"{path}: ASE cannot read it ({type(error).__name__}: {error})"
-            ) from error
-        sources += [f"{Path(path).name} frame {k}" for k in range(len(frames))]
-        structures += frames
-    if not structures:
-        raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
-    return sources, structures
-
-
-def _require_writable(path: str) -> None:
-    """Fail before the work, not after it."""
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise InvalidInputError(f"{path}: its folder does not exist; make it first")
-    probe = folder / f".{Path(path).name}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot write there ({error.strerror})") from error
-
-
-def _require_plottable(path: str | None) -> None:
-    if path is None:
-        return
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    known = FigureCanvasBase.get_supported_filetypes()
-    if Path(path).suffix.lstrip(".").lower() not in known:
-        raise InvalidInputError(f"{path}: no figure format; use one of {', '.join(sorted(known))}")
-    _require_writable(path)
-
-
-def _bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
-    return tqdm(items, total=total, desc=title, disable=None, file=sys.stderr)
-
-
-def _show(options: argparse.Namespace, data: Any, text: str) -> None:
-    print(json.dumps(_json_ready(data), indent=2, allow_nan=False) if options.json else text)
-
-
-def _json_ready(data: Any) -> Any:
-    """NaN, which JSON does not know, as null."""
-    if isinstance(data, dict):
-        return {key: _json_ready(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_json_ready(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -72,5 +72,8 @@ class Descriptor(Protocol):
     def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
         """Features, and gradients of their sums over the centres of each species."""
 
+    def compute_site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every atom's features, shape (N, N, 3, n_features), 1/Å."""
+
     def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
         """Site values of a linear model with weights of shape (n_species, n_features)."""

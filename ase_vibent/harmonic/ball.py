@@ -16,11 +16,14 @@ from ase.cell import Cell
 from ase.geometry import minkowski_reduce
 from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from ase_vibent.compilation import compiled
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.harmonic.lanczos import check_sites, gauss_quadrature, symmetric_rows
+from ase_vibent.harmonic.entropy import reduced_entropy
+from ase_vibent.harmonic.lanczos import gauss_quadrature
 from ase_vibent.harmonic.modes import NOISE
+from ase_vibent.harmonic.spectrum import check_sites, symmetric_matrix
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -69,7 +72,7 @@ def ball_site_entropies(
         raise InvalidInputError(f"steps: expected at least one, got {steps!r}")
     if len(sites) == 0:
         return np.empty(0)
-    blocks = symmetric_rows(hessian, 3 * len(atoms)).tobsr((3, 3))
+    blocks = csr_array(symmetric_matrix(hessian, 3 * len(atoms))).tobsr((3, 3))
     pattern = blocks.indptr.astype(np.int64), blocks.indices.astype(np.int64)
     geometry = _geometry(atoms)
 
@@ -85,7 +88,8 @@ def ball_site_entropies(
                 diagonal, off_diagonal,
             )  # fmt: skip
             columns = diagonal.reshape(-1, steps), off_diagonal.reshape(-1, steps)[:, :-1]
-            values.append(gauss_quadrature(*columns, np.ones(3 * len(batch))))
+            nodes, shares = gauss_quadrature(*columns, np.ones(3 * len(batch)))
+            values.append(np.einsum("ij,ij->i", shares, reduced_entropy(nodes)))
         return np.concatenate(values).reshape(-1, 3).sum(axis=1)
 
     parts = np.array_split(sites, min(get_num_threads(), len(sites)))

@@ -12,7 +12,7 @@ import numpy as np
 from ase.units import kB
 from numpy.typing import NDArray
 
-from ase_vibent.harmonic.modes import HBAR_OMEGA, Modes
+from ase_vibent.harmonic.modes import HBAR_OMEGA
 
 Array = NDArray[np.float64]
 
@@ -158,24 +158,7 @@ def mass_entropy(masses: Array) -> Array:
     return 1.5 * np.log(masses)
 
 
-def site_sums(modes: Modes, per_mode: Array) -> Array:
-    """Distribute a quantity of the kept modes over sites, Σ_ν |e_νi|² q_ν.
-
-    P0 (B.15), P2 (11), P3 (10). The sites sum to the total exactly.
-
-    Parameters
-    ----------
-    modes : Modes
-    per_mode : ndarray, shape (n_kept,)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-    """
-    return modes.site_weights @ per_mode
-
-
-def mass_free_site_entropies(hessian_modes: Modes, masses: Array, total: float) -> Array:
+def mass_free_site_entropies(sites: Array, masses: Array, total: float) -> Array:
     """Reduced site entropies on eigenvectors of the Hessian, masses added analytically.
 
     s_i = -Σ_ν |e_νi|² ln(ħω_ν/(k_B T0)) + (3/2) ln m_i + rest, with modes of the Hessian
@@ -184,7 +167,8 @@ def mass_free_site_entropies(hessian_modes: Modes, masses: Array, total: float) 
 
     Parameters
     ----------
-    hessian_modes : Modes
+    sites : ndarray, shape (n,), dimensionless
+        Of the Hessian, at masses of 1 amu.
     masses : ndarray, shape (n,), amu
     total : float, dimensionless
         Reduced entropy of the whole system, masses included.
@@ -193,6 +177,5 @@ def mass_free_site_entropies(hessian_modes: Modes, masses: Array, total: float) 
     -------
     ndarray, shape (n,), dimensionless (units of k_B)
     """
-    kept = hessian_modes.eigenvalues[hessian_modes.stable]
-    sites = site_sums(hessian_modes, reduced_entropy(kept)) + mass_entropy(masses)
+    sites = sites + mass_entropy(masses)
     return sites + (total - sites.sum()) / len(masses)

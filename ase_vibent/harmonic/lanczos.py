@@ -12,25 +12,25 @@ error. See `ball` for a cost per site that does not depend on the size of the sy
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.modes import (
-    NOISE,
-    check_hessian,
-    orthonormal_motions,
-    signed_frequencies,
+from ase_vibent.harmonic.modes import NOISE, orthonormal_motions, signed_frequencies
+from ase_vibent.harmonic.spectrum import (
+    Product,
+    check_sites,
+    largest_eigenvalue,
+    lowest_modes,
+    product_with,
 )
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Product = Callable[[Array], Array]
 
 #: Steps between two looks at the convergence.
 STRIDE = 5
@@ -46,25 +46,41 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class LanczosEntropies:
-    """Site entropies with what is known about their convergence.
+class LanczosSpectrum:
+    """Site entropies, what is known about their convergence, and the quadratures behind them.
 
     Attributes
     ----------
     values : ndarray, shape (n_sites,), dimensionless (units of k_B)
-        Gauss quadratures; they approach the exact values from below.
+        Gauss quadratures of the reduced entropy; they approach the exact values from below.
     errors : ndarray, shape (n_sites,), dimensionless (units of k_B)
         Estimated errors.
     modes : ndarray, shape (n_sites,)
         Number of modes Σ_ν |e_νi|² on every site, rigid-body motions left out.
     steps : ndarray, shape (n_sites,)
         Lanczos steps; each multiplied the matrix once with three columns per site.
+    nodes, shares : ndarray, shape (n_sites, k)
+        Ritz values and their weights on the site: the local density of states.
+    n_unstable : int
+        Number of unstable modes that were left out.
     """
 
     values: Array
     errors: Array
     modes: Array
     steps: Indices
+    nodes: Array
+    shares: Array
+    n_unstable: int = 0
+
+    @property
+    def error(self) -> float:
+        """Largest estimated error of a site, k_B."""
+        return float(self.errors.max(initial=0.0))
+
+    def site_sums(self, function: Callable[[Array], Array]) -> Array:
+        """Σ_ν |e_νi|² f(λ_ν) of every site, shape (n_sites,)."""
+        return np.einsum("ij,ij->i", self.shares, function(self.nodes))
 
 
 def lanczos_site_entropies(
@@ -72,9 +88,10 @@ def lanczos_site_entropies(
     sites: ArrayLike,
     *,
     motions: Array,
+    unstable: int | str = 0,
     tolerance: float = 1e-6,
     max_steps: int = 200,
-) -> LanczosEntropies:
+) -> LanczosSpectrum:
     """Reduced site entropies s_i = -Σ_ν |e_νi|² ln(ħω_ν/(k_B T0)), exact to a tolerance.
 
     Parameters
@@ -86,6 +103,9 @@ def lanczos_site_entropies(
     motions : ndarray, shape (3n, k)
         Rigid-body patterns that belong to the matrix, possibly linearly dependent; k may be
         0. See `rigid_body_motions`.
+    unstable : int or "any"
+        Number of unstable modes that must be found; they are left out. 0 is a promise,
+        checked on the sites alone; any other value takes their iterative solution first.
     tolerance : float, k_B
         Largest estimated error of a site.
     max_steps : int
@@ -93,15 +113,16 @@ def lanczos_site_entropies(
 
     Returns
     -------
-    LanczosEntropies
+    LanczosSpectrum
 
     Raises
     ------
     InvalidInputError
         If shapes do not fit, products are not finite, or `max_steps` do not suffice.
     UnstableStructureError
-        If a site sees a mode without restoring force. Its `frequencies` and `n_unstable`
-        count Ritz values of that site. A site that feels no unstable mode has its value.
+        If another number of unstable modes is found, or a site sees a mode without restoring
+        force. Then `frequencies` and `n_unstable` count Ritz values of that site, and a site
+        that feels no unstable mode has its value.
     """
     motions = np.asarray(motions, dtype=float)
     if motions.ndim != 2 or len(motions) % 3:
@@ -109,88 +130,20 @@ def lanczos_site_entropies(
     if not tolerance > 0:
         raise InvalidInputError(f"tolerance: expected an error in k_B > 0, got {tolerance!r}")
     sites = check_sites(sites, len(motions) // 3)
-    multiply = _product(matrix, len(motions))
+    multiply = product_with(matrix, len(motions))
     basis = orthonormal_motions(motions)
+    n_unstable = 0
+    if unstable != 0:
+        lowest = lowest_modes(
+            multiply, basis, largest_eigenvalue(multiply, len(basis)), unstable=unstable
+        )
+        n_unstable = len(lowest.negative)
+        basis = np.hstack([basis, lowest.vectors])
     parts = [
         _converged(multiply, sites[first : first + BATCH], basis, tolerance, max_steps)
         for first in range(0, len(sites), BATCH)
     ]
-    if not parts:
-        none = np.empty(0)
-        return LanczosEntropies(none, none, none, np.empty(0, dtype=np.int64))
-    columns = zip(*((p.values, p.errors, p.modes, p.steps) for p in parts), strict=True)
-    return LanczosEntropies(*map(np.concatenate, columns))
-
-
-def check_sites(sites: ArrayLike, n_atoms: int) -> Indices:
-    """Site indices, validated.
-
-    Parameters
-    ----------
-    sites : array_like of int, shape (n_sites,)
-    n_atoms : int
-
-    Returns
-    -------
-    ndarray of int64, shape (n_sites,)
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    indices = np.atleast_1d(np.asarray(sites))
-    if indices.size == 0:
-        return np.empty(0, dtype=np.int64)
-    integers = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
-    if not integers or indices.min() < 0 or indices.max() >= n_atoms:
-        raise InvalidInputError(f"sites: expected indices from 0 to {n_atoms - 1}")
-    return indices.astype(np.int64)
-
-
-def symmetric_rows(matrix: Any, size: int) -> csr_array:
-    """Symmetrised sparse matrix, validated.
-
-    Parameters
-    ----------
-    matrix : sparse matrix, shape (size, size)
-    size : int
-
-    Returns
-    -------
-    csr_array, shape (size, size)
-
-    Raises
-    ------
-    InvalidInputError
-        If its shape is another, or an entry is not finite.
-    """
-    rows = csr_array(matrix, dtype=float)
-    if rows.shape != (size, size):
-        raise InvalidInputError(f"hessian: expected shape {(size, size)}, got {rows.shape}")
-    if not np.all(np.isfinite(rows.data)):
-        raise InvalidInputError("hessian: holds NaN or infinite entries; check the calculator")
-    return ((rows + rows.T) / 2).tocsr()
-
-
-def _product(matrix: Any, size: int) -> Product:
-    """Multiplication by a matrix, whatever it is given as, checked as far as possible."""
-    if not callable(matrix):
-        if not issparse(matrix):
-            matrix = check_hessian(matrix)
-        explicit = symmetric_rows(matrix, size) if issparse(matrix) else matrix
-        if explicit.shape != (size, size):
-            raise InvalidInputError(f"hessian: expected {size} rows, got {len(explicit)}")
-        return lambda columns: explicit @ columns
-
-    def multiply(columns: Array) -> Array:
-        result = np.asarray(matrix(columns), dtype=float)
-        if result.shape != columns.shape or not np.all(np.isfinite(result)):
-            raise InvalidInputError(
-                f"matrix: expected finite products of shape {columns.shape}, got {result.shape}"
-            )
-        return result
-
-    return multiply
+    return replace(_joined(parts), n_unstable=n_unstable)
 
 
 class _Recursion:
@@ -231,15 +184,15 @@ class _Recursion:
         self.diagonal.append(alpha)
         self.off_diagonal.append(self._coupling)
 
-    def quadrature(self) -> Array:
-        """Reduced entropy of every column, shape (n_columns,), units of k_B."""
+    def quadrature(self) -> tuple[Array, Array]:
+        """Nodes and weights of every column, shape (n_columns, steps)."""
         diagonal, off_diagonal = np.array(self.diagonal).T, np.array(self.off_diagonal).T
         return gauss_quadrature(diagonal, off_diagonal[:, :-1], self.norms**2)
 
 
 def _converged(
     multiply: Product, sites: Indices, basis: Array, tolerance: float, max_steps: int
-) -> LanczosEntropies:
+) -> LanczosSpectrum:
     """Iterate a few sites until the worst of them has converged."""
     start = np.zeros((len(basis), 3 * len(sites)))
     start[(3 * sites[:, None] + np.arange(3)).ravel(), np.arange(3 * len(sites))] = 1
@@ -249,17 +202,42 @@ def _converged(
     for steps in range(STRIDE, max_steps + 1, STRIDE):
         for _ in range(STRIDE):
             recursion.advance()
-        history.append(recursion.quadrature().reshape(-1, 3).sum(axis=1))
+        nodes, shares = (part.reshape(len(sites), -1) for part in recursion.quadrature())
+        history.append(np.einsum("ij,ij->i", shares, reduced_entropy(nodes)))
         if len(history) < 3:
             continue
         errors = estimated_errors(*history[-3:])
         if errors.max() <= tolerance:
             modes = (recursion.norms**2).reshape(-1, 3).sum(axis=1)
-            return LanczosEntropies(history[-1], errors, modes, np.full(len(sites), steps))
+            counts = np.full(len(sites), steps)
+            return LanczosSpectrum(history[-1], errors, modes, counts, nodes, shares)
     raise InvalidInputError(
         f"max_steps: after {max_steps} steps the error of site {sites[errors.argmax()]} is "
         f"estimated at {errors.max():.1g} k_B, above the tolerance of {tolerance:.1g}; "
         "allow more steps (soft modes need them) or a larger error"
+    )
+
+
+def _joined(parts: list[LanczosSpectrum]) -> LanczosSpectrum:
+    """One spectrum of all batches, their quadratures padded to one length by zero weights."""
+    width = max((part.nodes.shape[1] for part in parts), default=0)
+
+    def column(name: str, padding: float | None = None, dtype: type = float) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        if padding is None:
+            return np.concatenate([np.empty(0, dtype=dtype), *arrays])
+        padded = [
+            np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=padding) for a in arrays
+        ]
+        return np.concatenate([np.empty((0, width)), *padded])
+
+    return LanczosSpectrum(
+        values=column("values"),
+        errors=column("errors"),
+        modes=column("modes"),
+        steps=column("steps", dtype=np.int64),
+        nodes=column("nodes", 1.0),
+        shares=column("shares", 0.0),
     )
 
 
@@ -287,8 +265,8 @@ def estimated_errors(before: Array, previous: Array, last: Array) -> Array:
     return np.where(change <= ROUNDING, ROUNDING, change * growth)
 
 
-def gauss_quadrature(diagonal: Array, off_diagonal: Array, weights: Array) -> Array:
-    """Reduced entropies from tridiagonal matrices, Golub and Welsch (1969).
+def gauss_quadrature(diagonal: Array, off_diagonal: Array, weights: Array) -> tuple[Array, Array]:
+    """Nodes and weights of tridiagonal matrices, Golub and Welsch (1969).
 
     Parameters
     ----------
@@ -299,7 +277,9 @@ def gauss_quadrature(diagonal: Array, off_diagonal: Array, weights: Array) -> Ar
 
     Returns
     -------
-    ndarray, shape (m,), dimensionless (units of k_B)
+    nodes : ndarray, shape (m, steps), eV/Å² or eV/Å²/amu
+        Positive; 1 where nothing is felt.
+    shares : ndarray, shape (m, steps)
 
     Raises
     ------
@@ -315,8 +295,7 @@ def gauss_quadrature(diagonal: Array, off_diagonal: Array, weights: Array) -> Ar
     shares = weights[:, None] * vectors[:, 0, :] ** 2
     felt = shares > NEGLIGIBLE
     _require_restoring_forces(nodes, felt)
-    logarithms = reduced_entropy(np.where(felt, nodes, 1.0))
-    return np.einsum("ij,ij->i", np.where(felt, shares, 0.0), logarithms)
+    return np.where(felt, nodes, 1.0), np.where(felt, shares, 0.0)
 
 
 def _require_restoring_forces(nodes: Array, felt: NDArray[np.bool_]) -> None:

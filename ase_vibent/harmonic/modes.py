@@ -7,6 +7,7 @@ threshold either keeps a spurious one or drops a soft real one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from ase.units import _amu, _e, _hbar
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, eigh
 from scipy.linalg.lapack import dgeqrf, dormqr
+from scipy.sparse import diags_array, issparse
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 
@@ -106,9 +108,18 @@ class Modes:
         return slice(self.n_unstable, None)
 
     @property
+    def kept(self) -> Array:
+        """Positive eigenvalues, shape (n_kept,), eV/Å² or eV/Å²/amu."""
+        return self.eigenvalues[self.stable]
+
+    @property
     def site_weights(self) -> Array:
         """Weight |e_νi|² of every kept mode on every atom, shape (n, n_kept)."""
         return site_weights(self.eigenvectors[:, self.stable])
+
+    def site_sums(self, function: Callable[[Array], Array]) -> Array:
+        """Σ_ν |e_νi|² f(λ_ν) over the kept modes, shape (n,)."""
+        return self.site_weights @ function(self.kept)
 
 
 def site_weights(eigenvectors: NDArray[Any]) -> Array:
@@ -158,19 +169,22 @@ def signed_frequencies(eigenvalues: Array) -> Array:
     return np.sign(eigenvalues) * HBAR_OMEGA * np.sqrt(np.abs(eigenvalues))
 
 
-def dynamical_matrix(hessian: Array, masses: Array) -> Array:
+def dynamical_matrix(hessian: Any, masses: Array) -> Any:
     """Mass-weighted Hessian M^-½ H M^-½.
 
     Parameters
     ----------
-    hessian : ndarray, shape (3n, 3n), eV/Å²
+    hessian : ndarray or sparse array, shape (3n, 3n), eV/Å²
     masses : ndarray, shape (n,), amu
 
     Returns
     -------
-    ndarray, shape (3n, 3n), eV/Å²/amu
+    ndarray or csr_array, shape (3n, 3n), eV/Å²/amu
     """
     scale = np.repeat(1 / np.sqrt(masses), 3)
+    if issparse(hessian):
+        weights: Any = diags_array(scale)
+        return (weights @ hessian @ weights).tocsr()
     return hessian * scale[:, None] * scale[None, :]
 
 
@@ -273,13 +287,18 @@ def solve_modes(
     return Modes(eigenvalues, eigenvectors, n_unstable)
 
 
-def require_stability(eigenvalues: Array, unstable: int | str) -> None:
+def require_stability(
+    eigenvalues: Array, unstable: int | str, *, largest: float | None = None
+) -> None:
     """Raise unless exactly `unstable` eigenvalues are negative and none is noise.
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_modes,), eV/Å² or eV/Å²/amu
+        All of them, or the lowest.
     unstable : int or "any"
+    largest : float, optional, same unit
+        Largest eigenvalue, where it is not among them.
 
     Raises
     ------
@@ -287,7 +306,8 @@ def require_stability(eigenvalues: Array, unstable: int | str) -> None:
     """
     frequencies = signed_frequencies(eigenvalues)
     n_unstable = int(np.sum(eigenvalues < 0))
-    n_soft = int(np.sum(np.abs(eigenvalues) <= NOISE * np.abs(eigenvalues).max(initial=0.0)))
+    scale = np.abs(eigenvalues).max(initial=0.0) if largest is None else largest
+    n_soft = int(np.sum(np.abs(eigenvalues) <= NOISE * scale))
     if n_soft:
         raise UnstableStructureError(
             f"hessian: {n_soft} modes have no restoring force although rigid-body motion is "

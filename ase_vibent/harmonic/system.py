@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
     Statistics,
+    classical,
     mass_free_site_entropies,
     reduced_entropy,
     reduced_entropy_of_determinant,
-    site_sums,
 )
 from ase_vibent.harmonic.gradient import (
     ForceResponse,
@@ -23,10 +25,10 @@ from ase_vibent.harmonic.gradient import (
     rotation_gradient,
     spectral_gradient,
 )
+from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.modes import (
     Modes,
     RigidComplement,
-    check_hessian,
     check_masses,
     dynamical_matrix,
     log_determinant,
@@ -34,78 +36,165 @@ from ase_vibent.harmonic.modes import (
     rotation_axes,
     solve_modes,
 )
+from ase_vibent.harmonic.site_gradient import (
+    REDUCED_OFFSET,
+    rotation_site_gradients,
+    site_couplings,
+    site_gradients,
+)
+from ase_vibent.harmonic.spectrum import (
+    SiteSpectrum,
+    check_sites,
+    check_unstable,
+    symmetric_matrix,
+    truncated,
+)
 
 Array = NDArray[np.float64]
+
+
+#: How the sums over modes are made; see `HarmonicSystem`.
+ENGINES = ("dense", "lanczos", "contour")
 
 
 class HarmonicSystem:
     """Harmonic vibrations of the free atoms of a structure.
 
-    Quantities are computed when first asked for: a total entropy costs a Cholesky
-    factorisation, sites and gradients a diagonalisation.
+    Quantities are computed when first asked for. With the dense engine a total entropy costs a
+    Cholesky factorisation, sites and gradients a diagonalisation.
 
     Parameters
     ----------
     atoms : Atoms
         Whole structure, fixed atoms included.
-    hessian : ndarray, shape (3n, 3n), eV/Å²
+    hessian : ndarray or sparse array, shape (3n, 3n), eV/Å²
         Of the free atoms, in their order.
     free : ndarray, shape (n,), optional
         Indices of the free atoms; all by default. With fixed atoms nothing is rigid.
     unstable : int or "any"
         Expected number of unstable modes: 0 at a minimum, 1 at a saddle, "any" for the
         log⁺ of P0 (2.10).
+    engine : {"dense", "lanczos", "contour"}
+        Diagonalisation; Lanczos recursions from every site; contour integration with (sparse)
+        factorisations. Only the first gives frequencies and gradients of totals.
+    tolerance : float, k_B
+        Largest error of a site's reduced entropy, without diagonalisation.
     """
 
     def __init__(
         self,
         atoms: Atoms,
-        hessian: Array,
+        hessian: Any,
         *,
         free: NDArray[np.intp] | None = None,
         unstable: int | str = 0,
+        engine: str = "dense",
+        tolerance: float = 1e-6,
     ):
         self.free = np.arange(len(atoms)) if free is None else free
-        self.hessian = check_hessian(hessian)
-        if len(self.hessian) != 3 * len(self.free):
+        if engine not in ENGINES:
+            raise InvalidInputError(f"engine: expected one of {ENGINES}, got {engine!r}")
+        if engine == "dense" and hasattr(hessian, "toarray"):
+            hessian = hessian.toarray()
+        if hessian.shape[0] != 3 * len(self.free):
             raise InvalidInputError(
                 f"hessian: expected {3 * len(self.free)} rows for {len(self.free)} free atoms, "
-                f"got {len(self.hessian)}"
+                f"got {hessian.shape[0]}"
             )
+        self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
         self.unstable = check_unstable(unstable)
         self.masses = check_masses(atoms)[self.free]
         self._n_atoms = len(atoms)
         held = len(self.free) < len(atoms)
-        empty = np.empty((len(self.hessian), 0))
+        empty = np.empty((3 * len(self.free), 0))
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
+        # Without a mode there is nothing to iterate on.
+        self.engine = engine if self._complement.rank < len(empty) else "dense"
+        self._tolerance = tolerance
 
     @cached_property
     def _complement(self) -> RigidComplement:
         return RigidComplement(self._motions)
 
     @cached_property
-    def dynamical_matrix(self) -> Array:
+    def dynamical_matrix(self) -> Any:
         """Mass-weighted Hessian, shape (3n, 3n), eV/Å²/amu."""
         return dynamical_matrix(self.hessian, self.masses)
 
     @cached_property
-    def modes(self) -> Modes:
-        """Modes of the dynamical matrix: the physical vibrations."""
-        return solve_modes(self.dynamical_matrix, self._complement, unstable=self.unstable)
+    def spectrum(self) -> SiteSpectrum:
+        """Local densities of states of the dynamical matrix: the physical vibrations."""
+        if self.engine == "dense":
+            return solve_modes(self.dynamical_matrix, self._complement, unstable=self.unstable)
+        return self._site_spectrum(mass_weighted=True)
 
     @cached_property
+    def hessian_spectrum(self) -> SiteSpectrum:
+        """Local densities of states of the Hessian itself: the mass-free decomposition."""
+        if self.engine == "dense":
+            complement = RigidComplement(self._plain_motions)
+            # Whether the structure is stable is for the dynamical matrix to say.
+            return solve_modes(self.hessian, complement, unstable="any")
+        return self._site_spectrum(mass_weighted=False)
+
+    def _site_spectrum(self, *, mass_weighted: bool) -> SiteSpectrum:
+        if self.engine == "contour":
+            return self._contour_solver(mass_weighted).spectrum()
+        matrix, motions = self._matrix_and_motions(mass_weighted)
+        return lanczos_site_entropies(
+            matrix,
+            np.arange(len(self.free)),
+            motions=motions,
+            unstable=self._unstable_in(mass_weighted),
+            tolerance=self._tolerance,
+        )
+
+    def _contour_solver(self, mass_weighted: bool) -> ContourSolver:
+        matrix, motions = self._matrix_and_motions(mass_weighted)
+        return ContourSolver(
+            matrix,
+            motions=motions,
+            unstable=self._unstable_in(mass_weighted),
+            tolerance=self._tolerance,
+        )
+
+    def _matrix_and_motions(self, mass_weighted: bool) -> tuple[Any, Array]:
+        if mass_weighted:
+            return self.dynamical_matrix, self._motions
+        return self.hessian, self._plain_motions
+
+    def _unstable_in(self, mass_weighted: bool) -> int | str:
+        """Off a minimum, rotations can make the numbers differ between the two matrices."""
+        return self.unstable if mass_weighted or not len(self._axes) else "any"
+
+    @property
+    def modes(self) -> Modes:
+        """Modes of the dynamical matrix; engine "dense" only."""
+        return self._diagonalised(self.spectrum)
+
+    @property
     def hessian_modes(self) -> Modes:
-        """Modes of the Hessian itself: the mass-free decomposition."""
-        complement = RigidComplement(self._plain_motions)
-        # Whether the structure is stable is for the dynamical matrix to say.
-        return solve_modes(self.hessian, complement, unstable="any")
+        """Modes of the Hessian itself; engine "dense" only."""
+        return self._diagonalised(self.hessian_spectrum)
+
+    def _diagonalised(self, spectrum: SiteSpectrum) -> Modes:
+        if not isinstance(spectrum, Modes):
+            raise InvalidInputError(
+                f"engine: {self.engine!r} knows no single modes; use engine='dense'"
+            )
+        return spectrum
+
+    @property
+    def error(self) -> float:
+        """Largest estimated error of a site's reduced entropy, k_B; 0 after diagonalisation."""
+        return float(getattr(self.spectrum, "error", 0.0))
 
     @property
     def frequencies(self) -> Array:
         """ħω of every mode but the rigid ones, shape (n_modes,), eV; imaginary as negative."""
-        if "modes" in self.__dict__:
+        if self.engine != "dense" or "spectrum" in self.__dict__:
             return self.modes.frequencies
         return solve_modes(
             self.dynamical_matrix, self._complement, unstable=self.unstable, vectors=False
@@ -114,16 +203,17 @@ class HarmonicSystem:
     @cached_property
     def n_unstable(self) -> int:
         """Number of unstable modes."""
-        return 0 if self._log_determinant is not None else self.modes.n_unstable
+        return 0 if self._log_determinant is not None else self.spectrum.n_unstable
 
     @property
     def n_modes(self) -> int:
         """Number of modes that enter the sums: neither rigid nor unstable."""
-        return len(self.hessian) - self._complement.rank - self.n_unstable
+        return 3 * len(self.free) - self._complement.rank - self.n_unstable
 
     @cached_property
     def _log_determinant(self) -> float | None:
-        if self.unstable not in (0, "any") or "modes" in self.__dict__:
+        solved = self.engine != "dense" or "spectrum" in self.__dict__
+        if solved or self.unstable not in (0, "any"):
             return None
         return log_determinant(self.dynamical_matrix, self._complement)
 
@@ -132,11 +222,7 @@ class HarmonicSystem:
         """Reduced entropy s = -Σ ln(ħω/(k_B T0)) over the kept modes, units of k_B."""
         if self._log_determinant is not None:
             return reduced_entropy_of_determinant(self._log_determinant, self.n_modes)
-        return float(reduced_entropy(self._kept).sum())
-
-    @property
-    def _kept(self) -> Array:
-        return self.modes.eigenvalues[self.modes.stable]
+        return float(self.spectrum.site_sums(reduced_entropy).sum())
 
     @cached_property
     def site_entropies(self) -> Array:
@@ -144,13 +230,13 @@ class HarmonicSystem:
 
         Zero on fixed atoms; they sum to `entropy`.
         """
-        sites = mass_free_site_entropies(self.hessian_modes, self.masses, self.entropy)
-        return self._on_all_atoms(sites)
+        sites = self.hessian_spectrum.site_sums(reduced_entropy)
+        return self._on_all_atoms(mass_free_site_entropies(sites, self.masses, self.entropy))
 
     @property
     def site_modes(self) -> Array:
         """Number of modes per atom, shape (N,), in the mass-free decomposition."""
-        return self._on_all_atoms(self.hessian_modes.site_weights.sum(axis=1))
+        return self._on_all_atoms(self.hessian_spectrum.site_sums(np.ones_like))
 
     def site_thermodynamics(
         self, statistics: Statistics, temperature: float
@@ -170,9 +256,13 @@ class HarmonicSystem:
         entropies : ndarray, shape (N,), eV/K
         free_energies : ndarray, shape (N,), eV
         """
-        values = statistics(self._kept, temperature)
-        entropies = site_sums(self.modes, values.entropy)
-        free_energies = site_sums(self.modes, values.free_energy)
+        if self.engine == "contour" and statistics is not classical:
+            # Bose statistics are singular all along the cut that the contour skirts.
+            raise InvalidInputError(
+                "engine: 'contour' is for classical statistics; use 'dense' or 'lanczos'"
+            )
+        entropies = self.spectrum.site_sums(lambda x: statistics(x, temperature).entropy)
+        free_energies = self.spectrum.site_sums(lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(free_energies)
 
     def gradient(
@@ -200,12 +290,10 @@ class HarmonicSystem:
         -------
         SpectralGradient
         """
-        values = statistics(self._kept, temperature)
+        values = statistics(self.modes.kept, temperature)
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
-        vectors = np.zeros((eigenvectors.shape[1], self._n_atoms, 3))
-        patterns = eigenvectors.T.reshape(len(vectors), len(self.free), 3)
-        vectors[:, self.free] = patterns / np.sqrt(self.masses)[:, None]
+        vectors = self.patterns(eigenvectors, self.masses)
         result = spectral_gradient(evaluate, vectors, slopes, displacement=displacement)
         if len(self._axes):
             result.positions[:, self.free] += rotation_gradient(
@@ -218,31 +306,86 @@ class HarmonicSystem:
             )
         return result
 
+    def site_gradients(
+        self,
+        evaluate: Callable[[Array], ForceResponse],
+        sites: ArrayLike | None = None,
+        *,
+        mass_weighted: bool = False,
+        per_mode: float = 0.0,
+        displacement: float = 0.01,
+    ) -> Array:
+        """Gradients of chosen sites' reduced entropies with respect to all positions.
+
+        P0 (C.8), P1 (44)-(46). Some tens of force calls per site.
+
+        Parameters
+        ----------
+        evaluate : callable
+            From a displacement, shape (N, 3), Å, to forces of all atoms.
+        sites : array_like of int, shape (n_sites,), optional
+            Numbers of free atoms, in their order; all by default.
+        mass_weighted : bool
+            Of the physical decomposition instead of the mass-free one.
+        per_mode : float, k_B
+            Added to the reduced entropy of every mode: 1 + ln(T/T0) at a temperature T.
+        displacement : float, Å
+
+        Returns
+        -------
+        ndarray, shape (n_sites, N, 3), k_B/Å
+
+        Raises
+        ------
+        InvalidInputError
+            If the engine is "lanczos", which has no derivative.
+        """
+        sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
+        masses = self.masses if mass_weighted else np.ones(len(self.free))
+        offset = REDUCED_OFFSET + per_mode
+        if self.engine == "dense":
+            modes = self.modes if mass_weighted else self.hessian_modes
+            couplings = [c for _, c in site_couplings(modes, sites, offset)]
+            factors = [truncated(c, modes.eigenvectors) for c in couplings]
+        elif self.engine == "contour" and not len(self._axes):
+            factors = self._contour_solver(mass_weighted).derivative_factors(sites, per_mode)
+        else:
+            raise InvalidInputError(
+                f"engine: {self.engine!r} gives no site gradients of this structure; use 'dense', "
+                "or 'contour' for cells and slabs"
+            )
+        result = site_gradients(
+            evaluate,
+            factors,
+            lambda vectors: self.patterns(vectors, masses),
+            displacement=displacement,
+        )
+        if len(self._axes):
+            result[:, self.free] += rotation_site_gradients(
+                modes, sites, *self._matrix_and_motions(mass_weighted), self._axes, masses, offset
+            )
+        return result
+
+    def patterns(self, vectors: Array, masses: Array | None = None) -> Array:
+        """Displacement patterns of all atoms from columns over the free ones.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (3n, k)
+        masses : ndarray, shape (n,), amu, optional
+            Where the columns are mass-weighted.
+
+        Returns
+        -------
+        ndarray, shape (k, N, 3)
+        """
+        patterns = np.zeros((vectors.shape[1], self._n_atoms, 3))
+        columns = vectors.T.reshape(len(patterns), len(self.free), 3)
+        scale = 1.0 if masses is None else np.sqrt(masses)[:, None]
+        patterns[:, self.free] = columns / scale
+        return patterns
+
     def _on_all_atoms(self, values: Array) -> Array:
         full = np.zeros(self._n_atoms)
         full[self.free] = values
         return full
-
-
-def check_unstable(unstable: int | str) -> int | str:
-    """Expected number of unstable modes, validated.
-
-    Parameters
-    ----------
-    unstable : int or "any"
-
-    Returns
-    -------
-    int or "any"
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if unstable == "any":
-        return unstable
-    if isinstance(unstable, bool) or not isinstance(unstable, int | np.integer) or unstable < 0:
-        raise InvalidInputError(
-            f"unstable: expected a number of modes ≥ 0 or 'any', got {unstable!r}"
-        )
-    return int(unstable)

@@ -16,7 +16,13 @@ from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
 Array = NDArray[np.float64]
 
 #: Unit of each kind of row.
-UNITS = {"entropy": "k_B", "gradient": "k_B/Å", "strain": "k_B", "sites": "k_B"}
+UNITS = {
+    "entropy": "k_B",
+    "gradient": "k_B/Å",
+    "strain": "k_B",
+    "sites": "k_B",
+    "site_gradients": "k_B/Å",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def evaluate_frames(
     Returns
     -------
     dict of str to Comparison
-        By kind of row: entropy, gradient, strain, sites.
+        By kind of row: entropy, gradient, strain, sites, site_gradients.
     """
     if references is None:
         references = ReferenceCrystals(frames)
@@ -94,6 +100,8 @@ def evaluate_frames(
         pairs["gradient"].append((target.gradient, sums.gradient))
         pairs["strain"].append((target.strain, sums.strain))
         pairs["sites"].append((target.sites, sums.values))
+        if target.site_gradients is not None:
+            pairs["site_gradients"].append((target.site_gradients, model.site_gradients(atoms)))
     comparisons = {}
     for kind, values in pairs.items():
         present = [(np.ravel(e), np.ravel(p)) for e, p in values if e is not None]
@@ -115,12 +123,12 @@ def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
     str
     """
     lines = [
-        f"{'set':<6} {'rows':<9} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
+        f"{'set':<6} {'rows':<14} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
     ]
     for name, kinds in metrics.items():
         for kind, m in kinds.items():
             lines.append(
-                f"{name:<6} {kind:<9} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
+                f"{name:<6} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
                 f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[kind]}"
             )
     return "\n".join(lines)

@@ -31,7 +31,13 @@ class Solution:
     details: dict[str, Any]
 
 
-def ridge(matrix: Array, values: Array, *, strength: float | str = "evidence") -> Solution:
+def ridge(
+    matrix: Array,
+    values: Array,
+    *,
+    strength: float | str = "evidence",
+    n_rows: int | None = None,
+) -> Solution:
     """Ridge regression with an automatic strength.
 
     Parameters
@@ -41,6 +47,8 @@ def ridge(matrix: Array, values: Array, *, strength: float | str = "evidence") -
     strength : float, "evidence" or "gcv"
         A fixed penalty, the maximum of the marginal likelihood, or the minimum of
         generalised cross-validation.
+    n_rows : int, optional
+        Number of rows of the problem, where matrix and values are its triangle.
 
     Returns
     -------
@@ -51,7 +59,8 @@ def ridge(matrix: Array, values: Array, *, strength: float | str = "evidence") -
     projected = rotated.T @ values
     outside = max(float(values @ values - projected @ projected), 0.0)
     left, singular, right = svd(triangle, full_matrices=False, check_finite=False)
-    components, squares, n_rows = left.T @ projected, singular**2, len(values)
+    components, squares = left.T @ projected, singular**2
+    n_rows = len(values) if n_rows is None else n_rows
 
     def residual(penalty: float) -> float:
         return outside + float(np.sum((components * penalty / (squares + penalty)) ** 2))

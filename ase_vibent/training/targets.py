@@ -24,7 +24,10 @@ from ase_vibent.hessian import free_atoms
 
 Array = NDArray[np.float64]
 
-QUANTITIES = ("entropy", "gradient", "strain", "sites")
+QUANTITIES = ("entropy", "gradient", "strain", "sites", "site_gradients")
+LABELS = frozenset(
+    {dataset.ENTROPY, dataset.GRADIENT, dataset.STRAIN, dataset.SITES, dataset.SITE_GRADIENTS}
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,15 @@ class Targets:
     gradient : ndarray, shape (N, 3), 1/Å, or None
     strain : ndarray, shape (3, 3), or None
     sites : ndarray, shape (N,), or None
+    site_gradients : ndarray, shape (N, N, 3), 1/Å, or None
+        Of every site with respect to every position.
     """
 
     entropy: float | None
     gradient: Array | None
     strain: Array | None
     sites: Array | None
+    site_gradients: Array | None
 
 
 class ReferenceCrystals:
@@ -122,12 +128,10 @@ class ReferenceCrystals:
         LabelError
             If the frame has no label at all, or some of its atoms were fixed.
         """
-        if not any(k in atoms.info for k in (dataset.ENTROPY, dataset.STRAIN)) and not any(
-            k in atoms.arrays for k in (dataset.GRADIENT, dataset.SITES)
-        ):
+        if not LABELS.intersection({**atoms.info, **atoms.arrays}):
             raise LabelError(
-                f"frame {number}: has none of the labels {dataset.ENTROPY}, {dataset.GRADIENT}, "
-                f"{dataset.STRAIN}, {dataset.SITES}; make them with attach_labels or 'vibent label'"
+                f"frame {number}: has none of the labels {', '.join(sorted(LABELS))}; make them "
+                "with attach_labels or 'vibent label'"
             )
         _require_free_atoms(atoms, number)
         crystal = self.of(atoms, number)
@@ -135,6 +139,9 @@ class ReferenceCrystals:
         gradient, strain = atoms.arrays.get(dataset.GRADIENT), atoms.info.get(dataset.STRAIN)
         gradient = None if gradient is None else gradient / kB
         strain = None if strain is None else np.reshape(strain, (3, 3)) / kB
+        site_gradients = atoms.arrays.get(dataset.SITE_GRADIENTS)
+        if site_gradients is not None:
+            site_gradients = site_gradients.reshape(len(atoms), len(atoms), 3) / kB
         if crystal is not None:
             correction = _finite_size_correction(crystal)
             entropy = None if entropy is None else entropy + correction
@@ -142,7 +149,7 @@ class ReferenceCrystals:
                 sites = _corrected_sites(sites, crystal, atoms, correction)
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
-        return Targets(entropy, gradient, strain, sites)
+        return Targets(entropy, gradient, strain, sites, site_gradients)
 
 
 def _same_period(crystal: Atoms, atoms: Atoms) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,31 +18,20 @@ from ase_vibent.descriptors.neighbours import species_indices
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.training.report import Report, evaluate_frames
+from ase_vibent.training.rows import Progress, Rows, assemble_rows
 from ase_vibent.training.solvers import SOLVERS
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
 
 Array = NDArray[np.float64]
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 #: P0 4.2.1: weights of total entropies, gradients, and site entropies.
-DEFAULT_WEIGHTS = {"entropy": 60.0, "gradient": 1.0, "strain": 1.0, "sites": 600.0}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Weighted rows of a design matrix.
-
-    Attributes
-    ----------
-    features : ndarray, shape (n_rows, n_species * n_features)
-    constants : ndarray, shape (n_rows, n_species)
-        How often the constant of each species enters.
-    values : ndarray, shape (n_rows,)
-    """
-
-    features: Array
-    constants: Array
-    values: Array
+DEFAULT_WEIGHTS = {
+    "entropy": 60.0,
+    "gradient": 1.0,
+    "strain": 1.0,
+    "sites": 600.0,
+    "site_gradients": 1.0,
+}
 
 
 def train(
@@ -70,11 +58,11 @@ def train(
     descriptor : Descriptor, optional
         By default ACE of the species that occur, with a cutoff of 5 Å, correlation order
         3 and degree 16.
-    quantities : sequence of {"entropy", "gradient", "strain", "sites"}, optional
+    quantities : sequence of {"entropy", "gradient", "strain", "sites", "site_gradients"}, optional
         Labels to fit. By default totals and their derivatives, wherever a frame has them;
-        site entropies only where there is nothing else.
+        those of sites only where there is nothing else.
     weights : mapping, optional
-        Weight of each kind of row; by default 60, 1, 1, 600.
+        Weight of each kind of row; by default 60, 1, 1, 600, 1.
     solver : {"ridge", "bayesian-ridge", "rrqr"}
     solver_options : mapping, optional
         Passed on to the solver.
@@ -116,7 +104,16 @@ def train(
     shift, count = _feature_shift(descriptor, frames, references)
     known = references.bulk_constants(descriptor.species)
     rows = assemble_rows(
-        descriptor, frames, targets, shift, known, chosen, fit_weights, progress=progress
+        descriptor,
+        frames,
+        targets,
+        shift,
+        known,
+        chosen,
+        fit_weights,
+        # Scikit-learn counts the rows itself.
+        reduce=solver != "bayesian-ridge",
+        progress=progress,
     )
     _require_determined(rows, descriptor.species, known, count)
     coefficients, constants, scale, details = _solve(
@@ -143,7 +140,7 @@ def train(
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),
         n_frames=len(frames),
-        n_rows=len(rows.values),
+        n_rows=rows.count,
         data_checksum=data_checksum(frames),
         errors=report.metrics(),
     )
@@ -168,6 +165,8 @@ def split_frames(
     if not 0 <= fraction < 1:
         raise InvalidInputError(f"test: expected a fraction from 0 up to 1, got {fraction}")
     candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
+    # Processes write frames as they finish; their keys bring them into one order again.
+    candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
     n_test = round(fraction * len(candidates))
     held = set(np.random.default_rng(seed).permutation(candidates)[:n_test].tolist())
     return (
@@ -196,7 +195,7 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
 def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
-        totals = tuple(q for q in present if q != "sites")
+        totals = tuple(q for q in present if not q.startswith("site"))
         return totals or tuple(present)
     for quantity in wanted:
         if quantity not in QUANTITIES:
@@ -240,96 +239,6 @@ def _feature_shift(
     return shift, count
 
 
-def assemble_rows(
-    descriptor: Descriptor,
-    frames: Sequence[Atoms],
-    targets: Sequence[Targets],
-    shift: Array,
-    known: Mapping[str, float],
-    quantities: Sequence[str],
-    weights: Mapping[str, float],
-    *,
-    progress: Progress = lambda items: items,
-) -> Rows:
-    """Design matrix of all frames, P0 (4.3), (4.4).
-
-    Parameters
-    ----------
-    descriptor : Descriptor
-    frames : sequence of Atoms
-    targets : sequence of Targets
-        One per frame.
-    shift : ndarray, shape (n_species, n_features)
-        Subtracted from features in value rows.
-    known : mapping of str to float
-        Constants that are not fitted.
-    quantities : sequence of str
-    weights : mapping of str to float
-    progress : callable (items) -> items
-
-    Returns
-    -------
-    Rows
-
-    Raises
-    ------
-    TrainingError
-        If there is no row at all.
-    """
-    fixed = np.array([known.get(s, 0.0) for s in descriptor.species])
-    blocks: list[tuple[Array, Array, Array]] = []
-    for atoms, target in progress(list(zip(frames, targets, strict=True))):
-        for kind, features, constants, values in _frame_rows(
-            descriptor, atoms, target, shift, quantities
-        ):
-            weight = weights[kind]
-            values = weight * (values - constants @ fixed)
-            blocks.append((weight * features, weight * constants, values))
-    if not blocks:
-        raise TrainingError(
-            f"frames: none of {len(frames)} frames gives a row for {', '.join(quantities)}"
-        )
-    return Rows(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-
-
-def _frame_rows(
-    descriptor: Descriptor,
-    atoms: Atoms,
-    target: Targets,
-    shift: Array,
-    quantities: Sequence[str],
-) -> Iterable[tuple[str, Array, Array, Array]]:
-    """Kind, features, counts of constants, and values of the rows of one frame."""
-    gradient = target.gradient if "gradient" in quantities else None
-    strain = target.strain if "strain" in quantities else None
-    n_species, n_features = shift.shape
-    if gradient is None and strain is None:
-        values = descriptor.compute(atoms)
-    else:
-        summed = descriptor.compute_with_gradients(atoms)
-        values = summed.values
-        for kind, slopes, wanted in (
-            ("gradient", summed.gradient, gradient),
-            ("strain", summed.strain, strain),
-        ):
-            if wanted is not None:
-                by_row = slopes.reshape(n_species, -1, n_features).transpose(1, 0, 2)
-                features = by_row.reshape(wanted.size, n_species * n_features)
-                yield kind, features, np.zeros((wanted.size, n_species)), wanted.ravel()
-    membership = np.eye(n_species)[species_indices(atoms, descriptor.species)]
-    centred = values - membership @ shift
-    per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
-    if "entropy" in quantities and target.entropy is not None:
-        yield (
-            "entropy",
-            per_site.sum(axis=0)[None],
-            membership.sum(axis=0)[None],
-            np.array([target.entropy]),
-        )
-    if "sites" in quantities and target.sites is not None:
-        yield "sites", per_site, membership, target.sites
-
-
 def _require_determined(
     rows: Rows, species: Sequence[str], known: Mapping[str, float], count: NDArray[np.int64]
 ) -> None:
@@ -363,7 +272,7 @@ def _solve(
     basis = np.linalg.qr(offsets)[0]
     matrix = rows.features - basis @ (basis.T @ rows.features)
     values = rows.values - basis @ (basis.T @ rows.values)
-    scale = np.linalg.norm(matrix, axis=0) / np.sqrt(len(values))
+    scale = np.linalg.norm(matrix, axis=0) / np.sqrt(rows.count)
     # What centring leaves of equal features is rounding.
     noise = 1e-12 * np.abs(magnitude).max(initial=0.0)
     scale[scale <= max(noise, 1e-12 * scale.max(initial=0.0))] = np.inf
@@ -371,6 +280,8 @@ def _solve(
         raise TrainingError(
             "frames: all features equal the perfect crystal's; add rattled or defective structures"
         )
+    if solver == "ridge":
+        options = {"n_rows": rows.count, **options}
     solution = SOLVERS[solver](matrix / scale, values, **options)
     coefficients = solution.coefficients / scale
     residual = rows.values - rows.features @ coefficients

@@ -230,6 +230,22 @@ class ACE:
 
         return summed_features(self, find_neighbours(atoms, self.species, self.cutoff))
 
+    def compute_site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every atom's features with respect to every position.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, N, 3, n_features), 1/Å
+            The centre comes first. Grows with N²: meant for small cells.
+        """
+        from ase_vibent.descriptors.ace.evaluation import site_gradients
+
+        return site_gradients(self, find_neighbours(atoms, self.species, self.cutoff))
+
     def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
         """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
 

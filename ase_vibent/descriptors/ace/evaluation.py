@@ -59,29 +59,38 @@ def site_sums(
 
 def features(ace: ACE, neighbourhood: Neighbourhood) -> Array:
     """See `ACE.compute`."""
-    return _features(ace, neighbourhood, gradient=False).values
+    return _features(ace, neighbourhood, None, 0).values
 
 
 def summed_features(ace: ACE, neighbourhood: Neighbourhood) -> SummedFeatures:
     """See `ACE.compute_with_gradients`."""
-    return _features(ace, neighbourhood, gradient=True)
+    return _features(ace, neighbourhood, neighbourhood.species, len(ace.species))
 
 
-def _features(ace: ACE, neighbourhood: Neighbourhood, *, gradient: bool) -> SummedFeatures:
+def site_gradients(ace: ACE, neighbourhood: Neighbourhood) -> Array:
+    """See `ACE.compute_site_gradients`."""
+    n_atoms = len(neighbourhood.species)
+    return _features(ace, neighbourhood, np.arange(n_atoms), n_atoms).gradient
+
+
+def _features(
+    ace: ACE, neighbourhood: Neighbourhood, groups: NDArray[np.int64] | None, n_groups: int
+) -> SummedFeatures:
+    """Features, and derivatives of their sums over groups of centres, if there are groups."""
     products, n_atoms = ace.products, len(neighbourhood.species)
     members = _product_members(products.left, products.right, ace.order)
     values = np.zeros((n_atoms, ace.n_features))
+    gradient = groups is not None
     chunks = np.array_split(np.arange(n_atoms), get_num_threads())
-    n_species = len(ace.species) if gradient else 0
 
     def work(atoms: NDArray[np.int64]) -> tuple[Array, Array]:
-        own_gradient = np.zeros((n_species, n_atoms, 3, ace.n_features))
-        own_strain = np.zeros((n_species, 3, 3, ace.n_features))
+        own_gradient = np.zeros((n_groups, n_atoms, 3, ace.n_features))
+        own_strain = np.zeros((n_groups, 3, 3, ace.n_features))
         kernels.all_features(
-            atoms, neighbourhood.species, neighbourhood.offsets, neighbourhood.neighbours,
-            neighbourhood.vectors, *_basis_arrays(ace), members, products.feature_of,
-            products.product_of, products.coefficients, gradient, values, own_gradient,
-            own_strain,
+            atoms, np.zeros(n_atoms, dtype=np.int64) if groups is None else groups,
+            neighbourhood.offsets, neighbourhood.neighbours, neighbourhood.vectors,
+            *_basis_arrays(ace), members, products.feature_of, products.product_of,
+            products.coefficients, gradient, values, own_gradient, own_strain,
         )  # fmt: skip
         return own_gradient, own_strain
 

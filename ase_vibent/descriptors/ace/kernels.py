@@ -313,7 +313,7 @@ def gather_pairs(centres_of, neighbours, vectors, pairs, gradient, strain):
 @compiled
 def all_features(
     atoms,
-    species,
+    groups,
     offsets,
     neighbours,
     vectors,
@@ -330,7 +330,7 @@ def all_features(
     gradient,
     strain,
 ):
-    """Features of some atoms; gradients and strain derivatives of their sums by species."""
+    """Features of some atoms; gradients and strain derivatives of their sums by group."""
     most = 1
     for i in atoms:
         most = max(most, offsets[i, -1] - offsets[i, 0])
@@ -390,7 +390,7 @@ def all_features(
                 j = neighbours[own[0] + k]
                 for a in range(3):
                     pull = pulls[3 * (k - start) + a]
-                    gradient[species[i], j, a] += pull
-                    gradient[species[i], i, a] -= pull
+                    gradient[groups[i], j, a] += pull
+                    gradient[groups[i], i, a] -= pull
                     for b in range(3):
-                        strain[species[i], b, a] += mine[k, b] * pull
+                        strain[groups[i], b, a] += mine[k, b] * pull

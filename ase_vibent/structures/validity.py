@@ -1,10 +1,11 @@
-"""Structures: what makes one unusable, and random variations of one."""
+"""What makes a structure unusable, and copies that carry no label of the original."""
 
 from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
 
+from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
 
 
@@ -34,29 +35,38 @@ def check_structure(atoms: Atoms) -> None:
         )
 
 
-def rattled(
-    atoms: Atoms, amplitude: float, count: int, rng: np.random.Generator | int = 0
-) -> list[Atoms]:
-    """Randomly displaced copies, P0 4.2.1.
+def check_crystal(crystal: Atoms) -> None:
+    """Raise unless a structure can be a perfect crystal: usable, periodic along three directions.
 
-    Components are uniform in [-α/2, α/2] with α = amplitude · U(0, 1), one α per copy.
+    Parameters
+    ----------
+    crystal : Atoms
+
+    Raises
+    ------
+    InvalidStructureError
+    """
+    check_structure(crystal)
+    if not crystal.pbc.all():
+        raise InvalidStructureError(
+            "crystal: expected a structure periodic along three directions, got "
+            f"pbc={crystal.pbc.tolist()}; set pbc"
+        )
+
+
+def unlabelled(atoms: Atoms) -> Atoms:
+    """Copy without calculator and without our labels, which hold for the original only.
 
     Parameters
     ----------
     atoms : Atoms
-    amplitude : float, Å
-    count : int
-    rng : Generator or seed
 
     Returns
     -------
-    list of Atoms
+    Atoms
     """
-    rng = np.random.default_rng(rng)
-    copies = []
-    for _ in range(count):
-        alpha = amplitude * rng.uniform()
-        copy = atoms.copy()
-        copy.positions += rng.uniform(-alpha / 2, alpha / 2, atoms.positions.shape)
-        copies.append(copy)
-    return copies
+    copy: Atoms = atoms.copy()
+    copy.info = {k: v for k, v in copy.info.items() if not str(k).startswith(PREFIX)}
+    for name in [name for name in copy.arrays if name.startswith(PREFIX)]:
+        del copy.arrays[name]
+    return copy

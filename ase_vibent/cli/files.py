@@ -1,0 +1,81 @@
+"""Input, output and progress that the commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+from tqdm import tqdm
+
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
+
+
+def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
+    """Names, file and frame, and structures of all frames of all files."""
+    sources: list[str] = []
+    structures: list[Atoms] = []
+    for path in paths:
+        if not Path(path).exists():
+            raise InvalidStructureError(f"{path}: no such file")
+        try:
+            frames: list[Atoms] = ase.io.read(path, index=":")
+        except Exception as error:
+            raise InvalidStructureError(
+                f"{path}: ASE cannot read it ({type(error).__name__}: {error})"
+            ) from error
+        sources += [f"{Path(path).name} frame {k}" for k in range(len(frames))]
+        structures += frames
+    if not structures:
+        raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
+    return sources, structures
+
+
+def require_writable(path: str) -> None:
+    """Fail before the work, not after it."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise InvalidInputError(f"{path}: its folder does not exist; make it first")
+    probe = folder / f".{Path(path).name}.probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot write there ({error.strerror})") from error
+
+
+def require_plottable(path: str | None) -> None:
+    """Fail before the work if a figure cannot be written there."""
+    if path is None:
+        return
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.lstrip(".").lower() not in known:
+        raise InvalidInputError(f"{path}: no figure format; use one of {', '.join(sorted(known))}")
+    require_writable(path)
+
+
+def progress_bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
+    """Bar with rate and time left on a terminal, nothing in a pipe."""
+    return tqdm(items, total=total, desc=title, disable=None, file=sys.stderr)
+
+
+def show(options: argparse.Namespace, data: Any, text: str) -> None:
+    """Print a table for people, or JSON for machines."""
+    print(json.dumps(json_ready(data), indent=2, allow_nan=False) if options.json else text)
+
+
+def json_ready(data: Any) -> Any:
+    """NaN, which JSON does not know, as null."""
+    if isinstance(data, dict):
+        return {key: json_ready(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [json_ready(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,0 +1,72 @@
+"""Products of a block-sparse matrix with many columns at once, on all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from ase_vibent.compilation import compiled
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+def block_product(matrix: Any) -> Callable[[Array], Array]:
+    """Multiplication by a sparse matrix of 3 × 3 blocks, several times faster than SciPy's.
+
+    Parameters
+    ----------
+    matrix : csr_array, shape (3n, 3n)
+
+    Returns
+    -------
+    callable
+        From columns, shape (3n, m), to the product; independent of the number of threads.
+    """
+    blocks = matrix.tobsr((3, 3))
+    pattern = blocks.indptr.astype(np.int64), blocks.indices.astype(np.int64), blocks.data
+    n = len(blocks.indptr) - 1
+
+    def multiply(columns: Array) -> Array:
+        vectors = np.ascontiguousarray(columns).reshape(n, 3, -1)
+        result = np.empty_like(vectors)
+        parts = [part for part in np.array_split(np.arange(n), get_num_threads()) if len(part)]
+        if len(parts) == 1:
+            _multiply_rows(0, n, *pattern, vectors, result)
+        else:
+            with ThreadPoolExecutor(len(parts)) as pool:
+                list(
+                    pool.map(
+                        lambda p: _multiply_rows(p[0], p[-1] + 1, *pattern, vectors, result), parts
+                    )
+                )
+        return result.reshape(columns.shape)
+
+    return multiply
+
+
+@compiled
+def _multiply_rows(
+    first: int,
+    last: int,
+    starts: Indices,
+    columns: Indices,
+    blocks: Array,
+    vectors: Array,
+    result: Array,
+) -> None:
+    """Rows of the product of block rows with vectors of shape (n, 3, m)."""
+    for i in range(first, last):
+        result[i] = 0.0
+        for p in range(starts[i], starts[i + 1]):
+            x, y, z = vectors[columns[p], 0], vectors[columns[p], 1], vectors[columns[p], 2]
+            for a in range(3):
+                row = result[i, a]
+                bx, by, bz = blocks[p, a, 0], blocks[p, a, 1], blocks[p, a, 2]
+                for c in range(len(row)):
+                    row[c] += bx * x[c] + by * y[c] + bz * z[c]

@@ -1,0 +1,291 @@
+"""What engines that do not diagonalise share: input matrices, and the ends of their spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.modes import check_hessian, require_stability
+from ase_vibent.harmonic.products import block_product
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Product = Callable[[Array], Array]
+
+#: Rows below which a matrix is diagonalised rather than iterated on.
+SMALL = 200
+
+
+class SiteSpectrum(Protocol):
+    """Local densities of states: what every engine offers."""
+
+    @property
+    def n_unstable(self) -> int:
+        """Number of unstable modes."""
+
+    def site_sums(self, function: Callable[[Any], Any]) -> Array:
+        """Σ_ν |e_νi|² f(λ_ν) of every site over the stable modes, shape (n_sites,).
+
+        P0 (B.15), P2 (11), P3 (10). f may be asked for complex arguments. Over all atoms the
+        sites sum to Σ_ν f(λ_ν).
+        """
+
+
+def check_sites(sites: ArrayLike, n_atoms: int) -> Indices:
+    """Site indices, validated.
+
+    Parameters
+    ----------
+    sites : array_like of int, shape (n_sites,)
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray of int64, shape (n_sites,)
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    indices = np.atleast_1d(np.asarray(sites))
+    if indices.size == 0:
+        return np.empty(0, dtype=np.int64)
+    integers = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+    if not integers or indices.min() < 0 or indices.max() >= n_atoms:
+        raise InvalidInputError(f"sites: expected indices from 0 to {n_atoms - 1}")
+    return indices.astype(np.int64)
+
+
+def check_unstable(unstable: int | str) -> int | str:
+    """Expected number of unstable modes, validated.
+
+    Parameters
+    ----------
+    unstable : int or "any"
+
+    Returns
+    -------
+    int or "any"
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if unstable == "any":
+        return unstable
+    if isinstance(unstable, bool) or not isinstance(unstable, int | np.integer) or unstable < 0:
+        raise InvalidInputError(
+            f"unstable: expected a number of modes ≥ 0 or 'any', got {unstable!r}"
+        )
+    return int(unstable)
+
+
+def symmetric_matrix(matrix: Any, size: int) -> Any:
+    """Symmetrised matrix, validated.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or ndarray, shape (size, size)
+    size : int
+
+    Returns
+    -------
+    csr_array or ndarray, shape (size, size)
+
+    Raises
+    ------
+    InvalidInputError
+        If its shape is another, or an entry is not finite.
+    """
+    sparse = issparse(matrix)
+    rows: Any = csr_array(matrix, dtype=float) if sparse else check_hessian(matrix)
+    if rows.shape != (size, size):
+        raise InvalidInputError(f"hessian: expected shape {(size, size)}, got {rows.shape}")
+    if not sparse:
+        return rows
+    if not np.all(np.isfinite(rows.data)):
+        raise InvalidInputError("hessian: holds NaN or infinite entries; check the calculator")
+    return ((rows + rows.T) / 2).tocsr()
+
+
+def product_with(matrix: Any, size: int) -> Product:
+    """Multiplication by a matrix, whatever it is given as, checked as far as possible.
+
+    Parameters
+    ----------
+    matrix : sparse matrix, ndarray, LinearOperator or callable, (size, size)
+        A callable takes and returns an array of shape (size, m), and must be symmetric.
+    size : int
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if not callable(matrix):
+        explicit = symmetric_matrix(matrix, size)
+        return block_product(explicit) if issparse(explicit) else lambda x: explicit @ x
+
+    def multiply(columns: Array) -> Array:
+        result = np.asarray(matrix(columns), dtype=float)
+        if result.shape != columns.shape or not np.all(np.isfinite(result)):
+            raise InvalidInputError(
+                f"matrix: expected finite products of shape {columns.shape}, got {result.shape}"
+            )
+        return result
+
+    return multiply
+
+
+def largest_eigenvalue(multiply: Product, size: int) -> float:
+    """Largest magnitude of an eigenvalue, to a few per cent, from above.
+
+    Parameters
+    ----------
+    multiply : callable
+    size : int
+
+    Returns
+    -------
+    float, unit of the matrix
+    """
+    column = np.random.default_rng(0).normal(size=(size, 1))
+    norm = 0.0
+    for _ in range(30):  # power iteration approaches it from below
+        column /= np.linalg.norm(column)
+        column = multiply(column)
+        norm = float(np.linalg.norm(column))
+    return 1.2 * norm
+
+
+@dataclass(frozen=True)
+class LowestModes:
+    """Modes below zero, and the first one above.
+
+    Attributes
+    ----------
+    negative : ndarray, shape (n_unstable,), eV/Å² or eV/Å²/amu
+    vectors : ndarray, shape (3n, n_unstable)
+    smallest : float, eV/Å² or eV/Å²/amu
+        Smallest positive eigenvalue.
+    """
+
+    negative: Array
+    vectors: Array
+    smallest: float
+
+
+def lowest_modes(
+    multiply: Product, basis: Array, largest: float, *, unstable: int | str = "any"
+) -> LowestModes:
+    """Unstable modes and the softest stable one, rigid-body motions left out.
+
+    Parameters
+    ----------
+    multiply : callable
+    basis : ndarray, shape (3n, k)
+        Orthonormal rigid-body motions.
+    largest : float, eV/Å² or eV/Å²/amu
+        Upper bound on the spectrum, where rigid-body motions are moved to.
+    unstable : int or "any"
+        Number of unstable modes that must be found.
+
+    Returns
+    -------
+    LowestModes
+
+    Raises
+    ------
+    UnstableStructureError
+        If their number is another one, or a mode is too soft to be told from noise.
+    """
+    size = len(basis)
+
+    def project(vector: Array) -> Array:
+        column = np.reshape(vector, (size, 1))
+        rigid = basis @ (basis.T @ column)
+        image = multiply(column - rigid)
+        return image - basis @ (basis.T @ image) + 2 * largest * rigid
+
+    operator = LinearOperator((size, size), matvec=project, dtype=float)
+    wanted = 2 if unstable == "any" else int(unstable) + 1
+    while True:
+        count = min(wanted, size - basis.shape[1], size - 1)
+        values, vectors = _smallest(operator, count)
+        below = int(np.sum(values < 0))
+        if below < count or count < wanted:
+            break
+        wanted *= 2
+    require_stability(values[: below + 1], unstable, largest=largest)
+    return LowestModes(values[:below], vectors[:, :below], float(values[min(below, count - 1)]))
+
+
+def _smallest(operator: LinearOperator, count: int) -> tuple[Array, Array]:
+    if operator.shape[0] < SMALL:
+        values, vectors = np.linalg.eigh(operator @ np.eye(operator.shape[0]))
+        return values[:count], vectors[:, :count]
+    start = np.random.default_rng(0).normal(size=operator.shape[0])
+    try:
+        values, vectors = eigsh(
+            operator,
+            count,
+            which="SA",
+            v0=start,
+            tol=1e-6,
+            ncv=min(operator.shape[0], max(40, 4 * count)),
+            maxiter=2000,
+        )
+    except ArpackNoConvergence as error:
+        raise InvalidInputError(
+            "hessian: its softest modes did not converge; is a part of the structure loose?"
+        ) from error
+    order = np.argsort(values)
+    return values[order], vectors[:, order]
+
+
+@dataclass(frozen=True)
+class DerivativeFactors:
+    """Derivative of a spectral quantity s in its matrix A, ∂s/∂A = Σ_k w_k x_k x_kᵀ.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n_factors,), unit of s per unit of A
+    vectors : ndarray, shape (3n, n_factors)
+        Orthonormal.
+    """
+
+    weights: Array
+    vectors: Array
+
+
+def truncated(inner: Array, basis: Array, tolerance: float = 1e-7) -> DerivativeFactors:
+    """Eigendecomposition of basis · inner · basisᵀ without its negligible part.
+
+    Parameters
+    ----------
+    inner : ndarray, shape (k, k)
+    basis : ndarray, shape (3n, k)
+        Orthonormal columns.
+    tolerance : float
+        Fraction of Σ |w_k| that may be left out.
+
+    Returns
+    -------
+    DerivativeFactors
+        Descending in |w_k|.
+    """
+    weights, vectors = np.linalg.eigh((inner + inner.T) / 2)
+    order = np.argsort(-np.abs(weights))
+    left = np.cumsum(np.abs(weights[order])[::-1])[::-1]
+    kept = order[left > tolerance * left[0]] if len(left) else order
+    return DerivativeFactors(weights[kept], basis @ vectors[:, kept])

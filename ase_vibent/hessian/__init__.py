@@ -1,0 +1,15 @@
+"""Hessian of a structure: given, analytic, or from finite differences of forces."""
+
+from ase_vibent.hessian.compute import check_displacement, compute_hessian, has_analytic_hessian
+from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
+from ase_vibent.hessian.finite_differences import measured_interaction_range
+
+__all__ = [
+    "DisplacedForces",
+    "check_displacement",
+    "compute_hessian",
+    "free_atoms",
+    "has_analytic_hessian",
+    "measured_interaction_range",
+    "resolve_calculator",
+]

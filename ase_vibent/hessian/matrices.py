@@ -1,0 +1,93 @@
+"""Hessians of all usual shapes, dense and sparse, brought to one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.modes import check_hessian
+
+Array = NDArray[np.float64]
+#: A dense or a sparse one.
+Matrix = Any
+
+
+def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
+    """Block of the free atoms of a Hessian in any of its usual shapes.
+
+    Parameters
+    ----------
+    matrix : array or sparse matrix, eV/Å²
+        (3N, 3N), (3N, N, 3) or (N, 3, N, 3) for all atoms, or (3n, 3n), (3n, n, 3) or
+        (n, 3, n, 3) for the free ones.
+    n_atoms : int
+        N.
+    free : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray or csr_array, shape (3n, 3n), eV/Å²
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no real matrix, or has another shape.
+    """
+    values: Matrix = csr_array(matrix) if hasattr(matrix, "tocsr") else _as_array(matrix)
+    n = len(free)
+    if values.shape in _shapes(n_atoms):
+        rows = (3 * free[:, None] + np.arange(3)).ravel()
+        square = values.reshape(3 * n_atoms, 3 * n_atoms)
+        return square if n == n_atoms else square[rows][:, rows]
+    if values.shape in _shapes(n):
+        return values.reshape(3 * n, 3 * n)
+    raise InvalidInputError(
+        f"hessian: expected {3 * n_atoms} × {3 * n_atoms} entries for {n_atoms} atoms"
+        f"{'' if n == n_atoms else f', or {3 * n} × {3 * n} for the {n} free ones'}, as a matrix "
+        f"or of shape (3N, N, 3) or (N, 3, N, 3), got shape {values.shape}"
+    )
+
+
+def symmetrised(matrix: Matrix, *, sparse: bool) -> Matrix:
+    """Mean of a matrix and its transpose, dense or sparse as asked.
+
+    Parameters
+    ----------
+    matrix : ndarray or sparse array, shape (3n, 3n), eV/Å²
+    sparse : bool
+
+    Returns
+    -------
+    ndarray or csr_array, shape (3n, 3n), eV/Å²
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not finite.
+    """
+    if not sparse:
+        return check_hessian(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
+    rows = csr_array(matrix)
+    if not np.all(np.isfinite(rows.data)):
+        raise InvalidInputError("hessian: holds NaN or infinite entries; check the calculator")
+    return csr_array(rows + rows.T) / 2
+
+
+def _shapes(n: int) -> tuple[tuple[int, ...], ...]:
+    return (3 * n, 3 * n), (3 * n, n, 3), (n, 3, n, 3)
+
+
+def _as_array(matrix: Any) -> Array:
+    try:
+        values = np.asarray(matrix)
+        if not np.iscomplexobj(values):
+            return values.astype(float, copy=False)
+    except (TypeError, ValueError, RuntimeError):  # not numbers, ragged, a tensor with a history
+        pass
+    raise InvalidInputError(
+        f"hessian: expected a matrix of real numbers, got {type(matrix).__name__}"
+    )

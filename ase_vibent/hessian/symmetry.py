@@ -1,0 +1,175 @@
+"""Phonopy's displacements: those of a crystal that differ by symmetry."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.hessian.displaced import DisplacedForces
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Finding the symmetries of a perfect crystal takes time that grows with the square of its
+#: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
+LARGEST_CRYSTAL = 1000
+
+
+class SymmetricDifferences:
+    """Hessian of a crystal from the displacements that differ by symmetry.
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Periodic along three directions.
+    responses : DisplacedForces
+    displacement : float, Å
+    """
+
+    def __init__(self, crystal: Atoms, responses: DisplacedForces, displacement: float):
+        self._responses = responses
+        self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
+        generate_displacements(self._phonons, displacement)
+
+    @property
+    def n_calls(self) -> int:
+        """Number of force calls."""
+        return len(self._phonons.dataset["first_atoms"])
+
+    def hessian(self) -> Array:
+        """Second derivatives of the energy, shape (3N, 3N), eV/Å²."""
+        solve_force_constants(self._phonons, self._responses)
+        blocks: Array = self._phonons.force_constants.transpose(0, 2, 1, 3)
+        return blocks.reshape(2 * (3 * len(blocks),))
+
+
+def symmetric_differences(
+    atoms: Atoms, responses: DisplacedForces, displacement: float
+) -> SymmetricDifferences | None:
+    """Displacements that differ by symmetry, where its symmetries can be told quickly.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    responses : DisplacedForces
+    displacement : float, Å
+
+    Returns
+    -------
+    SymmetricDifferences or None
+        None for what is not periodic along three directions, has more than
+        `LARGEST_CRYSTAL` atoms, has initial charges that tell atoms of one species apart,
+        or is refused by phonopy.
+    """
+    charges = atoms.get_initial_charges()
+    alike = all(np.ptp(charges[atoms.numbers == z]) == 0 for z in np.unique(atoms.numbers))
+    if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
+        return None
+    try:
+        return SymmetricDifferences(atoms, responses, displacement)
+    except Exception:  # coincident atoms, dummies, needle-like cells: each fails in its own way
+        return None
+
+
+def right_handed(atoms: Atoms) -> Atoms:
+    """Copy in a right-handed cell, the only ones that phonopy takes.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    Atoms
+        Same atoms at the same positions; the vectors of a left-handed cell are reversed,
+        which leaves the lattice as it is.
+    """
+    copy: Atoms = atoms.copy()
+    if copy.cell.handedness < 0:
+        copy.set_cell(-copy.cell.array)
+    return copy
+
+
+def phonopy_cell(atoms: Atoms) -> Any:
+    """Phonopy's form of a structure, magnetic moments included; all masses are 1 amu.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    phonopy.structure.atoms.PhonopyAtoms
+    """
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    moments = atoms.get_initial_magnetic_moments()
+    return PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=np.ones(len(atoms)),
+        magnetic_moments=moments if np.any(moments) else None,
+    )
+
+
+def new_phonons(cell: Any, supercell: IntArray) -> Any:
+    """Phonopy object whose primitive cell is the given one, be it a smallest one or not.
+
+    Parameters
+    ----------
+    cell : phonopy.structure.atoms.PhonopyAtoms
+    supercell : ndarray of int, shape (3, 3)
+        Columns are vectors in terms of the cell's, as in phonopy.
+
+    Returns
+    -------
+    phonopy.Phonopy
+    """
+    from phonopy import Phonopy
+
+    with warnings.catch_warnings():
+        # A supercell of fewer symmetries only costs displacements.
+        warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
+        # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
+        return Phonopy(cell, supercell, "P")
+
+
+def generate_displacements(phonons: Any, displacement: float) -> None:
+    """Let phonopy choose displacements, each with its opposite.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+    displacement : float, Å
+    """
+    phonons.generate_displacements(distance=displacement, is_plusminus=True)
+
+
+def solve_force_constants(phonons: Any, responses: DisplacedForces) -> None:
+    """Give phonopy the force constants that follow from its displacements.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+        After `generate_displacements`.
+    responses : DisplacedForces
+        Of its supercell.
+
+    Raises
+    ------
+    CalculatorError
+        If the calculator fails.
+    """
+    forces = []
+    for displaced in phonons.dataset["first_atoms"]:
+        shift = np.zeros((len(phonons.supercell), 3))
+        shift[displaced["number"]] = displaced["displacement"]
+        forces.append(responses(shift).forces)
+    phonons.forces = np.array(forces)
+    phonons.produce_force_constants()
+    phonons.symmetrize_force_constants()

@@ -1,0 +1,38 @@
+"""Structures: what makes one unusable, and makers of those that a training set needs."""
+
+from ase_vibent.structures.clusters import clusters
+from ase_vibent.structures.displacements import damaged, rattled, strained
+from ase_vibent.structures.duplicates import unique
+from ase_vibent.structures.point_defects import (
+    antisites,
+    divacancies,
+    dumbbells,
+    interstitials,
+    vacancies,
+)
+from ase_vibent.structures.relaxation import relaxed
+from ase_vibent.structures.saddles import Saddle, dimer_saddle, path_saddle
+from ase_vibent.structures.validity import check_structure
+from ase_vibent.structures.voids import voids
+from ase_vibent.structures.wigner_seitz import SiteOccupation, wigner_seitz_defects
+
+__all__ = [
+    "Saddle",
+    "SiteOccupation",
+    "antisites",
+    "check_structure",
+    "clusters",
+    "damaged",
+    "dimer_saddle",
+    "divacancies",
+    "dumbbells",
+    "interstitials",
+    "path_saddle",
+    "rattled",
+    "relaxed",
+    "strained",
+    "unique",
+    "vacancies",
+    "voids",
+    "wigner_seitz_defects",
+]

@@ -1,0 +1,138 @@
+"""Which structures are the same, by the two criteria of P2 IV.A."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.geometry import find_mic
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
+
+Array = NDArray[np.float64]
+
+
+def unique(
+    structures: Sequence[Atoms],
+    energies: Sequence[float] | None = None,
+    *,
+    crystal: Atoms | None = None,
+    energy_tolerance: float = 1e-2,
+    inertia_tolerance: float = 1e-2,
+) -> list[int]:
+    """Indices of structures no two of which are equivalent, P2 IV.A.
+
+    Two structures are non-equivalent if (i) their energies differ, and (ii) where they
+    hold interstitials, so does the sum of squares of the principal components of the
+    interstitial atoms' inertia tensor. Other cells or compositions are never equivalent.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    energies : sequence of float, eV, optional
+        By default those that the structures carry.
+    crystal : Atoms, optional
+        Perfect, as in `wigner_seitz_defects`: it tells where interstitials are. Without it
+        only energies are compared.
+    energy_tolerance : float, eV
+        P2 has 10⁻².
+    inertia_tolerance : float
+        Relative; P2 gives none.
+
+    Returns
+    -------
+    list of int
+        Ascending: the first of every set of equivalent structures.
+
+    Raises
+    ------
+    InvalidInputError
+        If an energy is missing or not finite.
+    """
+    values = _energies(structures) if energies is None else list(energies)
+    if len(values) != len(structures) or not np.all(np.isfinite(values)):
+        raise InvalidInputError(
+            f"energies: expected {len(structures)} finite numbers in eV, one per structure, "
+            f"got {len(values)}"
+        )
+    inertia = [
+        None if crystal is None else interstitial_inertia(atoms, crystal) for atoms in structures
+    ]
+    kept: list[int] = []
+    for k in range(len(structures)):
+        twins = (
+            abs(values[k] - values[other]) <= energy_tolerance
+            or _same_inertia(inertia[k], inertia[other], inertia_tolerance)
+            for other in kept
+            if _comparable(structures[k], structures[other])
+        )
+        if not any(twins):
+            kept.append(k)
+    return kept
+
+
+def interstitial_inertia(atoms: Atoms, crystal: Atoms) -> float | None:
+    """Sum of squares of the principal components of the inertia tensor, P2 IV.A (ii).
+
+    Parameters
+    ----------
+    atoms : Atoms
+    crystal : Atoms
+        Perfect, as in `wigner_seitz_defects`.
+
+    Returns
+    -------
+    float, Å⁴, or None
+        Of the atoms that share a Wigner-Seitz cell, at unit mass, about their centre;
+        None if there are none.
+    """
+    members = wigner_seitz_defects(atoms, crystal).interstitial_atoms
+    if len(members) == 0:
+        return None
+    positions = _gathered(atoms.positions[members], atoms)
+    positions -= positions.mean(axis=0)
+    second = positions.T @ positions
+    tensor = np.trace(second) * np.eye(3) - second
+    return float(np.sum(tensor**2))
+
+
+def _gathered(positions: Array, atoms: Atoms) -> Array:
+    """Periodic images that lie together: every point next to its nearest in the set."""
+    differences = positions[None] - positions[:, None]
+    vectors, lengths = find_mic(differences.reshape(-1, 3), atoms.cell, atoms.pbc)
+    vectors = vectors.reshape(differences.shape)
+    tree = minimum_spanning_tree(lengths.reshape(len(positions), -1))
+    order, parents = breadth_first_order(tree, 0, directed=False)
+    gathered = positions.copy()
+    for child in order[1:]:
+        gathered[child] = gathered[parents[child]] + vectors[parents[child], child]
+    return gathered
+
+
+def _same_inertia(one: float | None, other: float | None, tolerance: float) -> bool:
+    if one is None or other is None:
+        return False
+    return bool(np.isclose(one, other, rtol=tolerance, atol=0))
+
+
+def _comparable(one: Atoms, other: Atoms) -> bool:
+    """Whether two structures have the same composition and, rotations aside, the same cell."""
+    return (
+        len(one) == len(other)
+        and bool(np.all(np.sort(one.numbers) == np.sort(other.numbers)))
+        and np.allclose(one.cell.cellpar(), other.cell.cellpar(), rtol=1e-6)
+    )
+
+
+def _energies(structures: Sequence[Atoms]) -> list[float]:
+    try:
+        return [float(atoms.get_potential_energy()) for atoms in structures]
+    except (RuntimeError, PropertyNotImplementedError) as error:
+        raise InvalidInputError(
+            "energies: the structures carry none; relax them first or pass energies"
+        ) from error

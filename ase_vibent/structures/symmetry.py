@@ -1,0 +1,167 @@
+"""Point defects of a perfect crystal, and which of them symmetry makes equal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import spglib
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.errors import InvalidStructureError
+from ase_vibent.structures.validity import check_crystal, unlabelled
+
+Array = NDArray[np.float64]
+
+#: Precision of the crystal's positions, Å.
+SYMPREC = 0.01
+#: Two positions closer than this are one, Å.
+SAME = 0.05
+
+
+@dataclass(frozen=True)
+class PointDefect:
+    """Atoms taken out of a perfect crystal, and atoms put in.
+
+    Attributes
+    ----------
+    kind : str
+        What `info["defect"]` of the structure says.
+    removed : tuple of int
+        Indices in the crystal.
+    numbers : tuple of int
+        Atomic numbers of the atoms put in.
+    positions : ndarray, shape (n_added, 3), Å
+    """
+
+    kind: str
+    removed: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
+    positions: Array = field(default_factory=lambda: np.empty((0, 3)))
+
+    def in_crystal(self, crystal: Atoms) -> Atoms:
+        """Structure with the defect: the crystal's atoms in their order, then those put in.
+
+        Parameters
+        ----------
+        crystal : Atoms
+
+        Returns
+        -------
+        Atoms
+        """
+        if len(self.removed) == len(crystal):
+            raise InvalidStructureError(
+                f"crystal: no atom is left around the {self.kind}; use a larger supercell"
+            )
+        atoms = unlabelled(crystal)
+        del atoms[list(self.removed)]
+        if self.numbers:
+            atoms += Atoms(self.numbers, self.positions)
+        atoms.info["defect"] = self.kind
+        return atoms
+
+
+class CrystalSymmetry:
+    """Space group of a perfect crystal, as far as its supercell shares it.
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Unit cell or supercell.
+
+    Attributes
+    ----------
+    primitive : ndarray, shape (3, 3), Å
+        Vectors of a primitive cell, as rows, in the crystal's own orientation.
+    conventional : ndarray, shape (3, 3), Å
+        Vectors of the conventional cell, likewise.
+    basis : ndarray, shape (n_primitive,)
+        Indices of atoms that make up one primitive cell.
+    sites : ndarray, shape (n_inequivalent,)
+        Indices of atoms, one of every inequivalent kind.
+    """
+
+    def __init__(self, crystal: Atoms):
+        check_crystal(crystal)
+        self.crystal = crystal
+        cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
+        found = _dataset(cell)
+        self.primitive: Array = found.primitive_lattice
+        self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ cell[0]
+        self.basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
+        self.sites = np.unique(found.equivalent_atoms)
+        # One operation per rotation: the pure translations are those of the primitive cell.
+        rotations, first = np.unique(found.rotations, axis=0, return_index=True)
+        self._operations = list(zip(rotations, found.translations[first], strict=True))
+
+    def inequivalent(self, defects: Iterable[PointDefect]) -> list[PointDefect]:
+        """The first defect of every set that symmetry operations map on each other.
+
+        Parameters
+        ----------
+        defects : iterable of PointDefect
+
+        Returns
+        -------
+        list of PointDefect
+        """
+        kept: list[PointDefect] = []
+        shapes: list[tuple[Array, NDArray[np.intp]]] = []
+        for defect in defects:
+            points, labels = self._labelled_points(defect)
+            images = [points @ rotation.T + shift for rotation, shift in self._operations]
+            if not any(
+                np.array_equal(np.sort(labels), np.sort(other_labels))
+                and any(self._coincide(image, labels, other, other_labels) for image in images)
+                for other, other_labels in shapes
+            ):
+                kept.append(defect)
+                shapes.append((points, labels))
+        return kept
+
+    def _labelled_points(self, defect: PointDefect) -> tuple[Array, NDArray[np.intp]]:
+        """Scaled positions; labels are atomic numbers, negative where an atom is taken out."""
+        removed = list(defect.removed)
+        positions = np.concatenate([self.crystal.positions[removed], defect.positions])
+        labels = np.concatenate([-self.crystal.numbers[removed], defect.numbers]).astype(np.intp)
+        return self.crystal.cell.scaled_positions(positions), labels
+
+    def _coincide(
+        self, points: Array, labels: NDArray[np.intp], others: Array, other_labels: NDArray[np.intp]
+    ) -> bool:
+        """Whether a lattice translation brings labelled points upon others."""
+        cell = self.crystal.cell.array
+        for other in others[other_labels == labels[0]]:
+            translation = other - points[0]
+            if not _integer(translation @ cell, self.primitive):
+                continue
+            differences = others[None] - points[:, None] - translation
+            distances = np.linalg.norm((differences - np.round(differences)) @ cell, axis=2)
+            same = (distances < SAME) & (labels[:, None] == other_labels)
+            if np.all(same.sum(axis=0) == 1) and np.all(same.sum(axis=1) == 1):
+                return True
+        return False
+
+
+def _dataset(cell: tuple) -> Any:
+    """What spglib knows about a cell; how it says that it failed is about to change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
+        except Exception as error:
+            raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
+    if found is None:
+        raise InvalidStructureError("crystal: spglib finds no symmetry in it; do atoms coincide?")
+    return found
+
+
+def _integer(vector: Array, lattice: Array) -> bool:
+    """Whether a Cartesian vector is a vector of a lattice."""
+    scaled = np.linalg.solve(lattice.T, vector)
+    return bool(np.linalg.norm((scaled - np.round(scaled)) @ lattice) < SAME)

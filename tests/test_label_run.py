@@ -1,0 +1,399 @@
+"""Labelling runs: resumed, in parallel, and whatever may kill them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, FileIOCalculator, all_changes
+from ase.calculators.emt import EMT
+from ase.calculators.mixing import SumCalculator
+
+from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels
+from ase_vibent.errors import LabelError
+from ase_vibent.label_run import LabelTask, failure_list, label_structures
+from ase_vibent.potentials import set_directory
+
+
+class Hazardous(EMT):
+    """EMT whose structures are dangerous, by their tags."""
+
+    def calculate(self, atoms=None, *args, **kwargs):
+        self.calls = getattr(self, "calls", 0) + 1
+        tag = atoms[0].tag
+        if tag == 13 and self.calls > 9:
+            raise RuntimeError("no\nconvergence")
+        if tag == 66:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if tag == 67:  # the first time only
+            marker = Path(atoms.info["marker"])
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        super().calculate(atoms, *args, **kwargs)
+
+
+def small_cell(seed: int, tag: int = 0) -> Atoms:
+    """Four copper atoms near their sites."""
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
+    atoms.rattle(0.02, seed=seed)
+    atoms.set_tags(tag)
+    return atoms
+
+
+def run(tasks, path, calculator=EMT, name="emt", **options):
+    return label_structures(tasks, path, calculator, calculator_name=name, **options)
+
+
+@pytest.fixture
+def tasks() -> list[LabelTask]:
+    return [LabelTask(small_cell(k), gradient=True, sites=True) for k in range(3)]
+
+
+def entropies(path) -> list[float]:
+    return [atoms.info[dataset.ENTROPY] for atoms in read_labels(path)]
+
+
+def assert_labels_of(tasks, path, calculator=EMT):
+    """Every task has just one frame, and the labels that this process gives it."""
+    frames = {atoms.info[dataset.KEY]: atoms for atoms in read_labels(path)}
+    assert len(frames) == len(read_labels(path)) == len(tasks)
+    for task in tasks:
+        frame, expected = frames[task.key("emt")], task.run(calculator)
+        # Another number of BLAS threads may sum in another order.
+        assert frame.info[dataset.ENTROPY] == pytest.approx(expected.info[dataset.ENTROPY], 1e-9)
+        for name in {dataset.SITES, dataset.GRADIENT} & expected.arrays.keys():
+            np.testing.assert_allclose(
+                frame.arrays[name], expected.arrays[name], rtol=1e-9, atol=1e-14
+            )
+
+
+# --- Resumed --------------------------------------------------------------------------------
+
+
+def test_identical_structures_are_each_labelled(tmp_path, tasks):
+    repeated = [tasks[0], tasks[0], tasks[1], tasks[0]]
+    path = tmp_path / "labels.xyz"
+    assert run(repeated[:2], path).done == 2
+    summary = run(repeated, path)
+    assert (summary.done, summary.skipped, summary.failed) == (2, 2, [])
+    first, second, third, fourth = entropies(path)
+    assert first == second == fourth != third
+
+
+def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks):
+    whole = tmp_path / "whole.xyz"
+    run(tasks, whole)
+    text = whole.read_text()
+    lengths = [len(dataset.format_frame(atoms)) for atoms in read_labels(whole)]
+    assert sum(lengths) == len(text)
+    last = sum(lengths[:2])
+    # In the count, after it, in the header, in an atom, before the last newline.
+    for cut in (last + 1, last + 2, last + 40, len(text) - 30, len(text) - 1):
+        path = tmp_path / f"cut{cut}.xyz"
+        path.write_text(text[:cut])
+        summary = run(tasks, path)
+        assert (summary.done, summary.skipped) == (1, 2)
+        assert path.read_text() == text
+
+
+def test_failures_are_recorded_and_the_rest_goes_on(tmp_path, tasks):
+    unstable = small_cell(5)
+    unstable.set_cell(unstable.cell * 1.4, scale_atoms=True)
+    broken, spoiled = small_cell(13, tag=13), small_cell(6)
+    spoiled.positions[1, 1] = np.nan
+    unprintable = small_cell(7)
+    unprintable.info[1] = 2
+    failing = [LabelTask(a, source="bad") for a in (unstable, broken, spoiled, unprintable)]
+    jobs = [tasks[0], *failing, tasks[1], tasks[2]]
+    path = tmp_path / "labels.xyz"
+    for done, skipped in ((3, 0), (0, 3)):  # failures are tried again, successes are not
+        summary = run(jobs, path, Hazardous)
+        assert (summary.done, summary.skipped) == (done, skipped)
+        assert [number for number, _ in summary.failed] == [1, 2, 3, 4]
+        reasons = [reason for _, reason in summary.failed]
+        for reason, part in zip(
+            reasons, ("unstable modes", "no convergence", "NaN", "int"), strict=True
+        ):
+            assert part in reason
+        listed = [json.loads(line) for line in failure_list(path).read_text().splitlines()]
+        assert [(entry["number"], entry["reason"]) for entry in listed] == summary.failed
+        assert {entry["source"] for entry in listed} == {"bad"}
+    assert_labels_of(tasks, path)
+    run(tasks, path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_rerun_that_asks_for_other_things(tmp_path, tasks):
+    """Fewer labels are there already; more labels than the file has are refused."""
+    path = tmp_path / "labels.xyz"
+    run([replace(task, sites=True) for task in tasks], path)
+    content = path.read_bytes()
+    assert run([replace(task, unstable="any") for task in tasks], path).skipped == len(tasks)
+    with pytest.raises(LabelError, match="without vibent_entropy_strain"):
+        run([replace(task, strain=True) for task in tasks], path)
+    assert path.read_bytes() == content
+
+
+def test_two_runs_do_not_share_a_file(tmp_path, tasks):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "labels.xyz"
+    with open(path, "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LabelError, match="another run"):
+            run(tasks, path)
+    assert run(tasks, path).done == len(tasks)
+
+
+def test_file_of_another_calculator_is_refused(tmp_path, tasks):
+    path = tmp_path / "labels.xyz"
+    run(tasks[:1], path)
+    before = path.read_bytes()
+    with pytest.raises(LabelError, match="'emt', not 'other'"):
+        run(tasks, path, name="other")
+    assert path.read_bytes() == before
+
+
+FOREIGN = {
+    "notes": b"Results of Tuesday\n42\n",
+    "number": b"42\nis the answer\n",
+    "empty frame": b"0\n\n",
+    "xyz": b"1\ncomment\nCu 0 0 0\n",
+    "xyz without a last newline": b"1\ncomment\nCu 0 0 0",
+    "xyz with a blank line": b"1\ncomment\nCu 0 0 0\n\n1\ncomment\nCu 0 0 0\n",
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_file_is_refused_and_left_alone(tmp_path, tasks, content):
+    path = tmp_path / "labels.xyz"
+    path.write_bytes(FOREIGN[content])
+    try:
+        with pytest.raises(LabelError):
+            run(tasks, path)
+    finally:
+        assert path.read_bytes() == FOREIGN[content]
+
+
+def test_file_damaged_in_the_middle_is_refused_and_left_alone(tmp_path, tasks):
+    """Only the last frame can be a kill's work; whole frames after a damage are not cut off."""
+    path = tmp_path / "labels.xyz"
+    run(tasks, path)
+    lines = path.read_text().splitlines(keepends=True)
+    damaged = "".join([*lines[:3], *lines[4:]])  # an atom is lost from the first frame
+    path.write_text(damaged)
+    try:
+        with pytest.raises(LabelError):
+            run(tasks, path)
+    finally:
+        assert path.read_text() == damaged
+
+
+def test_unwritable_place_is_refused(tmp_path, tasks):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "labels.xyz", tmp_path / "none" / "labels.xyz", tmp_path):
+        with pytest.raises(LabelError, match="cannot"):
+            run(tasks, path)
+
+
+# --- In parallel ----------------------------------------------------------------------------
+
+BLOCKING_CALCULATOR = """
+import os, time
+from pathlib import Path
+from ase.calculators.emt import EMT
+
+class Blocking(EMT):
+    def calculate(self, atoms=None, *args, **kwargs):
+        if "BLOCK" in os.environ and atoms[0].tag == 2:
+            Path(os.environ["BLOCK"]).write_text(str(os.getpid()))
+            time.sleep(1000)
+        super().calculate(atoms, *args, **kwargs)
+"""
+
+
+def wait_until(condition, process=None):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+def test_killed_run_is_continued(tmp_path):
+    """SIGKILL while the third of four structures is at work in a process of its own."""
+    (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR)
+    structures, labels, blocked = (tmp_path / name for name in ("in.traj", "out.xyz", "blocked"))
+    cells = [small_cell(k, tag=k) for k in range(4)]
+    ase.io.write(structures, cells)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from ase_vibent.cli import main; sys.exit(main())",
+    ]
+    command += ["label", structures, "-o", labels, "-j", "2", "--calculator", "blocking:Blocking"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        command,
+        env={**environment, "BLOCK": str(blocked)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_until(
+            lambda: (
+                blocked.exists()
+                and labels.exists()
+                and dataset.complete_frames(labels.read_text())[1] == 3
+            ),
+            process,
+        )
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    if (proc := Path("/proc")).is_dir():  # the worker does not outlive the run
+        worker = proc / blocked.read_text() / "cmdline"
+        wait_until(lambda: not worker.exists() or not worker.read_bytes())
+    with labels.open("a") as file:  # and the kill hit a write
+        file.write("4\nProperties=spec")
+    command[command.index("-j") + 1] = "1"
+    rerun = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "1 labelled, 3 found" in rerun.stdout
+    expected = [attach_labels(a, HessianEntropyCalculator(EMT())) for a in cells]
+    # .traj keeps all digits of the structures.
+    np.testing.assert_allclose(
+        sorted(entropies(labels)), sorted(a.info[dataset.ENTROPY] for a in expected), rtol=1e-9
+    )
+    assert not list(tmp_path.glob("out.xyz.*"))
+
+
+def test_structure_that_kills_its_process_fails_alone(tmp_path, tasks):
+    once = small_cell(8, tag=67)
+    once.info["marker"] = str(tmp_path / "marker")
+    unsendable = small_cell(10)
+    unsendable.info["lock"] = threading.Lock()
+    jobs = [*tasks[:2], LabelTask(small_cell(9, tag=66)), LabelTask(once), tasks[2]]
+    jobs.append(LabelTask(unsendable))
+    path = tmp_path / "labels.xyz"
+    summary = run(jobs, path, Hazardous, n_jobs=2)
+    assert summary.done == 4
+    assert [number for number, _ in summary.failed] == [2, 5]
+    assert "SIGKILL" in summary.failed[0][1]
+    assert "lock" in summary.failed[1][1]
+    assert_labels_of([*tasks, jobs[3]], path)
+
+
+def test_full_disk_leaves_whole_frames(tmp_path, tasks):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "labels.xyz"
+    run(tasks[:1], path)
+    first = path.read_bytes()
+    path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(1.5 * len(first)), hard))
+    try:
+        with pytest.raises(LabelError, match=r"labels\.xyz: cannot write it .* run again"):
+            run(tasks, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == first
+    summary = run(tasks, path)
+    assert (summary.done, summary.skipped) == (2, 1)
+    assert_labels_of(tasks, path)
+
+
+# --- Calculators with files -----------------------------------------------------------------
+
+#: Springs between all atoms; knows one file in and one out, and one run at a time in a folder.
+PROGRAM = """
+import os, sys
+os.mkdir("busy")
+rows = [list(map(float, line.split())) for line in open("in.txt")]
+if len(rows) == 4:
+    sys.exit("four atoms are too many")
+energy, forces = 0.0, []
+for a in rows:
+    force = [0.0, 0.0, 0.0]
+    for b in rows:
+        d = [q - p for p, q in zip(a, b)]
+        r = sum(x * x for x in d) ** 0.5
+        energy += (r - 2) ** 2 / 4
+        if r:
+            force = [f + (r - 2) * x / r for f, x in zip(force, d)]
+    forces.append(force)
+with open("out.txt", "w") as file:
+    print(energy, *(x for f in forces for x in f), file=file)
+os.rmdir("busy")
+"""
+
+
+class Springs(Calculator):
+    """The same in memory."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - the name is ASE's
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        vectors = atoms.positions[None] - atoms.positions[:, None]
+        lengths = np.linalg.norm(vectors, axis=-1) + np.eye(len(atoms))
+        stretch = (lengths - 2) * (1 - np.eye(len(atoms)))
+        self.results["energy"] = float((stretch**2).sum() / 4)
+        self.results["forces"] = np.einsum("ij,ijx->ix", stretch / lengths, vectors)
+
+
+class FileSprings(FileIOCalculator):
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - the name is ASE's
+
+    def __init__(self, program):
+        super().__init__(command=f"{sys.executable} -I -S {program}")
+
+    def write_input(self, atoms, properties=None, system_changes=None):
+        super().write_input(atoms, properties, system_changes)
+        np.savetxt(Path(self.directory) / "in.txt", atoms.positions, fmt="%.17g")
+
+    def read_results(self):
+        energy, *forces = np.loadtxt(Path(self.directory) / "out.txt")
+        self.results = {"energy": energy, "forces": np.reshape(forces, (-1, 3))}
+
+
+def test_calculators_with_files_work_in_folders_of_their_own(tmp_path):
+    program = tmp_path / "springs.py"
+    program.write_text(PROGRAM)
+    rng = np.random.default_rng(3)
+    triangle = np.array([[0, 0, 0], [2, 0, 0], [1, np.sqrt(3), 0]])
+    good = [
+        LabelTask(Atoms("Cu3", triangle + rng.uniform(-0.02, 0.02, (3, 3))), unstable="any")
+        for _ in range(4)
+    ]
+    jobs = [*good[:2], LabelTask(Atoms("Cu4", rng.normal(size=(4, 3)))), *good[2:]]
+    path = tmp_path / "labels.xyz"
+    summary = run(jobs, path, lambda: FileSprings(program), n_jobs=2)
+    assert [number for number, _ in summary.failed] == [2]
+    assert_labels_of(good, path, Springs)
+    # Only what the failed structure left is there, and the reason says where.
+    (folder,) = Path(f"{path}.work").iterdir()
+    assert f"its files: {folder}" in summary.failed[0][1]
+    assert len((folder / "in.txt").read_text().splitlines()) == 4
+
+
+def test_every_kind_of_calculator_is_given_its_folder(tmp_path):
+    from ase.calculators.espresso import Espresso, EspressoProfile
+
+    espresso = Espresso(profile=EspressoProfile("pw.x", pseudo_dir=tmp_path))
+    springs = FileSprings("springs.py")
+    set_directory(SumCalculator([espresso, springs]), tmp_path)
+    assert espresso.directory == tmp_path / "0"  # GenericFileIOCalculator works with a Path
+    assert springs.directory == str(tmp_path / "1")  # Calculator with a text
