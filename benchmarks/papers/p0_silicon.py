@@ -128,7 +128,7 @@ def main() -> None:
     )
     parser.add_argument("--figure", type=int, choices=(5, 6), default=5)
     parser.add_argument(
-        "--site-weight", type=float, default=600, help="of site entropies in Fig. 6; the paper's"
+        "--site-weight", type=float, default=60, help="of site entropies in Fig. 6; the paper: 600"
     )
     parser.add_argument("--cutoff", type=float, default=5.0, help="Å; the paper's")
     parser.add_argument("--folder", type=Path, default=Path("p0-silicon"))
