@@ -13,8 +13,8 @@ from ase_vibent import dataset
 from ase_vibent.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
-from ase_vibent.hessian import DisplacedForces
 from ase_vibent.reference import HessianEntropyCalculator
+from ase_vibent.structures.validity import unlabelled
 
 
 def attach_labels(
@@ -72,7 +72,7 @@ def attach_labels(
                 "use letters, as in 'si-2x2x1'"
             )
     system = calculator.harmonic_system(atoms, gradient=gradient or strain or site_gradients)
-    labelled = _without_labels(atoms)
+    labelled = unlabelled(atoms)
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable)
@@ -85,9 +85,7 @@ def attach_labels(
         labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
     if gradient or strain:
         derivative = system.gradient(
-            DisplacedForces(
-                atoms, calculator.wrapped, virial=strain, cache=calculator.parameters["cache"]
-            ),
+            calculator.responses(atoms, strain=strain),
             classical,
             T0,
             displacement=calculator.parameters["displacement"],
@@ -107,15 +105,6 @@ def attach_labels(
             slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
-
-
-def _without_labels(atoms: Atoms) -> Atoms:
-    """Copy without labels of an earlier calculation, which another one must not inherit."""
-    copy: Atoms = atoms.copy()
-    for table in (copy.info, copy.arrays):
-        for name in [name for name in table if name.startswith(dataset.PREFIX)]:
-            del table[name]
-    return copy
 
 
 def _survives_as_text(value: str) -> bool:

@@ -17,6 +17,7 @@ from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedModes, normalised_modes
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import free_atoms
+from ase_vibent.structures.validity import check_crystal
 
 Array = NDArray[np.float64]
 
@@ -59,8 +60,11 @@ class PerfectCrystal:
         ------
         InvalidInputError
             If the crystal has other sites.
+        UnstableStructureError
+            If the number of unstable modes is not the one that the system was promised.
         """
-        return normalised_modes(system.hessian, self._on_the_sites_of(atoms).hessian_modes)
+        crystal_modes = self._on_the_sites_of(atoms).hessian_modes
+        return normalised_modes(system.hessian, crystal_modes, n_unstable=system.n_unstable)
 
     def site_entropies(self, atoms: Atoms) -> tuple[Array, Array]:
         """Mass-free reduced site entropies of the crystal with a structure's masses.
@@ -106,7 +110,14 @@ class PerfectCrystal:
         return known
 
     def ball_site_entropies(
-        self, atoms: Atoms, hessian: Any, calculator: object, *, radius: float, steps: int
+        self,
+        atoms: Atoms,
+        hessian: Any,
+        calculator: object,
+        *,
+        radius: float,
+        steps: int,
+        **options: Any,
     ) -> Array:
         """Extensive reduced site entropies from balls, masses included.
 
@@ -119,6 +130,8 @@ class PerfectCrystal:
         radius : float, Å
         steps : int
             See `ball_site_differences`.
+        **options
+            For `bulk_site_entropies`.
 
         Returns
         -------
@@ -128,7 +141,10 @@ class PerfectCrystal:
         ------
         InvalidInputError
             If a ball is wider than the structure's cell.
+        InvalidStructureError
+            If the crystal is not periodic along three directions.
         """
+        check_crystal(self.atoms)
         # Wide enough for a ball, and for what its border atoms feel beyond it.
         crystal = self.atoms.repeat(np.ceil(3 * radius / _widths(self.atoms) - 1e-9).astype(int))
         if self._sparse_hessian is None or self._sparse_hessian.shape[0] != 3 * len(crystal):
@@ -142,7 +158,7 @@ class PerfectCrystal:
                     "engine='dense'"
                 )
         if self._bulk is None:
-            values = bulk_site_entropies(self.atoms, calculator)
+            values = bulk_site_entropies(self.atoms, calculator, **options)
             values = values - mass_entropy(self.atoms.get_masses())
             symbols = np.array(self.atoms.get_chemical_symbols())
             self._bulk = {s: float(values[symbols == s].mean()) for s in set(symbols.tolist())}
@@ -162,7 +178,7 @@ class PerfectCrystal:
 
 def _widths(atoms: Atoms) -> Array:
     """Distances between opposite faces of the cell, periodic directions only, Å."""
-    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.complete().array), axis=0)
     return np.asarray(heights[atoms.pbc])
 
 

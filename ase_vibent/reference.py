@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError, all_changes, compare_atoms
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,24 +17,16 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
 from ase_vibent.harmonic.site_gradient import site_gradients
-from ase_vibent.harmonic.spectrum import check_sites, check_unstable
-from ase_vibent.harmonic.system import ENGINES, HarmonicSystem
-from ase_vibent.hessian import (
-    DisplacedForces,
-    check_displacement,
-    compute_hessian,
-    free_atoms,
-    resolve_calculator,
-)
+from ase_vibent.harmonic.spectrum import check_sites
+from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.hessian import DisplacedForces, HessianSource, free_atoms
 from ase_vibent.perfect_crystal import PerfectCrystal
+from ase_vibent.reference_parameters import DEFAULTS, OF_RESULTS, check_parameters
 
 Array = NDArray[np.float64]
 
-
 #: Atoms up to which "auto" diagonalises.
 DENSE_LIMIT = 4000
-
-_DECOMPOSITIONS = ("mass-weighted", "mass-free", "normalised")
 
 
 class HessianEntropyCalculator(EntropyCalculator):
@@ -86,19 +78,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     _method = "auto"
-    default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
-        "temperature": 300.0,
-        "unstable": 0,
-        "quantum": False,
-        "decomposition": "mass-weighted",
-        "engine": "auto",
-        "tolerance": 1e-6,
-        "radius": 10.0,
-        "steps": 20,
-        "displacement": 0.01,
-        "interaction_range": None,
-        "cache": None,
-    }
+    default_parameters: dict[str, Any] = DEFAULTS
 
     def __init__(
         self,
@@ -108,16 +88,15 @@ class HessianEntropyCalculator(EntropyCalculator):
         crystal: Atoms | None = None,
         **parameters: Any,
     ):
-        if calculator is None and hessian is None:
-            raise InvalidInputError(
-                "calculator: expected an ASE calculator, a factory of one, or hessian=…; got none"
-            )
-        self.wrapped: Any = None if calculator is None else resolve_calculator(calculator)
-        self._hessian = hessian
-        self._owner: Atoms | None = None  # of a Hessian that is given as a matrix
+        self._source = HessianSource(calculator, hessian, self._method)
         self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
         self._system: HarmonicSystem | None = None
         super().__init__(**{**self.default_parameters, **parameters})
+
+    @property
+    def wrapped(self) -> Any:
+        """The calculator whose forces and Hessians are taken, or None."""
+        return self._source.calculator
 
     def calculate(
         self,
@@ -136,44 +115,14 @@ class HessianEntropyCalculator(EntropyCalculator):
         """Change parameters, as in ASE; the Hessian is kept where it stays the same."""
         if kwargs.get("cache") is not None:
             kwargs["cache"] = os.fspath(kwargs["cache"])
-        self._check({**self.parameters, **kwargs})
+        wanted = {**self.parameters, **kwargs}
+        check_parameters(wanted, has_crystal=self._crystal is not None)
         changed = super().set(**kwargs)
-        if set(changed) - {"temperature", "quantum", "decomposition", "radius", "steps"}:
+        if set(changed) - OF_RESULTS:
             self._system = None
             if self._crystal is not None:
                 self._crystal = PerfectCrystal(self._crystal.atoms, self._hessian_of)
         return changed
-
-    def _check(self, wanted: Mapping[str, Any]) -> None:
-        """Raise InvalidInputError unless parameters have values that go together."""
-        check_unstable(wanted["unstable"])
-        check_displacement(wanted["displacement"])
-        engines = ("auto", *ENGINES, "ball")
-        for name, allowed in (("decomposition", _DECOMPOSITIONS), ("engine", engines)):
-            if wanted[name] not in allowed:
-                raise InvalidInputError(
-                    f"{name}: expected one of {', '.join(allowed)}, got {wanted[name]!r}"
-                )
-        normalised = wanted["decomposition"] == "normalised"
-        ball = wanted["engine"] == "ball"
-        if wanted["quantum"] and wanted["decomposition"] != "mass-weighted":
-            raise InvalidInputError(
-                "decomposition: quantum entropies do not separate from the masses; "
-                "use 'mass-weighted'"
-            )
-        if wanted["quantum"] and wanted["engine"] in ("ball", "contour"):
-            raise InvalidInputError(
-                f"engine: {wanted['engine']!r} is for classical entropies; use 'dense' or 'lanczos'"
-            )
-        if (normalised or ball) and self._crystal is None:
-            raise InvalidInputError(
-                f"crystal: {'the normalised decomposition' if normalised else 'the ball engine'} "
-                "needs the perfect crystal; pass crystal=…"
-            )
-        if normalised and wanted["engine"] not in ("auto", "dense"):
-            raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
-        if ball and wanted["unstable"] != 0:
-            raise InvalidInputError("unstable: the ball engine is for minima; expected 0")
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation, fixed atoms included."""
@@ -214,28 +163,11 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:
         """Hessian of the free atoms, from wherever this calculator takes it."""
-        given = self._hessian
-        if given is not None and not callable(given):
-            if self._owner is None:
-                self._owner = atoms.copy()
-            changes = {"positions", "numbers", "cell", "pbc"}
-            if changes.intersection(compare_atoms(self._owner, atoms, tol=1e-12)):
-                if self.wrapped is None:
-                    raise InvalidInputError(
-                        "hessian: the matrix belongs to the structure that was calculated first; "
-                        "for others pass a function (atoms) -> matrix, or a calculator"
-                    )
-                given = None
-        return compute_hessian(
-            atoms,
-            self.wrapped,
-            hessian=given,
-            method=self._method if given is None else "auto",
-            displacement=self.parameters["displacement"],
-            interaction_range=self.parameters["interaction_range"],
-            cache=self.parameters["cache"],
-            sparse=sparse,
-        )
+        options = self._chosen("displacement", "interaction_range", "cache")
+        return self._source(atoms, sparse=sparse, **options)
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        return {name: self.parameters[name] for name in names}
 
     @property
     def site_error(self) -> float:
@@ -258,9 +190,13 @@ class HessianEntropyCalculator(EntropyCalculator):
         ndarray, shape (n_modes,), eV
             Ascending; imaginary ones as negative numbers.
         """
+        return self._calculated_system(atoms).frequencies
+
+    def _calculated_system(self, atoms: Atoms | None) -> HarmonicSystem:
         self._ensure_calculated(atoms)
-        assert self._system is not None
-        return self._system.frequencies
+        if self._system is None:
+            raise InvalidInputError("engine: 'ball' knows no single modes; use engine='dense'")
+        return self._system
 
     def get_site_entropy_gradients(
         self, atoms: Atoms | None = None, sites: ArrayLike | None = None
@@ -281,10 +217,9 @@ class HessianEntropyCalculator(EntropyCalculator):
         -------
         ndarray, shape (n_sites, N, 3), eV/K/Å
         """
-        self._ensure_calculated(atoms)
-        assert self._system is not None
+        system = self._calculated_system(atoms)
         return kB * self.reduced_site_gradients(
-            self._system,
+            system,
             self.atoms,
             sites,
             mass_weighted=self.parameters["decomposition"] == "mass-weighted",
@@ -317,7 +252,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         -------
         ndarray, shape (n_sites, N, 3), k_B/Å
         """
-        evaluate = self._responses(atoms)
+        evaluate = self.responses(atoms)
         options = {"displacement": self.parameters["displacement"]}
         if mass_weighted or self.parameters["decomposition"] != "normalised":
             return system.site_gradients(
@@ -328,7 +263,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         factors = self._crystal.normalised(system, atoms).derivative_factors(
             check_sites(chosen, len(system.free))
         )
-        return site_gradients(evaluate, factors, system.patterns, **options)
+        gradients = site_gradients(evaluate, factors, system.patterns, **options)
+        return gradients.reshape(-1, len(atoms), 3)
 
     def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
         """Site entropies that the surrogate learns: mass-free, or normalised where that is set.
@@ -353,7 +289,14 @@ class HessianEntropyCalculator(EntropyCalculator):
         reduced[system.free] += self._crystal.normalised(system, atoms).site_entropies
         return reduced, modes
 
-    def _responses(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
+    def responses(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
+        """Forces, and virials where strain derivatives are wanted, of displaced copies.
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            If there is a Hessian only, and no calculator.
+        """
         if self.wrapped is None:
             raise PropertyNotImplementedError(
                 "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
@@ -372,7 +315,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             raise PropertyNotImplementedError(
                 f"forces: engine {engine!r} gives no gradients of totals; use 'dense' or 'auto'"
             )
-        responses = self._responses(atoms, strain=strain) if gradient else None
+        responses = self.responses(atoms, strain=strain) if gradient else None
         if engine == "ball":
             return SiteThermodynamics(*self._ball_values(atoms))
         if self._system is None or self._system.engine != engine:
@@ -420,8 +363,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             atoms,
             self._hessian_of(atoms, True),
             self.wrapped,
-            radius=self.parameters["radius"],
-            steps=self.parameters["steps"],
+            **self._chosen("radius", "steps", "displacement", "cache"),
         )
         return self._classical_values(reduced, np.full(len(atoms), 3.0))
 

@@ -329,6 +329,11 @@ WRONG_USAGE = [
     "label good.traj -o new.xyz",
     "label good.traj -o new.xyz --calculator sw-si --unstable few",
     "label good.traj -o new.xyz --calculator sw-si -j 0",
+    "label good.traj -o new.xyz --calculator sw-si --unstable -1",
+    "label good.traj -o new.xyz --calculator sw-si --displacement nan",
+    "label good.traj -o new.xyz --calculator sw-si --interaction-range 0",
+    "make rattle good.traj -o new.xyz --amplitude nan",
+    "make interstitials good.traj -o new.xyz --directions 1100",
     "predict si.vibent",
     "predict si.vibent good.traj -T warm",
     "train labels.xyz -o new.vibent --solver magic",
@@ -399,6 +404,7 @@ def test_works_where_nothing_can_be_written(done, tmp_path):
         print(*calculator.get_property("forces", atoms).ravel())
     """
     places = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "PYTHONPATH": str(package.parent)}
+    places["NUMBA_OPT"] = "0"  # compiles sooner
     where, energy, forces = python(code, tmp_path, **places).splitlines()
     assert Path(where).parent == package
     calculator = SiteEntropyCalculator(done.paths["si.vibent"])

@@ -2,17 +2,22 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from conftest import LATTICE_SI, rattled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
+from ase_vibent.harmonic import contour as contour_module
 from ase_vibent.harmonic.contour import ContourSolver, contour, converged_contour
 from ase_vibent.harmonic.entropy import quantum, reduced_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.site_gradient import site_couplings
+from ase_vibent.harmonic.spectrum import lowest_modes
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -104,9 +109,67 @@ def test_unstable_modes_are_left_out(unstable):
         ContourSolver(hessian, motions=motions(atoms))
 
 
+@pytest.mark.parametrize("periodic", [[0, 0, 0], [0, 0, 1]])
+def test_rotations_off_a_minimum(periodic):
+    """There they are no eigenvectors: projected out of the matrix, not of the sites alone."""
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True) * (2, 2, 2)
+    atoms.set_cell([20, 20, atoms.cell[2, 2]])
+    atoms.set_pbc(periodic)
+    atoms = rattled(atoms, 0.3, seed=1)
+    hessian = compute_hessian(atoms, EMT())
+    exact, system = (
+        HarmonicSystem(atoms, hessian, unstable="any", engine=engine, tolerance=1e-9)
+        for engine in ("dense", "contour")
+    )
+    np.testing.assert_allclose(system.site_entropies, exact.site_entropies, atol=1e-8)
+
+
+def spectrum_of(eigenvalues):
+    """Matrix of a spectrum, in a random basis."""
+    size = len(eigenvalues)
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))[0]
+    return basis * eigenvalues @ basis.T
+
+
+@pytest.mark.parametrize("copies", [2, 3, 5])
+@pytest.mark.parametrize("size", [90, 300])
+def test_degenerate_unstable_modes_are_all_found(copies, size):
+    """A Krylov space holds one copy of them, and what rounding adds."""
+    eigenvalues = np.append(np.full(copies, -4.0), np.linspace(0.05, 17, size - copies))
+    matrix, none = spectrum_of(eigenvalues), np.empty((size, 0))
+    for unstable in range(copies):
+        with pytest.raises(UnstableStructureError, match=f"expected {unstable} unstable modes"):
+            lowest_modes(lambda x: matrix @ x, none, 20.0, unstable=unstable)
+    for unstable in (copies, "any"):
+        lowest = lowest_modes(lambda x: matrix @ x, none, 20.0, unstable=unstable)
+        np.testing.assert_allclose(lowest.negative, np.full(copies, -4.0), rtol=1e-6)
+        assert lowest.smallest == pytest.approx(0.05, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["dense", "lanczos", "contour"])
+def test_nothing_is_left_beside_the_unstable_mode(engine):
+    """A stretched dimer, whose only vibration is unstable."""
+    dimer = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.3]])
+    hessian = compute_hessian(dimer, LennardJones(rc=10), sparse=True)
+    system = HarmonicSystem(dimer, hessian, unstable=1, engine=engine)
+    assert (system.n_modes, system.n_unstable) == (0, 1)
+    assert system.entropy == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["dense", "lanczos", "contour"])
+@pytest.mark.parametrize("unstable", [0, "any"])
+def test_no_forces_at_all(engine, unstable):
+    hessian = csr_array((96, 96))
+    crystal = bulk("Cu", "fcc", a=3.59, cubic=True) * (2, 2, 2)
+    system = HarmonicSystem(crystal, hessian, unstable=unstable, engine=engine)
+    with pytest.raises(UnstableStructureError, match="restoring force"):
+        assert system.entropy
+
+
 @pytest.mark.parametrize("case", ["vacancy", "unstable"])
-def test_derivative_is_that_of_the_modes(case, request):
-    """Daleckii-Krein on eigenvectors, and the contour: one symmetric matrix."""
+def test_derivative_is_that_of_the_modes(case, request, monkeypatch):
+    """Daleckii-Krein on eigenvectors, and the contour: one symmetric matrix, site by site."""
+    monkeypatch.setattr(contour_module, "BATCH", 1)
     atoms, hessian = request.getfixturevalue(case)
     modes = HarmonicSystem(atoms, hessian, unstable="any").hessian_modes
     solver = ContourSolver(hessian, motions=motions(atoms), unstable="any", tolerance=1e-10)

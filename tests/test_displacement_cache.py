@@ -113,6 +113,18 @@ def test_folder_of_a_calculator_that_looks_alike(tmp_path, depth):
     assert other.calls == 1
 
 
+def test_forces_at_rest_tell_no_calculators_apart(tmp_path):
+    """They vanish in every perfect crystal."""
+    crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
+    rest, shift = np.zeros((4, 3)), 0.01 * np.eye(4, 3)
+    for displacement in (rest, shift):
+        DisplacedForces(crystal, Counted(argon_potential()), cache=tmp_path)(displacement)
+    other = DisplacedForces(crystal, Counted(argon_potential(1.0)), cache=tmp_path)
+    other(rest)
+    with pytest.raises(CalculatorError, match=r"cache: .* was filled by another calculator"):
+        other(shift)
+
+
 class Noisy(Counted):
     """As density functional theory from another start: 5e-4 eV/Å."""
 

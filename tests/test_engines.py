@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.units import kB
 from conftest import LATTICE_SI, rattled
 from scipy.sparse import csr_array
 
 from ase_vibent import HessianEntropyCalculator, bulk_site_entropies, reference
-from ase_vibent.errors import InvalidInputError, UnstableStructureError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
@@ -173,6 +175,11 @@ def test_balls_give_the_infinite_crystal(sw):
     [
         ({}, "calculator: expected"),
         ({"calculator": EMT(), "engine": "fast"}, "engine: expected one of"),
+        ({"calculator": EMT(), "tolerance": 0}, "tolerance: expected a number in k_B"),
+        ({"calculator": EMT(), "tolerance": "high"}, "tolerance: expected a number in k_B"),
+        ({"calculator": EMT(), "radius": float("nan")}, "radius: expected a number in Å"),
+        ({"calculator": EMT(), "steps": 0}, "steps: expected at least one"),
+        ({"calculator": EMT(), "interaction_range": -1.0}, "interaction_range: expected"),
         ({"calculator": EMT(), "engine": "ball"}, "needs the perfect crystal"),
         ({"calculator": EMT(), "decomposition": "normalised"}, "needs the perfect crystal"),
         ({"calculator": EMT(), "engine": "contour", "quantum": True}, "classical"),
@@ -197,3 +204,59 @@ def test_ball_wider_than_the_cell(sw):
     exact = HessianEntropyCalculator(sw, crystal=crystal(), engine="ball", radius=6.0)
     with pytest.raises(InvalidInputError, match="feel its own images"):
         exact.get_property("entropies", crystal())
+
+
+def test_balls_know_no_modes(sw):
+    primitive = bulk("Si", "diamond", a=LATTICE_SI)
+    cell = primitive * (5, 5, 5)
+    exact = HessianEntropyCalculator(sw, crystal=primitive, engine="ball", radius=2.5, steps=4)
+    for method in (exact.get_frequencies, exact.get_site_entropy_gradients):
+        with pytest.raises(InvalidInputError, match="'ball' knows no single modes"):
+            method(cell)
+
+
+def test_ball_beside_a_slab_is_refused(sw):
+    slab = crystal()
+    slab.set_pbc([True, True, False])
+    exact = HessianEntropyCalculator(sw, crystal=slab, engine="ball")
+    with pytest.raises(InvalidStructureError, match="periodic along three directions"):
+        exact.get_property("entropies", crystal())
+
+
+@pytest.mark.parametrize("engine", ["dense", "lanczos", "contour"])
+def test_single_atom(engine):
+    exact = HessianEntropyCalculator(EMT(), engine=engine)
+    assert exact.get_property("entropy", Atoms("Cu")) == 0
+
+
+def test_error_of_the_mass_free_sites(vacancy):
+    """It is that of the decomposition that is shown, and costs no diagonalisation."""
+    options = {"decomposition": "mass-free", "engine": "lanczos", "tolerance": 1e-4}
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), **options)
+    exact.get_property("entropies", vacancy)
+    system = exact.harmonic_system(vacancy)
+    assert exact.site_error == max(system.spectrum.error, system.hessian_spectrum.error)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "periodic", "turns"),
+    [
+        ([0], False, True),
+        ([0, 12], False, True),
+        ([0, 1, 2], False, False),
+        ([0], True, False),
+        ([1], (0, 0, 1), True),
+        ([1, 3], (0, 0, 1), False),
+    ],
+)
+def test_what_turns_about_fixed_atoms(fixed, periodic, turns):
+    """It would enter as spurious soft modes, of whatever sign the noise has."""
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True) * (2, 2, 1)
+    atoms.set_pbc(periodic)
+    atoms.set_constraint(FixAtoms(fixed))
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    if not turns:
+        assert len(exact.get_frequencies(atoms)) == 3 * (len(atoms) - len(fixed))
+        return
+    with pytest.raises(InvalidStructureError, match="can turn about its fixed atoms"):
+        exact.get_frequencies(atoms)

@@ -22,6 +22,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.mixing import SumCalculator
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels
+from ase_vibent.cli import main
 from ase_vibent.errors import LabelError
 from ase_vibent.label_run import LabelTask, failure_list, label_structures
 from ase_vibent.potentials import set_directory
@@ -233,22 +234,17 @@ def wait_until(condition, process=None):
         time.sleep(0.05)
 
 
-def test_killed_run_is_continued(tmp_path):
+def test_killed_run_is_continued(tmp_path, monkeypatch, capsys):
     """SIGKILL while the third of four structures is at work in a process of its own."""
     (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR)
     structures, labels, blocked = (tmp_path / name for name in ("in.traj", "out.xyz", "blocked"))
     cells = [small_cell(k, tag=k) for k in range(4)]
     ase.io.write(structures, cells)
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from ase_vibent.cli import main; sys.exit(main())",
-    ]
-    command += ["label", structures, "-o", labels, "-j", "2", "--calculator", "blocking:Blocking"]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    label = ["label", str(structures), "-o", str(labels), "--calculator", "blocking:Blocking"]
+    program = "import sys; from ase_vibent.cli import main; sys.exit(main())"
     process = subprocess.Popen(
-        command,
-        env={**environment, "BLOCK": str(blocked)},
+        [sys.executable, "-c", program, *label, "-j", "2"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "BLOCK": str(blocked)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -269,9 +265,9 @@ def test_killed_run_is_continued(tmp_path):
         wait_until(lambda: not worker.exists() or not worker.read_bytes())
     with labels.open("a") as file:  # and the kill hit a write
         file.write("4\nProperties=spec")
-    command[command.index("-j") + 1] = "1"
-    rerun = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "1 labelled, 3 found" in rerun.stdout
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main([*label, "-j", "1"]) == 0
+    assert "1 labelled, 3 found" in capsys.readouterr().out
     expected = [attach_labels(a, HessianEntropyCalculator(EMT())) for a in cells]
     # .traj keeps all digits of the structures.
     np.testing.assert_allclose(

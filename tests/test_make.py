@@ -46,6 +46,7 @@ def make(folder: Path, kind: str, source: str, *options: object) -> SimpleNamesp
         ("divacancies", "si.cif", "--repeat 2 2 2 --shell 2", ["Si62"]),
         ("interstitials", "si.cif", "--repeat 2 2 2", ["Si65"] * 5),
         ("interstitials", "cu.cif", "--repeat 2 2 2 --species Au --smallest 1", ["AuCu32"] * 4),
+        ("interstitials", "cu.cif", "--repeat 2 2 3 --directions 001 110 1-10 011", ["Cu49"] * 5),
         ("antisites", "alloy.cif", "--repeat 2 2 2", ["Au7Cu25", "Au9Cu23"]),
         ("clusters", "cu.cif", "--repeat 3 3 3 --size 4 -n 3 --seed 7", ["Cu104"] * 3),
         ("clusters", "cu.cif", "--repeat 3 3 3 --of interstitial", ["Cu110"]),
@@ -80,14 +81,14 @@ def test_chain_from_interstitials_to_distinct_minima(folder):
     make(folder, "interstitials", "cu.cif", "--repeat", "2", "2", "2")
     make(folder, "rattle", "interstitials.xyz")
     reference = ("--reference", folder / "cu.cif")
-    force = ("--fmax", "0.01")
+    force = ("--fmax", "0.02")
     run = make(folder, "relax", "rattle.xyz", "--calculator", "emt", *force, *reference)
     assert run.code == 0, run.err
     for atoms, row in zip(run.frames, run.rows, strict=True):
         assert (row["n_vacancies"], row["n_interstitials"]) == (0, 1)
         energy = atoms.get_potential_energy()
         atoms.calc = EMT()
-        assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 1e-2
+        assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= 2e-2
         assert energy == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
     distinct = make(folder, "unique", "relax.xyz", *reference)
     evaluated = make(folder, "unique", "relax.xyz", "--calculator", "emt", *reference)
@@ -107,13 +108,17 @@ def test_path_and_saddles_of_a_vacancy(folder):
     ase.io.write(folder / "ends.traj", [initial, final])
     ase.io.write(folder / "start.traj", initial)
     coarse = ("--calculator", "emt", "--fmax", "0.02")
-    run = make(folder, "path", "ends.traj", *coarse, "--images", "3")
+    run = make(folder, "path", "ends.traj", *coarse, "--images", "1")
     assert run.code == 0, run.err
+    assert [atoms.info["unstable"] for atoms in run.frames] == [0, 1, 0]
+    moved = make(folder, "rattle", "path.xyz", "--amplitude", "0.01")
+    # What 'vibent label' would go by, and what was measured, holds for the originals.
+    assert all({"unstable", "point", "connected"}.isdisjoint(a.info) for a in moved.frames)
     assert [row["point"] for row in run.rows] == ["minimum_1", "saddle", "minimum_2"]
     saddle = run.rows[1]
     assert saddle["connected"]
     assert saddle["barrier_forward"] == pytest.approx(saddle["barrier_backward"], abs=2e-3)
-    few = make(folder, "saddles", "start.traj", *coarse, "-n", "2", "--steps", "25")
+    few = make(folder, "saddles", "start.traj", *coarse, "-n", "2", "--steps", "12")
     assert few.code == 1
     assert "search 0 failed: dimer: not converged" in few.err
     assert "search 1 failed" in few.err
@@ -129,6 +134,31 @@ def test_failing_frames_are_reported_and_the_rest_goes_on(folder):
     assert "mixed.traj frame 0 failed" in run.err
     assert "Traceback" not in run.err
     assert len(run.frames) == 1
+
+
+@pytest.mark.parametrize("value", [np.eye(3), "large", None, 3])
+def test_entries_of_somebody_else_do_not_break_the_table(folder, value):
+    atoms = bulk("Cu", cubic=True)
+    atoms.info = dict.fromkeys(("strain", "defect", "connected"), value)
+    ase.io.write(folder / "foreign.traj", atoms)
+    options = ("make", "rattle", folder / "foreign.traj", "-o", folder / "out.xyz")
+    assert (vibent(*options).code, vibent(*options, "--json").code) == (0, 0)
+
+
+def test_an_interrupted_run_keeps_what_it_made(folder, monkeypatch):
+    cells = [bulk("Cu", cubic=True) for _ in range(3)]
+    ase.io.write(folder / "cells.traj", cells)
+    calls = iter([None, KeyboardInterrupt])
+
+    def interrupted(atoms, *args, **kwargs):
+        if (stop := next(calls)) is not None:
+            raise stop
+        return atoms
+
+    monkeypatch.setattr("ase_vibent.structures.relaxed", interrupted)
+    run = make(folder, "relax", "cells.traj", "--calculator", "emt")
+    assert (run.code, len(run.frames)) == (1, 1)
+    assert "interrupted; finished structures are kept" in run.err
 
 
 def test_table_for_people(folder):

@@ -18,6 +18,7 @@ from conftest import LATTICE_SI
 from ase_vibent.errors import (
     CalculatorError,
     InvalidInputError,
+    InvalidStructureError,
     RelaxationError,
 )
 from ase_vibent.potentials import effective_medium, stillinger_weber_silicon
@@ -73,6 +74,12 @@ def test_relaxed_cell_has_no_stress():
     atoms = relaxed(strained(crystal, 0.02), stillinger_weber_silicon, fmax=1e-4, relax_cell=True)
     # 1e-4 eV of the cell's degrees of freedom over some 40 eV of V·B.
     assert atoms.cell.lengths() == pytest.approx(crystal.cell.lengths(), rel=1e-5)
+
+
+def test_cell_of_a_molecule_does_not_relax():
+    pair = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.3]])
+    with pytest.raises(InvalidStructureError, match="relax_cell"):
+        relaxed(pair, EMT(), relax_cell=True)
 
 
 def test_fixed_atoms_stay(silicon):

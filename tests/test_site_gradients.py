@@ -10,7 +10,7 @@ from ase.constraints import FixAtoms
 from conftest import LATTICE_SI, rattled
 
 from ase_vibent import HessianEntropyCalculator
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.potentials import stillinger_weber_silicon
 
 #: Central differences of site entropies; and of forces, which limit the gradients' accuracy.
@@ -174,6 +174,25 @@ def test_no_normalised_decomposition(atoms, error, message):
     )
     with pytest.raises(error, match=message):
         exact.get_property("entropies", atoms)
+
+
+def test_normalised_decomposition_keeps_the_promise_about_unstable_modes():
+    crystal = silicon()
+    atoms = rattled(crystal, 1.2, seed=2)
+    options = {"crystal": crystal, "decomposition": "normalised"}
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), **options)
+    with pytest.raises(UnstableStructureError, match="expected 0 unstable modes"):
+        exact.get_property("entropies", atoms)
+
+
+@pytest.mark.parametrize("decomposition", ["mass-free", "mass-weighted", "normalised"])
+def test_no_sites(decomposition):
+    exact = HessianEntropyCalculator(
+        stillinger_weber_silicon(), crystal=silicon(), decomposition=decomposition
+    )
+    assert exact.get_site_entropy_gradients(silicon(), []).shape == (0, len(silicon()), 3)
+    exact = HessianEntropyCalculator(lennard_jones(), unstable="any")
+    assert exact.get_site_entropy_gradients(cluster(), []).shape == (0, len(cluster()), 3)
 
 
 def test_lanczos_has_no_site_gradients():

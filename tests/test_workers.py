@@ -154,7 +154,7 @@ def test_factory_in_the_working_folder(place, request, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "foo://x:1", __file__])
 def test_scheduler_that_is_none(address, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "_PATIENCE", 1)
+    monkeypatch.setattr(workers, "_PATIENCE", 0.2)
     with pytest.raises(InvalidInputError, match="no Dask scheduler answers"):
         list(results_as_completed(abs, [-1], scheduler=address))
 

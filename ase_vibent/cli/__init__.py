@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ase_vibent import __version__
@@ -24,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VibentError as error:
         print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"vibent {options.command}: interrupted; finished work is kept", file=sys.stderr)
+        kept = options.command in ("demo", "label", "make")
+        kept_text = "; finished structures are kept" if kept else ""
+        print(f"vibent {options.command}: interrupted{kept_text}", file=sys.stderr)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"vibent {options.command}: {place}{error.strerror or error}", file=sys.stderr)
@@ -104,14 +109,14 @@ def _add_label(commands: _Commands) -> None:
     )
     label.add_argument(
         "--displacement",
-        type=float,
+        type=length,
         default=0.01,
         metavar="Å",
         help="of finite differences; default 0.01",
     )
     label.add_argument(
         "--interaction-range",
-        type=float,
+        type=length,
         metavar="Å",
         help="moving an atom changes no force beyond it: distant atoms are displaced together",
     )
@@ -139,7 +144,7 @@ def _add_label(commands: _Commands) -> None:
         "--scheduler",
         metavar="ADDRESS",
         help="label on the workers of a Dask cluster instead: tcp://host:port, or the "
-        "scheduler file; they must see this folder",
+        "scheduler file; they must see this folder, and -j does not count",
     )
 
 
@@ -154,7 +159,7 @@ def _add_train(commands: _Commands) -> None:
     train.add_argument(
         "--quantities",
         nargs="+",
-        choices=("entropy", "gradient", "strain", "sites"),
+        choices=("entropy", "gradient", "strain", "sites", "site_gradients"),
         help="labels to fit; default: totals and their derivatives",
     )
     train.add_argument(
@@ -186,18 +191,36 @@ def _add_info(commands: _Commands) -> None:
 
 def number_or_any(text: str) -> int | str:
     """Number of unstable modes, or "any"."""
-    return text if text == "any" else int(text)
+    return text if text == "any" else natural_number(text)
 
 
 def natural_number(text: str) -> int:
     """Integer from 0 on."""
-    if int(text) < 0:
-        raise ValueError(text)
-    return int(text)
+    return _integer(text, 0)
 
 
 def positive_number(text: str) -> int:
     """Integer from 1 on."""
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
+    return _integer(text, 1)
+
+
+def length(text: str) -> float:
+    """Positive, finite number."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+
+
+def direction(text: str) -> tuple[int, ...]:
+    """Crystal direction of three digits, each with or without a minus."""
+    if not re.fullmatch(r"(-?\d){3}", text):
+        raise argparse.ArgumentTypeError(f"expected three digits, as in 1-10, got {text!r}")
+    return tuple(int(number) for number in re.findall(r"-?\d", text))
+
+
+def _integer(text: str, least: int) -> int:
+    with suppress(ValueError):
+        if int(text) >= least:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected an integer from {least} on, got {text!r}")

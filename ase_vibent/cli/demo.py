@@ -28,7 +28,7 @@ from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
 from ase_vibent.reference import HessianEntropyCalculator
-from ase_vibent.structures import rattled
+from ase_vibent.structures import rattled, relaxed, vacancies
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import train
@@ -87,12 +87,8 @@ def _crystal(repeats: int) -> Atoms:
 
 @cache
 def _relaxed_vacancy(repeats: int) -> Atoms:
-    atoms = _crystal(repeats)
-    del atoms[0]
-    atoms.calc = stillinger_weber_silicon()
-    BFGS(atoms, logfile=None).run(fmax=1e-3, steps=300)
-    atoms.calc = None
-    return atoms
+    (vacancy,) = vacancies(_crystal(repeats))
+    return relaxed(vacancy, stillinger_weber_silicon, fmax=1e-4)
 
 
 def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str, list[Atoms]]]:

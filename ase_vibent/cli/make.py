@@ -36,17 +36,19 @@ def make(options: argparse.Namespace) -> int:
     if getattr(options, "calculator", None):
         CalculatorSpec(options.calculator)()  # a wrong one fails here, and not in every frame
     jobs = list(_JOBS[options.kind](options, sources, inputs, crystal))
-    frames, failures = [], []
+    frames: list[Atoms] = []
+    failures = []
     for source, job in progress_bar(jobs, len(jobs), f"make {options.kind}"):
         try:
-            made = job()
-            frames += [_described(atoms, options.kind, source, crystal) for atoms in made]
+            made = [_described(atoms, options.kind, source, crystal) for atoms in job()]
         except VibentError as error:
             failures.append({"source": source, "reason": " ".join(str(error).split())})
+            continue
+        if made:  # at once: a run may take hours, and be stopped
+            write_labels(options.output, made, append=bool(frames))
+        frames += made
     for failure in failures:
         print(f"vibent make: {failure['source']} failed: {failure['reason']}", file=sys.stderr)
-    if frames:
-        write_labels(options.output, frames)
     rows = [_row(atoms) for atoms in frames]
     written = str(options.output) if frames else None
     counts = f"{len(frames)} made, {len(failures)} failed: {written or 'nothing written'}"
@@ -73,8 +75,7 @@ def _strained(
     """Strained copies of every input."""
     for source, atoms in zip(sources, inputs, strict=True):
         for strain in options.strains:
-            draw = partial(_listed, partial(library.strained, atoms, strain))
-            yield source, partial(_with_info, draw, strain=strain)
+            yield source, partial(_with_info, partial(_strain, atoms, strain), strain=strain)
 
 
 def _damaged(
@@ -105,7 +106,10 @@ def _defects(
         elif options.kind == "interstitials":
             keywords = {"smallest": options.smallest}
             yield source, partial(library.interstitials, cell, options.species, **keywords)
-            yield source, partial(library.dumbbells, cell, species=options.species)
+            keywords = {"species": options.species}
+            if options.directions:
+                keywords["directions"] = options.directions
+            yield source, partial(library.dumbbells, cell, **keywords)
         else:
             numbers = (options.of, options.size, options.n, rng)
             yield source, partial(library.clusters, cell, *numbers, reach=options.reach)
@@ -229,8 +233,8 @@ def _event(found: library.Saddle) -> list[Atoms]:
     return frames
 
 
-def _listed(function: Callable[[], Atoms]) -> list[Atoms]:
-    return [function()]
+def _strain(atoms: Atoms, strain: float) -> list[Atoms]:
+    return [library.strained(atoms, strain)]
 
 
 def _with_info(draw: Callable[[], list[Atoms]], **info: Any) -> list[Atoms]:
@@ -271,12 +275,25 @@ _COLUMNS = {
 
 def _row(atoms: Atoms) -> dict[str, Any]:
     row: dict[str, Any] = {"source": atoms.info["source"], "made": atoms.info["made"]}
-    row["defect"] = atoms.info.get("defect")
+    row["defect"] = _plain(atoms.info.get("defect"))
     row["formula"] = atoms.get_chemical_formula()
     row["n_atoms"] = len(atoms)
     row["nearest"] = nearest_distance(atoms)
-    known = {key: atoms.info[key] for key in _COLUMNS if key in atoms.info}
-    return row | {key: getattr(v, "item", lambda v=v: v)() for key, v in known.items()}
+    return row | {key: _plain(atoms.info[key]) for key in _COLUMNS if key in atoms.info}
+
+
+def _plain(value: Any) -> Any:
+    """An entry of info, which may be anybody's, for JSON."""
+    value = np.asarray(value).tolist()
+    return value if value is None or isinstance(value, bool | int | float | list) else str(value)
+
+
+def _cell(value: Any, style: str) -> str:
+    """An entry as its column has it, or as it is if it is of another kind."""
+    try:
+        return style.format(value)
+    except (TypeError, ValueError):
+        return " ".join(str(value).split())
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -286,8 +303,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     shown = [key for key in _COLUMNS if any(key in row for row in rows)]
     cells = [["", "source", "what", "formula", *(_COLUMNS[key][0] for key in shown)]]
     for number, row in enumerate(rows):
-        values = [_COLUMNS[key][1].format(row[key]) if key in row else "" for key in shown]
-        what = row["defect"] or row["made"]
+        values = [_cell(row[key], _COLUMNS[key][1]) if key in row else "" for key in shown]
+        what = _cell(row["defect"] or row["made"], "{}")
         cells.append([str(number), row["source"], what, row["formula"], *values])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

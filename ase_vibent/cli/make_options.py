@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ase_vibent.cli import natural_number, positive_number
+from ase_vibent.cli import direction, length, natural_number, positive_number
 
 #: Options by name; those of a kind are listed below.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -31,8 +31,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "of neighbours; default 1, the nearest",
     },
     "--species": {"nargs": "+", "metavar": "SYMBOL", "help": "of atoms put in; default: all"},
+    "--directions": {
+        "type": direction,
+        "nargs": "+",
+        "metavar": "UVW",
+        "help": "of dumbbells, such as 110 or 1-10, in terms of the conventional cell; default "
+        "100 110 111. Where the supercell has less symmetry than the crystal, list all variants",
+    },
     "--smallest": {
-        "type": float,
+        "type": length,
         "default": 0.8,
         "help": "least radius of a void, as a fraction of the largest's; default 0.8",
     },
@@ -43,28 +50,28 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--size": {"type": positive_number, "default": 2, "help": "defects per cluster; default 2"},
     "--reach": {
-        "type": float,
+        "type": length,
         "help": "Å, greatest distance of neighbours in a cluster; default 1.2 × the nearest",
     },
     "--fraction": {
-        "type": float,
+        "type": length,
         "default": 0.1,
         "help": "of the atoms that are displaced; default 0.1",
     },
     "--cell": {"action": "store_true", "help": "relax the cell too"},
     "--fmax": {
-        "type": float,
+        "type": length,
         "default": 1e-3,
         "help": "eV/Å, largest force that may be left; default 0.001",
     },
     "--steps": {"type": positive_number, "default": 2000, "help": "at most; default 2000"},
     "--energy-tolerance": {
-        "type": float,
+        "type": length,
         "default": 1e-2,
-        "help": "eV; structures closer than this are one; default 0.01",
+        "help": "eV; structures no farther apart than this are one; default 0.01",
     },
     "--radius": {
-        "type": float,
+        "type": length,
         "default": 3.0,
         "help": "Å around a random atom in which a search displaces atoms; default 3",
     },
@@ -76,7 +83,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--reference": {
         "metavar": "CRYSTAL",
         "help": "perfect crystal, a unit cell or a supercell: vacancies and interstitials are "
-        "counted against it",
+        "counted against it; 'unique' compares these interstitials, and 'saddles' searches "
+        "around these defects",
     },
 }
 
@@ -95,8 +103,8 @@ _KINDS: dict[str, tuple[str, str, str]] = {
     "divacancies": ("CRYSTAL", "every inequivalent pair of vacancies", "--shell --repeat"),
     "interstitials": (
         "CRYSTAL",
-        "interstitials: in voids, and dumbbells along <100>, <110>, <111>",
-        "--species --smallest --repeat",
+        "interstitials: in voids, and dumbbells",
+        "--species --smallest --directions --repeat",
     ),
     "antisites": ("CRYSTAL", "every inequivalent antisite of a compound", "--repeat"),
     "clusters": (
@@ -149,7 +157,7 @@ def add_kinds(make: argparse.ArgumentParser) -> None:
             flag = name.rstrip("!")
             if flag == "--amplitude":
                 default, text = _AMPLITUDES[kind]
-                parser.add_argument(flag, type=float, default=default, help=text)
+                parser.add_argument(flag, type=length, default=default, help=text)
             else:
                 parser.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
         # A default here would undo a --json that stands before the kind.

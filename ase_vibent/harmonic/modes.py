@@ -76,6 +76,32 @@ def rotation_axes(atoms: Atoms) -> Array:
     return np.empty((0, 3))
 
 
+def require_hold(atoms: Atoms, free: NDArray[np.intp]) -> None:
+    """Raise unless fixed atoms keep the whole from turning about them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    free : ndarray of int, shape (n,)
+        All other atoms are fixed.
+
+    Raises
+    ------
+    InvalidStructureError
+    """
+    motions = rigid_body_motions(atoms, mass_weighted=False)
+    fixed = np.delete(motions.reshape(len(atoms), 3, -1), free, axis=0)
+    held, all_motions = (
+        np.linalg.matrix_rank(part.reshape(-1, motions.shape[1]), tol=1e-6)
+        for part in (fixed, motions)
+    )
+    if held < all_motions:
+        raise InvalidStructureError(
+            "atoms: the structure can turn about its fixed atoms, which is no vibration; fix atoms "
+            "that hold it (three of a cluster, not in a line), or none"
+        )
+
+
 @dataclass(frozen=True)
 class Modes:
     """Eigenvalues and eigenvectors of a Hessian or dynamical matrix.

@@ -52,7 +52,7 @@ class NormalisedModes:
         return [truncated(coupling, self.directions) for _, coupling in couplings]
 
 
-def normalised_modes(hessian: Array, crystal_modes: Modes) -> NormalisedModes:
+def normalised_modes(hessian: Array, crystal_modes: Modes, *, n_unstable: int) -> NormalisedModes:
     """Diagonalise a Hessian normalised by that of the perfect crystal.
 
     Parameters
@@ -60,6 +60,8 @@ def normalised_modes(hessian: Array, crystal_modes: Modes) -> NormalisedModes:
     hessian : ndarray, shape (3n, 3n), eV/Å²
     crystal_modes : Modes
         Of the crystal's Hessian, rigid-body motions left out; all stable.
+    n_unstable : int
+        Number of the Hessian's unstable modes, which normalising does not change (Sylvester).
 
     Returns
     -------
@@ -81,5 +83,5 @@ def normalised_modes(hessian: Array, crystal_modes: Modes) -> NormalisedModes:
         raise InvalidInputError("crystal: has unstable modes; it is no reference")
     scaled = vectors / np.sqrt(crystal_modes.eigenvalues)
     eigenvalues, columns = np.linalg.eigh(scaled.T @ hessian @ scaled)
-    modes = Modes(eigenvalues, vectors @ columns, int(np.sum(eigenvalues <= 0)))
+    modes = Modes(eigenvalues, vectors @ columns, n_unstable)
     return NormalisedModes(modes, scaled @ columns)

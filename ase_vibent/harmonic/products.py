@@ -63,10 +63,14 @@ def _multiply_rows(
     """Rows of the product of block rows with vectors of shape (n, 3, m)."""
     for i in range(first, last):
         result[i] = 0.0
+        rx, ry, rz = result[i, 0], result[i, 1], result[i, 2]
         for p in range(starts[i], starts[i + 1]):
             x, y, z = vectors[columns[p], 0], vectors[columns[p], 1], vectors[columns[p], 2]
-            for a in range(3):
-                row = result[i, a]
-                bx, by, bz = blocks[p, a, 0], blocks[p, a, 1], blocks[p, a, 2]
-                for c in range(len(row)):
-                    row[c] += bx * x[c] + by * y[c] + bz * z[c]
+            b = blocks[p]
+            xx, xy, xz = b[0, 0], b[0, 1], b[0, 2]
+            yx, yy, yz = b[1, 0], b[1, 1], b[1, 2]
+            zx, zy, zz = b[2, 0], b[2, 1], b[2, 2]
+            for c in range(len(x)):  # each column is read once for its three products
+                rx[c] += xx * x[c] + xy * y[c] + xz * z[c]
+                ry[c] += yx * x[c] + yy * y[c] + yz * z[c]
+                rz[c] += zx * x[c] + zy * y[c] + zz * z[c]

@@ -152,4 +152,4 @@ def rotation_site_gradients(
         patterns = (amounts[3:] @ vectors.T).reshape(len(axes), len(masses), 3)
         patterns *= np.sqrt(masses)[:, None]
         gradients.append(-2 * np.cross(patterns, axes[:, None, :]).sum(axis=0))
-    return np.array(gradients)
+    return np.array(gradients).reshape(-1, len(masses), 3)

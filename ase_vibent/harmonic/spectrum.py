@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import check_hessian, require_stability
@@ -165,6 +165,8 @@ def largest_eigenvalue(multiply: Product, size: int) -> float:
         column /= np.linalg.norm(column)
         column = multiply(column)
         norm = float(np.linalg.norm(column))
+        if norm == 0:
+            break
     return 1.2 * norm
 
 
@@ -177,7 +179,7 @@ class LowestModes:
     negative : ndarray, shape (n_unstable,), eV/Å² or eV/Å²/amu
     vectors : ndarray, shape (3n, n_unstable)
     smallest : float, eV/Å² or eV/Å²/amu
-        Smallest positive eigenvalue.
+        Smallest positive eigenvalue; where there is none, an upper bound on the spectrum.
     """
 
     negative: Array
@@ -190,13 +192,16 @@ def lowest_modes(
 ) -> LowestModes:
     """Unstable modes and the softest stable one, rigid-body motions left out.
 
+    A Krylov space may hold one copy of a degenerate mode only: what is unstable is deflated, and
+    looked for again until nothing is left below zero.
+
     Parameters
     ----------
     multiply : callable
     basis : ndarray, shape (3n, k)
         Orthonormal rigid-body motions.
     largest : float, eV/Å² or eV/Å²/amu
-        Upper bound on the spectrum, where rigid-body motions are moved to.
+        Upper bound on the spectrum.
     unstable : int or "any"
         Number of unstable modes that must be found.
 
@@ -210,28 +215,39 @@ def lowest_modes(
         If their number is another one, or a mode is too soft to be told from noise.
     """
     size = len(basis)
-
-    def project(vector: Array) -> Array:
-        column = np.reshape(vector, (size, 1))
-        rigid = basis @ (basis.T @ column)
-        image = multiply(column - rigid)
-        return image - basis @ (basis.T @ image) + 2 * largest * rigid
-
-    operator = LinearOperator((size, size), matvec=project, dtype=float)
+    negative, vectors = np.empty(0), np.empty((size, 0))
+    smallest = largest
     wanted = 2 if unstable == "any" else int(unstable) + 1
-    while True:
-        count = min(wanted, size - basis.shape[1], size - 1)
-        values, vectors = _smallest(operator, count)
-        below = int(np.sum(values < 0))
-        if below < count or count < wanted:
+    while room := size - basis.shape[1] - len(negative):
+        operator = _deflated(multiply, np.hstack([basis, vectors]), 2 * largest)
+        values, columns = _smallest(operator, min(wanted, room))
+        below = values < 0
+        if not below.any():
+            smallest = float(values[0])
             break
-        wanted *= 2
-    require_stability(values[: below + 1], unstable, largest=largest)
-    return LowestModes(values[:below], vectors[:, :below], float(values[min(below, count - 1)]))
+        negative = np.append(negative, values[below])
+        vectors = np.hstack([vectors, columns[:, below]])
+        wanted = 2 * wanted if below.all() else 1
+    order = np.argsort(negative)
+    negative, vectors = negative[order], vectors[:, order]
+    require_stability(np.append(negative, smallest), unstable, largest=largest)
+    return LowestModes(negative, vectors, smallest)
+
+
+def _deflated(multiply: Product, basis: Array, elsewhere: float) -> LinearOperator:
+    """P A P with an orthonormal basis projected out, and put at another eigenvalue."""
+
+    def product(vector: Array) -> Array:
+        column = np.reshape(vector, (len(basis), 1))
+        inside = basis @ (basis.T @ column)
+        image = multiply(column - inside)
+        return image - basis @ (basis.T @ image) + elsewhere * inside
+
+    return LinearOperator(2 * (len(basis),), matvec=product, dtype=float)
 
 
 def _smallest(operator: LinearOperator, count: int) -> tuple[Array, Array]:
-    if operator.shape[0] < SMALL:
+    if operator.shape[0] < SMALL or count > operator.shape[0] // 4:
         values, vectors = np.linalg.eigh(operator @ np.eye(operator.shape[0]))
         return values[:count], vectors[:, :count]
     start = np.random.default_rng(0).normal(size=operator.shape[0])
@@ -245,7 +261,7 @@ def _smallest(operator: LinearOperator, count: int) -> tuple[Array, Array]:
             ncv=min(operator.shape[0], max(40, 4 * count)),
             maxiter=2000,
         )
-    except ArpackNoConvergence as error:
+    except ArpackError as error:
         raise InvalidInputError(
             "hessian: its softest modes did not converge; is a part of the structure loose?"
         ) from error

@@ -32,6 +32,7 @@ from ase_vibent.harmonic.modes import (
     check_masses,
     dynamical_matrix,
     log_determinant,
+    require_hold,
     rigid_body_motions,
     rotation_axes,
     solve_modes,
@@ -70,7 +71,8 @@ class HarmonicSystem:
     hessian : ndarray or sparse array, shape (3n, 3n), eV/Å²
         Of the free atoms, in their order.
     free : ndarray, shape (n,), optional
-        Indices of the free atoms; all by default. With fixed atoms nothing is rigid.
+        Indices of the free atoms; all by default. With fixed atoms nothing is rigid: they must
+        not let a cluster or wire turn.
     unstable : int or "any"
         Expected number of unstable modes: 0 at a minimum, 1 at a saddle, "any" for the
         log⁺ of P0 (2.10).
@@ -94,24 +96,26 @@ class HarmonicSystem:
         self.free = np.arange(len(atoms)) if free is None else free
         if engine not in ENGINES:
             raise InvalidInputError(f"engine: expected one of {ENGINES}, got {engine!r}")
-        if engine == "dense" and hasattr(hessian, "toarray"):
-            hessian = hessian.toarray()
         if hessian.shape[0] != 3 * len(self.free):
             raise InvalidInputError(
                 f"hessian: expected {3 * len(self.free)} rows for {len(self.free)} free atoms, "
                 f"got {hessian.shape[0]}"
             )
-        self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
         self.unstable = check_unstable(unstable)
         self.masses = check_masses(atoms)[self.free]
         self._n_atoms = len(atoms)
         held = len(self.free) < len(atoms)
+        if held:
+            require_hold(atoms, self.free)
         empty = np.empty((3 * len(self.free), 0))
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
         # Without a mode there is nothing to iterate on.
         self.engine = engine if self._complement.rank < len(empty) else "dense"
+        if self.engine == "dense" and hasattr(hessian, "toarray"):
+            hessian = hessian.toarray()
+        self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
         self._tolerance = tolerance
 
     @cached_property
@@ -189,7 +193,10 @@ class HarmonicSystem:
     @property
     def error(self) -> float:
         """Largest estimated error of a site's reduced entropy, k_B; 0 after diagonalisation."""
-        return float(getattr(self.spectrum, "error", 0.0))
+        if self.engine == "dense":
+            return 0.0
+        solved = [self.spectrum, self.__dict__.get("hessian_spectrum")]
+        return max(float(getattr(spectrum, "error", 0.0)) for spectrum in solved)
 
     @property
     def frequencies(self) -> Array:
@@ -359,7 +366,7 @@ class HarmonicSystem:
             factors,
             lambda vectors: self.patterns(vectors, masses),
             displacement=displacement,
-        )
+        ).reshape(-1, self._n_atoms, 3)
         if len(self._axes):
             result[:, self.free] += rotation_site_gradients(
                 modes, sites, *self._matrix_and_motions(mass_weighted), self._axes, masses, offset

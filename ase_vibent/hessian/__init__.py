@@ -3,9 +3,11 @@
 from ase_vibent.hessian.compute import check_displacement, compute_hessian, has_analytic_hessian
 from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
 from ase_vibent.hessian.finite_differences import measured_interaction_range
+from ase_vibent.hessian.source import HessianSource
 
 __all__ = [
     "DisplacedForces",
+    "HessianSource",
     "check_displacement",
     "compute_hessian",
     "free_atoms",

@@ -31,7 +31,8 @@ class DisplacementCache:
 
     Files are named after the structure, the calculator's class and its parameters, and the
     displacement; one folder may serve many structures. Calculators can look alike and
-    differ, so the first stored response that would be used is computed again, and compared.
+    differ, so the first stored response to a displacement that would be used is computed again,
+    and compared; forces at rest tell little, they vanish with every calculator.
     A damaged file counts as missing.
 
     Parameters
@@ -93,7 +94,7 @@ class DisplacementCache:
             self._write(path, fresh)
         else:
             self._compare(stored, fresh)
-            self._verified = True
+            self._verified = bool(np.any(displacement))
         return fresh
 
     def _read(self, path: Path, virial: bool) -> ForceResponse | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ase_vibent.errors import CalculatorError, InvalidInputError, VibentError
 from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
 from ase_vibent.hessian.finite_differences import FiniteDifferences
-from ase_vibent.hessian.matrices import Matrix, free_block, symmetrised
+from ase_vibent.hessian.matrices import Matrix, check_plausible, free_block, symmetrised
 from ase_vibent.hessian.symmetry import symmetric_differences
 from ase_vibent.structures import check_structure
 
@@ -67,7 +67,7 @@ def compute_hessian(
     symmetry : bool
         Displace only what differs by symmetry, where that saves calls: dense Hessians of
         structures of at most 1000 atoms, all free, periodic along three directions. Say no where
-        the calculator tells atoms apart by more than species, moments and charges.
+        the calculator tells atoms apart by more than species, moments, charges and tags.
     cache : path of a folder, optional
         Finished displacements are kept there, and not done again when a run is repeated.
     sparse : bool
@@ -147,7 +147,9 @@ def _given(hessian: Any, atoms: Atoms, free: NDArray[np.intp], method: str) -> M
             raise CalculatorError(
                 f"hessian: the function failed: {type(error).__name__}: {error}"
             ) from error
-    return free_block(hessian, len(atoms), free)
+    block = free_block(hessian, len(atoms), free)
+    check_plausible(block, held=len(free) < len(atoms))
+    return block
 
 
 def _analytic_source(calculator: object) -> Callable[[DisplacedForces], object] | None:

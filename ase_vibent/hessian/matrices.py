@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 #: A dense or a sparse one.
 Matrix = Any
 
+#: Share of the largest entry by which a sound Hessian may break the rules of one.
+IMPLAUSIBLE = 0.1
+
 
 def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     """Block of the free atoms of a Hessian in any of its usual shapes.
@@ -37,7 +40,7 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     InvalidInputError
         If it is no real matrix, or has another shape.
     """
-    values: Matrix = csr_array(matrix) if hasattr(matrix, "tocsr") else _as_array(matrix)
+    values: Matrix = _as_sparse(matrix) if hasattr(matrix, "tocsr") else _as_array(matrix)
     n = len(free)
     if values.shape in _shapes(n_atoms):
         rows = (3 * free[:, None] + np.arange(3)).ravel()
@@ -50,6 +53,40 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
         f"{'' if n == n_atoms else f', or {3 * n} × {3 * n} for the {n} free ones'}, as a matrix "
         f"or of shape (3N, N, 3) or (N, 3, N, 3), got shape {values.shape}"
     )
+
+
+def check_plausible(matrix: Matrix, *, held: bool) -> None:
+    """Raise unless a matrix can be the Hessian of an energy.
+
+    Noise of forces is let pass, but not a triangle, a wrong order of rows, or a dynamical matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray or csr_array, shape (3n, 3n), eV/Å²
+    held : bool
+        Whether atoms are fixed; otherwise a translation of all must cost no force.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    n = matrix.shape[0] // 3
+    if n == 1:  # all noise
+        return
+    largest = abs(matrix).max()
+    asymmetry = abs(matrix - matrix.T).max()
+    if asymmetry > IMPLAUSIBLE * largest:
+        raise InvalidInputError(
+            f"hessian: expected a symmetric matrix, got entries up to {largest:.3g} eV/Å² that "
+            f"differ from those of the transpose by up to {asymmetry:.3g}"
+        )
+    force = abs(matrix @ np.tile(np.eye(3), (n, 1))).max()
+    if not held and force > IMPLAUSIBLE * largest:
+        raise InvalidInputError(
+            f"hessian: a translation of all atoms costs forces up to {force:.3g} eV/Å², beside "
+            f"entries up to {largest:.3g}; expected rows in the order x1 y1 z1 x2 … of the atoms, "
+            "not mass-weighted"
+        )
 
 
 def symmetrised(matrix: Matrix, *, sparse: bool) -> Matrix:
@@ -79,6 +116,12 @@ def symmetrised(matrix: Matrix, *, sparse: bool) -> Matrix:
 
 def _shapes(n: int) -> tuple[tuple[int, ...], ...]:
     return (3 * n, 3 * n), (3 * n, n, 3), (n, 3, n, 3)
+
+
+def _as_sparse(matrix: Any) -> Any:
+    if np.iscomplexobj(matrix):
+        raise InvalidInputError("hessian: expected real numbers, got a complex sparse matrix")
+    return csr_array(matrix, dtype=float)
 
 
 def _as_array(matrix: Any) -> Array:

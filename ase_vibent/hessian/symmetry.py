@@ -62,11 +62,14 @@ def symmetric_differences(
     -------
     SymmetricDifferences or None
         None for what is not periodic along three directions, has more than
-        `LARGEST_CRYSTAL` atoms, has initial charges that tell atoms of one species apart,
-        or is refused by phonopy.
+        `LARGEST_CRYSTAL` atoms, has initial charges or tags that tell atoms of one species
+        apart, or is refused by phonopy.
     """
-    charges = atoms.get_initial_charges()
-    alike = all(np.ptp(charges[atoms.numbers == z]) == 0 for z in np.unique(atoms.numbers))
+    alike = all(
+        np.ptp(marks[atoms.numbers == z]) == 0
+        for marks in (atoms.get_initial_charges(), atoms.get_tags())
+        for z in np.unique(atoms.numbers)
+    )
     if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
         return None
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.geometry import get_distances
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.displacements import CLOSEST, nearest_distance
 from ase_vibent.structures.point_defects import SPLITTING, require_compound
 from ase_vibent.structures.symmetry import PointDefect
-from ase_vibent.structures.validity import check_crystal
+from ase_vibent.structures.validity import check_crystal, check_positive
 
 Array = NDArray[np.float64]
 
@@ -68,28 +67,25 @@ def clusters(
         require_compound(crystal)
     rng = np.random.default_rng(rng)
     spacing = nearest_distance(crystal)
-    neighbours = _neighbours(crystal, 1.2 * spacing if reach is None else reach)
+    reach = 1.2 * spacing if reach is None else reach
+    check_positive("reach", reach)
     draw = {"vacancy": _vacancies, "interstitial": _dumbbells, "antisite": _antisites}[kind]
     return [
-        draw(crystal, _connected_sites(neighbours, size, rng), spacing, rng).in_crystal(crystal)
+        draw(crystal, _connected_sites(crystal, size, reach, rng), spacing, rng).in_crystal(crystal)
         for _ in range(count)
     ]
 
 
-def _neighbours(crystal: Atoms, reach: float) -> list[set[int]]:
-    centres, others = vesin.NeighborList(cutoff=reach * (1 + 1e-6), full_list=True).compute(
-        points=crystal.positions, box=crystal.cell.array, periodic=True, quantities="ij"
-    )
-    neighbours: list[set[int]] = [set() for _ in range(len(crystal))]
-    for centre, other in zip(centres, others, strict=True):
-        neighbours[centre].add(int(other))
-    return neighbours
-
-
-def _connected_sites(neighbours: list[set[int]], size: int, rng: np.random.Generator) -> list[int]:
-    sites = [int(rng.integers(len(neighbours)))]
+def _connected_sites(
+    crystal: Atoms, size: int, reach: float, rng: np.random.Generator
+) -> list[int]:
+    everywhere = np.arange(len(crystal))
+    sites = [int(rng.integers(len(crystal)))]
+    near: set[int] = set()
     while len(sites) < size:
-        frontier = sorted(set().union(*(neighbours[site] for site in sites)) - set(sites))
+        distances = crystal.get_distances(sites[-1], everywhere, mic=True)
+        near |= set(np.flatnonzero(distances <= reach * (1 + 1e-6)).tolist())
+        frontier = sorted(near - set(sites))
         if not frontier:
             raise InvalidInputError(
                 f"size: only {len(sites)} sites are connected to atom {sites[0]}; raise reach"

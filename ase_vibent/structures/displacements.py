@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import vesin
 from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.geometry import get_distances
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.validity import check_structure, unlabelled
+from ase_vibent.structures.validity import check_positive, check_structure, starting_copy
 
 #: Displaced atoms keep this fraction of the smallest distance between undisplaced ones.
 CLOSEST = 0.5
@@ -32,13 +33,22 @@ def rattled(
     Returns
     -------
     list of Atoms
+        Atoms under a constraint stay within it, fixed ones where they are.
+
+    Raises
+    ------
+    InvalidInputError
+        If the amplitude is no length.
     """
+    check_structure(atoms)
+    check_positive("amplitude", amplitude)
     rng = np.random.default_rng(rng)
     copies = []
     for _ in range(count):
         alpha = amplitude * rng.uniform()
-        copy = unlabelled(atoms)
-        copy.positions += rng.uniform(-alpha / 2, alpha / 2, atoms.positions.shape)
+        copy = starting_copy(atoms)
+        shifts = rng.uniform(-alpha / 2, alpha / 2, atoms.positions.shape)
+        copy.set_positions(copy.positions + shifts)
         copies.append(copy)
     return copies
 
@@ -65,12 +75,16 @@ def strained(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
     matrix = np.asarray(strain, dtype=float)
     if matrix.ndim == 0:
         matrix = matrix * np.eye(3)
-    if matrix.shape != (3, 3) or not np.linalg.det(np.eye(3) + matrix) > 0:
+    if (
+        matrix.shape != (3, 3)
+        or not np.all(np.isfinite(matrix))
+        or np.linalg.det(np.eye(3) + matrix) <= 0
+    ):
         raise InvalidInputError(
             "strain: expected a number > -1 or a (3, 3) matrix that leaves a positive volume, "
             f"got {strain!r}"
         )
-    copy = unlabelled(atoms)
+    copy = starting_copy(atoms)
     deformation = np.eye(3) + matrix.T
     copy.set_cell(atoms.cell.array @ deformation)
     copy.positions = atoms.positions @ deformation
@@ -93,7 +107,7 @@ def damaged(
     ----------
     atoms : Atoms
     fraction : float
-        Of the atoms that are displaced, in (0, 1].
+        Of the atoms, those under FixAtoms left aside, that are displaced; in (0, 1].
     amplitude : float, Å
         Radius of the ball; to leave its cell, an atom needs about a neighbour distance.
     count : int
@@ -111,15 +125,15 @@ def damaged(
     check_structure(atoms)
     if not 0 < fraction <= 1:
         raise InvalidInputError(f"fraction: expected a number in (0, 1], got {fraction!r}")
-    if not 0 < amplitude < np.inf:
-        raise InvalidInputError(f"amplitude: expected a length in Å > 0, got {amplitude!r}")
+    check_positive("amplitude", amplitude)
     rng = np.random.default_rng(rng)
     closest = CLOSEST * nearest_distance(atoms)
+    movable = _movable(atoms)
+    n_displaced = max(1, round(fraction * len(movable)))
     copies = []
     for _ in range(count):
-        copy = unlabelled(atoms)
-        n_displaced = max(1, round(fraction * len(atoms)))
-        for index in rng.choice(len(atoms), n_displaced, replace=False):
+        copy = starting_copy(atoms)
+        for index in rng.choice(movable, n_displaced, replace=False):
             _displace(copy, int(index), amplitude, closest, rng)
         copies.append(copy)
     return copies
@@ -135,7 +149,7 @@ def nearest_distance(atoms: Atoms) -> float:
     Returns
     -------
     float, Å
-        Infinite for a single atom without images.
+        Infinite for a single atom without images, 0 where two atoms share a spot.
     """
     box = atoms.cell.complete().array
     if len(atoms) == 1 and not atoms.pbc.any():
@@ -145,10 +159,20 @@ def nearest_distance(atoms: Atoms) -> float:
     if len(atoms) > 1:
         separations = np.linalg.norm(atoms.positions[1:] - atoms.positions[0], axis=1)
         cutoff = min(cutoff, separations.min())
-    (distances,) = vesin.NeighborList(cutoff=1.001 * cutoff, full_list=False).compute(
+    cutoff = max(1.001 * cutoff, 0.5)  # atoms may share a spot
+    (distances,) = vesin.NeighborList(cutoff=cutoff, full_list=False).compute(
         points=atoms.positions, box=box, periodic=np.asarray(atoms.pbc), quantities="d"
     )
     return float(distances.min())
+
+
+def _movable(atoms: Atoms) -> NDArray[np.intp]:
+    """Atoms that no FixAtoms holds."""
+    held = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
+    movable = np.setdiff1d(np.arange(len(atoms)), np.concatenate(held or [[]]))
+    if len(movable) == 0:
+        raise InvalidInputError("atoms: all are fixed, none can be displaced")
+    return movable
 
 
 def _displace(

@@ -188,7 +188,7 @@ def _numbers(crystal: Atoms, species: Sequence[str] | None) -> list[int]:
     """Atomic numbers of species, by default of those in the crystal."""
     if species is None:
         return sorted({int(number) for number in crystal.numbers})
-    unknown = [symbol for symbol in species if symbol not in atomic_numbers]
+    unknown = [symbol for symbol in species if not atomic_numbers.get(symbol)]  # nor the dummy X
     if unknown:
         raise InvalidInputError(f"species: {unknown[0]!r} is no chemical symbol")
     return [atomic_numbers[symbol] for symbol in species]

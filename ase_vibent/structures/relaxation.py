@@ -14,8 +14,8 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, BFGSLineSearch
 from numpy.typing import NDArray
 
-from ase_vibent.errors import CalculatorError, InvalidInputError, RelaxationError, VibentError
-from ase_vibent.structures.validity import check_structure, unlabelled
+from ase_vibent.errors import CalculatorError, InvalidStructureError, RelaxationError, VibentError
+from ase_vibent.structures.validity import check_positive, check_structure, starting_copy
 
 
 def relaxed(
@@ -54,11 +54,18 @@ def relaxed(
         If the force is not reached; it carries steps and force.
     CalculatorError
         If the calculator fails or returns NaN.
+    InvalidStructureError
+        If the cell of a structure that is not periodic along three directions is to relax.
     """
     check_structure(atoms)
     check_positive("fmax", fmax)
-    copy = unlabelled(atoms)
-    copy.calc = _resolved(calculator)
+    if relax_cell and not atoms.pbc.all():
+        raise InvalidStructureError(
+            "relax_cell: expected a structure periodic along three directions, got "
+            f"pbc={atoms.pbc.tolist()}; keep the cell, or set pbc"
+        )
+    copy = starting_copy(atoms)
+    copy.calc = resolved(calculator)
     with calculator_failures(copy.calc):
         # A cell's few, stiff degrees of freedom would take FIRE thousands of steps.
         optimizer = (
@@ -130,12 +137,6 @@ def largest_force(forces: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(forces, axis=1).max(initial=0))
 
 
-def check_positive(name: str, value: float) -> None:
-    """Raise InvalidInputError unless an argument is a positive, finite number."""
-    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-        raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
-
-
 @contextmanager
 def calculator_failures(calculator: object) -> Iterator[None]:
     """Whatever a calculator raises leaves as a CalculatorError."""
@@ -149,7 +150,8 @@ def calculator_failures(calculator: object) -> Iterator[None]:
         ) from error
 
 
-def _resolved(calculator: object) -> Any:
+def resolved(calculator: object) -> Any:
+    """Calculator from a calculator or a factory of one."""
     # Hessians check their structures with this package: imported above, it would be a ring.
     from ase_vibent.hessian import resolve_calculator
 

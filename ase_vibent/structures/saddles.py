@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.relaxation import (
     calculator_failures,
-    check_positive,
     follow,
     relaxed,
+    resolved,
     with_results,
 )
-from ase_vibent.structures.validity import check_structure, unlabelled
+from ase_vibent.structures.validity import check_positive, check_structure, starting_copy
 
 Array = NDArray[np.float64]
 
@@ -123,7 +122,7 @@ def dimer_saddle(
     )[1][0]
     displacement = rng.normal(scale=amplitude, size=(len(start), 3))
     displacement[distances > radius] = 0
-    guess = unlabelled(start)
+    guess = starting_copy(start)
     guess.set_positions(start.positions + displacement)  # fixed atoms stay
     saddle = _climbed(guess, guess.positions - start.positions, calculator, fmax, steps)
     return _followed(saddle, [start], calculator, fmax, steps)
@@ -186,8 +185,8 @@ def _band_maximum(
     initial: Atoms, final: Atoms, calculator: object, n_images: int, steps: int
 ) -> tuple[Atoms, Array]:
     """Highest image of a climbing band, and the direction between its neighbours."""
-    shared = _resolved(calculator)
-    band = [initial, *(unlabelled(initial) for _ in range(n_images)), final]
+    shared = resolved(calculator)
+    band = [initial, *(starting_copy(initial) for _ in range(n_images)), final]
     for image in band[1:-1]:
         image.calc = shared
     with calculator_failures(shared):
@@ -202,14 +201,14 @@ def _band_maximum(
         follow(FIRE(chain, logfile=None), BAND_FORCE, steps, "elastic band")
         top = 1 + int(np.argmax(chain.energies[1:-1]))
     difference = band[top + 1].positions - band[top - 1].positions
-    return unlabelled(band[top]), find_mic(difference, initial.cell, initial.pbc)[0]
+    return starting_copy(band[top]), find_mic(difference, initial.cell, initial.pbc)[0]
 
 
 def _climbed(guess: Atoms, direction: Array, calculator: object, fmax: float, steps: int) -> Atoms:
     """Saddle reached by a dimer from a guess of its place and its unstable mode."""
     check_structure(guess)
-    atoms = unlabelled(guess)
-    atoms.calc = _resolved(calculator)
+    atoms = starting_copy(guess)
+    atoms.calc = resolved(calculator)
     mode = direction - direction.mean(axis=0) * (not atoms.constraints)
     with (
         calculator_failures(atoms.calc),
@@ -229,7 +228,7 @@ def _followed(
     mode, frequency = _unstable_mode(saddle, calculator)
     minima = []
     for sign in (-1, 1):
-        side = unlabelled(saddle)
+        side = starting_copy(saddle)
         side.positions += sign * DESCENT / np.linalg.norm(mode, axis=1).max() * mode
         minima.append(relaxed(side, calculator, fmax=fmax, steps=steps))
     if _same_minimum(minima[1], starts[0]):
@@ -241,7 +240,7 @@ def _followed(
 
 def _unstable_mode(saddle: Atoms, calculator: object) -> tuple[Array, float]:
     """Direction and ħω of the only unstable mode, shape (N, 3); UnstableStructureError else."""
-    from ase_vibent.reference import HessianEntropyCalculator  # see _resolved
+    from ase_vibent.reference import HessianEntropyCalculator  # see resolved
 
     exact = HessianEntropyCalculator(calculator, unstable=1)
     system = exact.harmonic_system(saddle)
@@ -269,10 +268,3 @@ def _same_minimum(one: Atoms, other: Atoms) -> bool:
         np.linalg.norm(difference, axis=1).max() < SAME_POSITION
         and abs(one.get_potential_energy() - other.get_potential_energy()) < SAME_ENERGY
     )
-
-
-def _resolved(calculator: object) -> Any:
-    # Hessians check their structures with this package: imported above, it would be a ring.
-    from ase_vibent.hessian import resolve_calculator
-
-    return resolve_calculator(calculator)

@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.structures.validity import check_crystal, unlabelled
+from ase_vibent.structures.validity import check_crystal, starting_copy
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class PointDefect:
             raise InvalidStructureError(
                 f"crystal: no atom is left around the {self.kind}; use a larger supercell"
             )
-        atoms = unlabelled(crystal)
+        atoms = starting_copy(crystal)
         del atoms[list(self.removed)]
         if self.numbers:
             atoms += Atoms(self.numbers, self.positions)

@@ -6,7 +6,19 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent.dataset import PREFIX
-from ase_vibent.errors import InvalidStructureError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
+
+#: Entries of info that hold for one structure only, and for none that is made from it.
+_OWN = (
+    "unstable",
+    "point",
+    "connected",
+    "barrier_forward",
+    "barrier_backward",
+    "n_vacancies",
+    "n_interstitials",
+    "void_radius",
+)
 
 
 def check_structure(atoms: Atoms) -> None:
@@ -54,6 +66,12 @@ def check_crystal(crystal: Atoms) -> None:
         )
 
 
+def check_positive(name: str, value: float) -> None:
+    """Raise InvalidInputError unless an argument is a positive, finite number."""
+    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+        raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
+
+
 def unlabelled(atoms: Atoms) -> Atoms:
     """Copy without calculator and without our labels, which hold for the original only.
 
@@ -69,4 +87,21 @@ def unlabelled(atoms: Atoms) -> Atoms:
     copy.info = {k: v for k, v in copy.info.items() if not str(k).startswith(PREFIX)}
     for name in [name for name in copy.arrays if name.startswith(PREFIX)]:
         del copy.arrays[name]
+    return copy
+
+
+def starting_copy(atoms: Atoms) -> Atoms:
+    """Copy to make another structure from: without labels and all else that is found out anew.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    Atoms
+    """
+    copy = unlabelled(atoms)
+    for key in _OWN:
+        copy.info.pop(key, None)
     return copy

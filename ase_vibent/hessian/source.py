@@ -1,0 +1,80 @@
+"""Where one entropy calculator takes its Hessians from, structure after structure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import compare_atoms
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.hessian.compute import compute_hessian
+from ase_vibent.hessian.displaced import free_atoms, resolve_calculator
+from ase_vibent.hessian.matrices import Matrix
+
+
+class HessianSource:
+    """A given matrix or function, a calculator, or both.
+
+    A matrix belongs to the first structure that it is asked for; all others are left to the
+    calculator.
+
+    Parameters
+    ----------
+    calculator : ASE calculator or factory, optional
+    given : callable (atoms) -> matrix, or matrix, optional
+        In eV/Å², in any shape that `compute_hessian` takes.
+    method : {"auto", "analytic", "finite-differences"}
+        Of the calculator's Hessians.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is neither.
+    """
+
+    def __init__(self, calculator: object, given: Any, method: str):
+        if calculator is None and given is None:
+            raise InvalidInputError(
+                "calculator: expected an ASE calculator, a factory of one, or hessian=…; got none"
+            )
+        self.calculator: Any = None if calculator is None else resolve_calculator(calculator)
+        self._given = given
+        self._method = method
+        self._owner: Atoms | None = None
+
+    def __call__(self, atoms: Atoms, **options: Any) -> Matrix:
+        """Hessian of the free atoms; options are those of `compute_hessian`.
+
+        Raises
+        ------
+        InvalidInputError
+            Also if there is nothing but another structure's matrix.
+        """
+        given = self._given
+        matrix = given is not None and not callable(given)
+        if matrix and not self._owned_by(atoms):
+            if self.calculator is None:
+                raise InvalidInputError(
+                    "hessian: the matrix belongs to the structure that was calculated first; "
+                    "for others pass a function (atoms) -> matrix, or a calculator"
+                )
+            given = None
+        method = self._method if given is None else "auto"
+        hessian = compute_hessian(atoms, self.calculator, hessian=given, method=method, **options)
+        if matrix and self._owner is None:
+            self._owner = atoms.copy()
+        return hessian
+
+    def _owned_by(self, atoms: Atoms) -> bool:
+        """Whether the given matrix is this structure's, or nobody's so far."""
+        if self._owner is None:
+            return True
+        changes = compare_atoms(self._owner, atoms, tol=1e-12)
+        if {"positions", "numbers", "cell", "pbc"}.intersection(changes):
+            return False
+        # A matrix of the free atoms alone does not serve others that are free.
+        shape = np.shape(self._given) if not hasattr(self._given, "shape") else self._given.shape
+        whole = shape[0] == (len(atoms) if len(shape) == 4 else 3 * len(atoms))
+        return whole or np.array_equal(free_atoms(self._owner), free_atoms(atoms))

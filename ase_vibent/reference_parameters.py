@@ -1,0 +1,84 @@
+"""Parameters of the exact calculators: their defaults, and which go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.spectrum import check_unstable
+from ase_vibent.harmonic.system import ENGINES
+from ase_vibent.hessian import check_displacement
+
+#: See `HessianEntropyCalculator`.
+DEFAULTS: dict[str, Any] = {
+    "temperature": 300.0,
+    "unstable": 0,
+    "quantum": False,
+    "decomposition": "mass-weighted",
+    "engine": "auto",
+    "tolerance": 1e-6,
+    "radius": 10.0,
+    "steps": 20,
+    "displacement": 0.01,
+    "interaction_range": None,
+    "cache": None,
+}
+
+#: Parameters that leave a structure's Hessian, and what has been solved of it, as they are.
+OF_RESULTS = frozenset({"temperature", "quantum", "decomposition", "radius", "steps"})
+
+_CHOICES = {
+    "decomposition": ("mass-weighted", "mass-free", "normalised"),
+    "engine": ("auto", *ENGINES, "ball"),
+}
+
+
+def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
+    """Raise InvalidInputError unless parameters have values that go together.
+
+    Parameters
+    ----------
+    wanted : mapping
+        All of `DEFAULTS`.
+    has_crystal : bool
+        Whether there is a perfect crystal.
+    """
+    check_unstable(wanted["unstable"])
+    check_displacement(wanted["displacement"])
+    for name, unit in (("tolerance", "k_B"), ("radius", "Å"), ("interaction_range", "Å")):
+        _check_positive(name, wanted[name], unit)
+    if not isinstance(wanted["steps"], int | np.integer) or wanted["steps"] < 1:
+        raise InvalidInputError(f"steps: expected at least one, got {wanted['steps']!r}")
+    for name, allowed in _CHOICES.items():
+        if wanted[name] not in allowed:
+            raise InvalidInputError(
+                f"{name}: expected one of {', '.join(allowed)}, got {wanted[name]!r}"
+            )
+    engine, normalised = wanted["engine"], wanted["decomposition"] == "normalised"
+    if wanted["quantum"] and wanted["decomposition"] != "mass-weighted":
+        raise InvalidInputError(
+            "decomposition: quantum entropies do not separate from the masses; use 'mass-weighted'"
+        )
+    if wanted["quantum"] and engine in ("ball", "contour"):
+        raise InvalidInputError(
+            f"engine: {engine!r} is for classical entropies; use 'dense' or 'lanczos'"
+        )
+    if (normalised or engine == "ball") and not has_crystal:
+        raise InvalidInputError(
+            f"crystal: {'the normalised decomposition' if normalised else 'the ball engine'} "
+            "needs the perfect crystal; pass crystal=…"
+        )
+    if normalised and engine not in ("auto", "dense"):
+        raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
+    if engine == "ball" and wanted["unstable"] != 0:
+        raise InvalidInputError("unstable: the ball engine is for minima; expected 0")
+
+
+def _check_positive(name: str, value: Any, unit: str) -> None:
+    if value is None and DEFAULTS[name] is None:
+        return
+    if not (isinstance(value, int | float) and 0 < value < np.inf):
+        raise InvalidInputError(f"{name}: expected a number in {unit} > 0, got {value!r}")
