@@ -42,9 +42,9 @@ class HessianEntropyCalculator(EntropyCalculator):
         Needs forces; an analytic Hessian (matscipy's `get_hessian`, a property `hessian`)
         is used where there is one. Entropy gradients take two force calls per mode.
     hessian : callable (atoms) -> matrix, or matrix, optional
-        Takes the place of the calculator's, in eV/Å²: shape (3N, 3N), (3N, N, 3) or sparse. A
-        matrix belongs to the first structure that is calculated, and serves no other. Without a
-        calculator there are no gradients.
+        Takes the place of the calculator's, in eV/Å²: sparse, or shape (3N, 3N), (3N, N, 3) or
+        phonopy's (N, N, 3, 3). A matrix belongs to the first structure that is calculated, and
+        serves no other. Without a calculator there are no gradients.
     crystal : Atoms, optional
         Perfect crystal, for the normalised decomposition (same sites) and the ball engine (any
         cell).

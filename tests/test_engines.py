@@ -105,7 +105,7 @@ def test_no_gradient_without_modes(vacancy):
         exact.get_frequencies(vacancy)
 
 
-@pytest.mark.parametrize("form", ["function", "array", "sparse", "ASE's shape"])
+@pytest.mark.parametrize("form", ["function", "array", "sparse", "ASE's shape", "phonopy's"])
 def test_hessian_of_the_user(vacancy, form):
     exact = HessianEntropyCalculator(stillinger_weber_silicon())
     matrix = compute_hessian(vacancy, stillinger_weber_silicon())
@@ -114,6 +114,7 @@ def test_hessian_of_the_user(vacancy, form):
         "array": matrix,
         "sparse": csr_array(matrix),
         "ASE's shape": matrix.reshape(len(matrix), -1, 3),
+        "phonopy's": matrix.reshape(len(vacancy), 3, -1, 3).transpose(0, 2, 1, 3),
     }[form]
     users = HessianEntropyCalculator(hessian=given)
     expected = exact.get_property("entropies", vacancy)

@@ -54,7 +54,7 @@ def compute_hessian(
         Not needed, and not called, where `hessian` is given.
     hessian : callable (atoms) -> matrix, or matrix, optional
         A Hessian from elsewhere, in eV/Å²: array or sparse matrix of shape (3N, 3N),
-        (3N, N, 3) or (N, 3, N, 3), of all atoms or of the free ones alone.
+        (3N, N, 3), (N, 3, N, 3) or phonopy's (N, N, 3, 3), of all atoms or of the free ones alone.
     method : {"auto", "analytic", "finite-differences"}
         "auto" takes the calculator's analytic Hessian where it has one.
     displacement : float, Å

@@ -25,8 +25,8 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     Parameters
     ----------
     matrix : array or sparse matrix, eV/Å²
-        (3N, 3N), (3N, N, 3) or (N, 3, N, 3) for all atoms, or (3n, 3n), (3n, n, 3) or
-        (n, 3, n, 3) for the free ones.
+        (3N, 3N), (3N, N, 3), (N, 3, N, 3) or phonopy's (N, N, 3, 3) for all atoms, or the same
+        for the free ones.
     n_atoms : int
         N.
     free : ndarray of int, shape (n,)
@@ -42,6 +42,8 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     """
     values: Matrix = _as_sparse(matrix) if hasattr(matrix, "tocsr") else _as_array(matrix)
     n = len(free)
+    if values.ndim == 4 and values.shape[2:] == (3, 3) and len(values) != 3:
+        values = values.transpose(0, 2, 1, 3)
     if values.shape in _shapes(n_atoms):
         rows = (3 * free[:, None] + np.arange(3)).ravel()
         square = values.reshape(3 * n_atoms, 3 * n_atoms)
@@ -51,7 +53,7 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     raise InvalidInputError(
         f"hessian: expected {3 * n_atoms} × {3 * n_atoms} entries for {n_atoms} atoms"
         f"{'' if n == n_atoms else f', or {3 * n} × {3 * n} for the {n} free ones'}, as a matrix "
-        f"or of shape (3N, N, 3) or (N, 3, N, 3), got shape {values.shape}"
+        f"or of shape (3N, N, 3), (N, 3, N, 3) or (N, N, 3, 3), got shape {values.shape}"
     )
 
 
