@@ -123,12 +123,12 @@ def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
     str
     """
     lines = [
-        f"{'set':<6} {'rows':<14} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
+        f"{'set':<8} {'rows':<14} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
     ]
     for name, kinds in metrics.items():
         for kind, m in kinds.items():
             lines.append(
-                f"{name:<6} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
+                f"{name:<8} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
                 f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[kind]}"
             )
     return "\n".join(lines)
