@@ -137,7 +137,7 @@ def _wide_phonons(
     cache: str | os.PathLike[str] | None,
 ) -> Any:
     """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
-    heights = 1 / np.linalg.norm(np.linalg.inv(primitive.cell.array), axis=0)
+    heights = 1 / primitive.cell.reciprocal().lengths()
     repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
     return build_phonons(primitive, calculator, repeats, displacement, cache=cache)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ase_vibent.bulk import bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.harmonic.ball import ball_site_differences
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedModes, normalised_modes
@@ -144,6 +143,8 @@ class PerfectCrystal:
         InvalidStructureError
             If the crystal is not periodic along three directions.
         """
+        from ase_vibent.harmonic.ball import ball_site_differences  # numba, slow to import
+
         check_crystal(self.atoms)
         # Wide enough for a ball, and for what its border atoms feel beyond it.
         crystal = self.atoms.repeat(np.ceil(3 * radius / _widths(self.atoms) - 1e-9).astype(int))
@@ -178,8 +179,8 @@ class PerfectCrystal:
 
 def _widths(atoms: Atoms) -> Array:
     """Distances between opposite faces of the cell, periodic directions only, Å."""
-    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.complete().array), axis=0)
-    return np.asarray(heights[atoms.pbc])
+    widths = 1 / atoms.cell.complete().reciprocal().lengths()
+    return np.asarray(widths[atoms.pbc])
 
 
 def _reach(crystal: Atoms, hessian: Any, n_sites: int) -> float:

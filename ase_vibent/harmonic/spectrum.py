@@ -13,7 +13,6 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import check_hessian, require_stability
-from ase_vibent.harmonic.products import block_product
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -134,7 +133,11 @@ def product_with(matrix: Any, size: int) -> Product:
     """
     if not callable(matrix):
         explicit = symmetric_matrix(matrix, size)
-        return block_product(explicit) if issparse(explicit) else lambda x: explicit @ x
+        if not issparse(explicit):
+            return lambda columns: explicit @ columns
+        from ase_vibent.harmonic.products import block_product  # numba, slow to import
+
+        return block_product(explicit)
 
     def multiply(columns: Array) -> Array:
         result = np.asarray(matrix(columns), dtype=float)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.harmonic.modes import check_hessian
+from ase_vibent.harmonic.spectrum import symmetric_matrix
 
 Array = NDArray[np.float64]
 #: A dense or a sparse one.
@@ -108,12 +108,11 @@ def symmetrised(matrix: Matrix, *, sparse: bool) -> Matrix:
     InvalidInputError
         If it is not finite.
     """
-    if not sparse:
-        return check_hessian(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
-    rows = csr_array(matrix)
-    if not np.all(np.isfinite(rows.data)):
-        raise InvalidInputError("hessian: holds NaN or infinite entries; check the calculator")
-    return csr_array(rows + rows.T) / 2
+    if sparse:
+        matrix = csr_array(matrix)
+    elif hasattr(matrix, "toarray"):
+        matrix = matrix.toarray()
+    return symmetric_matrix(matrix, matrix.shape[0])
 
 
 def _shapes(n: int) -> tuple[tuple[int, ...], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 from numpy.typing import NDArray
 from scipy.spatial import KDTree, Voronoi
 
@@ -54,7 +55,7 @@ def voids(crystal: Atoms, *, smallest: float = 0.8) -> tuple[Array, Array]:
 
 def _critical_points(basis: Array, lattice: Array) -> tuple[Array, Array]:
     """Critical points of the distance to the atoms in one cell, and that distance."""
-    heights = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    heights = 1 / Cell(lattice).reciprocal().lengths()
     # No point is farther from an atom than half the sum of the vectors' lengths, and the
     # Voronoi cells of one unit cell feel the atoms within twice that.
     reach = np.ceil(np.linalg.norm(lattice, axis=1).sum() / heights).astype(int) + 1
