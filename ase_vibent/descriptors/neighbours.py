@@ -1,47 +1,186 @@
-"""Neighbours of every atom within a cutoff, grouped by species."""
+"""Neighbours of every atom: candidates found once, kept compactly, used while atoms move little."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from ase_vibent.descriptors import cell_list
 from ase_vibent.errors import InvalidStructureError, UnknownSpeciesError
+from ase_vibent.simd import WIDTH
 from ase_vibent.structures import check_structure
+from ase_vibent.threads import in_threads
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 #: Two atoms closer than this, in Å, are taken for a mistake in the structure.
 COINCIDENT = 0.3
+#: Chunks are at most this many, and of sizes between these, whatever the number of threads:
+#: sums over chunks then come out the same to the last bit.
+MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 64, 128, 16384
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """Pairs of a structure, sorted by centre and then by species of the neighbour.
+class Chunk:
+    """Some atoms that lie together, and who may be their neighbours.
+
+    Indices are those of the points of the `NeighbourList`.
 
     Attributes
     ----------
-    species : ndarray of int64, shape (N,)
-        Index of every atom's species.
-    offsets : ndarray of int64, shape (N, n_species + 1)
-        Pairs of centre i with neighbours of species z: offsets[i, z] : offsets[i, z + 1].
-    neighbours : ndarray of int64, shape (n_pairs,)
-        Index of the neighbour; an atom may neighbour its own periodic image.
-    vectors : ndarray, shape (n_pairs, 3), Å
-        From centre to neighbour.
+    centres : ndarray of int64, shape (n,)
+        Sorted by species.
+    offsets : ndarray of int64, shape (n, n_species + 1)
+        Candidates of centre i and species z: candidates[offsets[i, z] : offsets[i, z + 1]].
+    candidates : ndarray of int32
+        Points within cutoff and skin.
+    blocks : ndarray of int64
+        Edges of runs of centres of one species, at most `LANES` long.
+    first, last : int
+        Range of the points that occur, `last` excluded.
     """
 
-    species: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    neighbours: NDArray[np.int64]
-    vectors: NDArray[np.float64]
+    centres: Indices
+    offsets: Indices
+    candidates: NDArray[np.int32]
+    blocks: Indices
+    first: int
+    last: int
 
 
-def find_neighbours(atoms: Atoms, species: Sequence[str], cutoff: float) -> Neighbourhood:
-    """Neighbourhood of every atom.
+@dataclass(frozen=True)
+class NeighbourList:
+    """Atoms and those periodic images that a cutoff reaches (points), sorted by place.
+
+    Attributes
+    ----------
+    atoms : Atoms
+        The structure as it was.
+    symbols : tuple of str
+        Chemical symbols that are known.
+    species : ndarray of int64, shape (n_points,)
+        Index of every point's species.
+    owners : ndarray of int64, shape (n_points,)
+        The atom of which a point is an image.
+    shifts : ndarray, shape (n_points, 3)
+        Cell vectors between an atom and its point.
+    cutoff, skin : float, Å
+        Complete within the cutoff until an atom has moved by half the skin.
+    chunks : tuple of Chunk
+        Every atom is a centre of one of them.
+    """
+
+    atoms: Atoms
+    symbols: tuple[str, ...]
+    species: Indices
+    owners: Indices
+    shifts: Array
+    cutoff: float
+    skin: float
+    chunks: tuple[Chunk, ...]
+
+    def serves(self, atoms: Atoms) -> bool:
+        """Whether the list is complete for a structure."""
+        old = self.atoms
+        if (
+            len(old) != len(atoms)
+            or np.any(old.numbers != atoms.numbers)
+            or np.any(old.pbc != atoms.pbc)
+            or np.any(old.cell.array != atoms.cell.array)
+        ):
+            return False
+        moved = np.square(atoms.positions - old.positions).sum(axis=1).max()
+        # Comparisons with NaN are false.
+        return bool(moved <= (self.skin / 2) ** 2)
+
+    def points(self, atoms: Atoms) -> Array:
+        """Coordinates of the points for the atoms' present positions, shape (3, n_points), Å."""
+        return cell_list.place(
+            np.ascontiguousarray(atoms.positions), self.owners, self.shifts,
+            atoms.cell.complete().array,
+        )  # fmt: skip
+
+    def fold(self, on_points: Array) -> Array:
+        """Sum a quantity of points, shape (n_points, 3), into one of atoms."""
+        return cell_list.fold(on_points, self.owners, len(self.atoms))
+
+    def check_distances(self, points: Array, closest: float) -> None:
+        """Refuse a structure in which some pair is too close, or nobody has a neighbour.
+
+        Parameters
+        ----------
+        points : ndarray, shape (3, n_points), Å
+        closest : float, Å
+            Shortest distance that was met; infinite if there was none.
+
+        Raises
+        ------
+        InvalidStructureError
+        """
+        if closest > self.cutoff:
+            raise InvalidStructureError(
+                f"atoms: no atom has a neighbour within {self.cutoff} Å; "
+                "check cell, units and pbc"
+            )
+        if closest >= COINCIDENT:
+            return
+        for chunk in self.chunks:
+            centres = np.repeat(chunk.centres, chunk.offsets[:, -1] - chunk.offsets[:, 0])
+            distances = np.linalg.norm(points[:, chunk.candidates] - points[:, centres], axis=0)
+            if len(distances) and distances.min() < COINCIDENT:
+                worst = int(distances.argmin())
+                one, other = self.owners[[centres[worst], chunk.candidates[worst]]]
+                raise InvalidStructureError(
+                    f"atoms: atoms {min(one, other)} and {max(one, other)} sit on one spot "
+                    f"({distances[worst]:.2g} Å apart)"
+                )
+
+
+class NeighbourLists:
+    """Lists that are used again while atoms move less than half a skin.
+
+    Every list is compared with the structure it is asked for, so that one store serves
+    several structures in turn, as the images of a band.
+
+    Parameters
+    ----------
+    skin : float, Å
+    most_atoms : int
+        Older lists are forgotten when all together hold more atoms than this.
+    """
+
+    def __init__(self, skin: float = 0.4, most_atoms: int = 200_000):
+        self.skin = skin
+        self.most_atoms = most_atoms
+        self._lists: list[NeighbourList] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and other processes find their own neighbours.
+        return NeighbourLists, (self.skin, self.most_atoms)
+
+    def find(self, atoms: Atoms, species: Sequence[str], cutoff: float) -> NeighbourList:
+        """See `find_neighbours`."""
+        for known in reversed(self._lists):
+            if (known.symbols, known.cutoff) == (tuple(species), cutoff) and known.serves(atoms):
+                return known
+        found = find_neighbours(atoms, species, cutoff, skin=self.skin)
+        self._lists.append(found)
+        while len(self._lists) > 1 and sum(len(k.atoms) for k in self._lists) > self.most_atoms:
+            del self._lists[0]
+        return found
+
+
+def find_neighbours(
+    atoms: Atoms, species: Sequence[str], cutoff: float, skin: float = 0.0
+) -> NeighbourList:
+    """Neighbours of every atom.
 
     Parameters
     ----------
@@ -50,47 +189,77 @@ def find_neighbours(atoms: Atoms, species: Sequence[str], cutoff: float) -> Neig
     species : sequence of str
         Chemical symbols that are known, in the order of their indices.
     cutoff : float, Å
+    skin : float, Å
+        How much farther candidates may be.
 
     Returns
     -------
-    Neighbourhood
+    NeighbourList
 
     Raises
     ------
     UnknownSpeciesError
         If another species occurs.
     InvalidStructureError
-        If there is no atom, positions are not finite, two atoms coincide, or no atom has
-        a neighbour.
+        If there is no atom, or positions are not finite.
     """
     check_structure(atoms)
     indices = species_indices(atoms, species)
-    neighbour_list = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
-    centres, neighbours, distances, vectors = neighbour_list.compute(
-        points=atoms.positions,
-        box=atoms.cell.complete().array,
-        periodic=np.asarray(atoms.pbc),
-        quantities="ijdD",
+    reach = cutoff + skin
+    owners, shifts = _images(atoms, reach)
+    cell = atoms.cell.complete().array
+    points = cell_list.place(np.ascontiguousarray(atoms.positions), owners, shifts, cell)
+    low, edges, counts = cell_list.grid(points, reach)
+    order, starts = cell_list.sort_by_bin(points, low, edges, counts)
+    owners, shifts = owners[order], shifts[order]
+    # The search reads whole vectors.
+    points = np.pad(np.take(points, order, axis=1), ((0, 0), (0, WIDTH)))
+    point_species = indices[owners]
+    real = np.flatnonzero(order < len(atoms))
+
+    def chunk(centres: Indices) -> Chunk:
+        by_species = centres[np.argsort(point_species[centres], kind="stable")]
+        offsets, candidates = cell_list.search(
+            by_species, points, point_species, len(species), reach, low, edges, counts, starts
+        )
+        first = min(by_species.min(), candidates.min(initial=len(owners)))
+        last = max(by_species.max(), candidates.max(initial=0)) + 1
+        blocks = cell_list.blocks_of(point_species[by_species])
+        return Chunk(by_species, offsets, candidates, blocks, int(first), int(last))
+
+    size = int(np.clip(-(-len(atoms) // MOST_CHUNKS), SMALLEST_CHUNK, LARGEST_CHUNK))
+    parts = np.split(real, range(size, len(real), size))
+    chunks = tuple(in_threads(chunk, parts))
+    return NeighbourList(
+        atoms.copy(), tuple(species), point_species, owners, shifts, cutoff, skin, chunks
     )
-    if len(centres) == 0:
-        raise InvalidStructureError(
-            f"atoms: no atom has a neighbour within {cutoff} Å; check cell, units and pbc"
-        )
-    if distances.min() < COINCIDENT:
-        pair = int(distances.argmin())
-        raise InvalidStructureError(
-            f"atoms: atoms {centres[pair]} and {neighbours[pair]} sit on one spot "
-            f"({distances[pair]:.2g} Å apart)"
-        )
-    centres, neighbours = centres.astype(np.int64), neighbours.astype(np.int64)
-    groups = centres * len(species) + indices[neighbours]
-    if len(species) > 1:
-        order = np.argsort(groups, kind="stable")
-        neighbours, vectors = neighbours[order], vectors[order]
-    counts = np.bincount(groups, minlength=len(atoms) * len(species))
-    ends = np.cumsum(counts).reshape(len(atoms), len(species))
-    starts = ends[:, :1] - counts.reshape(ends.shape)[:, :1]
-    return Neighbourhood(indices, np.hstack([starts, ends]), neighbours, vectors)
+
+
+def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
+    """Atoms and all periodic images within reach of the cell: owners and cell shifts.
+
+    The first N are the atoms themselves, wrapped into the cell.
+    """
+    cell = atoms.cell.complete()
+    scaled = atoms.positions @ np.linalg.inv(cell.array)
+    shifts = np.where(atoms.pbc, -np.floor(scaled), 0.0)
+    owners = np.arange(len(atoms))
+    # Heights of the cell over its faces.
+    margins = reach * np.linalg.norm(cell.reciprocal(), axis=1)
+    for axis in np.flatnonzero(atoms.pbc):
+        most = int(np.ceil(margins[axis]))
+        place = scaled[owners, axis] + shifts[:, axis]
+        copies = [(owners, shifts)]
+        for images in (*range(-most, 0), *range(1, most + 1)):
+            near = np.flatnonzero(
+                (place + images >= -margins[axis]) & (place + images <= 1 + margins[axis])
+            )
+            moved = shifts[near]
+            moved[:, axis] += images
+            copies.append((owners[near], moved))
+        owners = np.concatenate([o for o, _ in copies])
+        shifts = np.concatenate([s for _, s in copies])
+    return owners, shifts
 
 
 def species_indices(atoms: Atoms, species: Sequence[str]) -> NDArray[np.int64]:

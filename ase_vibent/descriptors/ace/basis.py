@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,9 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors.ace.coupling import invariant_polynomials
-from ase_vibent.descriptors.ace.harmonics import harmonic_prefactors
+from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
+from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
 from ase_vibent.descriptors.interface import SiteSums, SummedFeatures
 from ase_vibent.descriptors.neighbours import find_neighbours
 from ase_vibent.errors import InvalidInputError
@@ -27,25 +29,37 @@ Indices = NDArray[np.int64]
 class Products:
     """Products of A-channels, each one a shorter product times one more channel.
 
-    Products that others build on (`n_inner` of them) stand first, shorter before longer.
+    Product 0 is the empty one, 1. Products that others build on (inner ones) stand first,
+    shorter before longer; the others (leaves) are sorted by the product they extend.
 
     Attributes
     ----------
-    n_inner : int
     left : ndarray of int64, shape (n_products,)
-        The shorter product; -1 stands for the empty product, 1.
+        The shorter product.
     right : ndarray of int64, shape (n_products,)
         The last channel.
+    leaves : ndarray of int64, shape (n_inner + 1,)
+        Leaves of inner product p: leaves[p] : leaves[p + 1].
     feature_of, product_of, coefficients : ndarrays, shape (n_entries,)
         Features as sparse linear combinations of products, sorted by feature.
     """
 
-    n_inner: int
     left: Indices
     right: Indices
+    leaves: Indices
     feature_of: Indices
     product_of: Indices
     coefficients: Array
+
+    def members(self, order: int) -> Indices:
+        """Channels of every product, shape (n_products, order), padded with -1."""
+        members = np.full((len(self.left), order), -1)
+        remaining = np.arange(len(self.left))
+        for column in range(order):
+            alive = remaining > 0
+            members[alive, column] = self.right[remaining[alive]]
+            remaining = np.where(alive, self.left[remaining], 0)
+        return members
 
 
 @dataclass(frozen=True)
@@ -142,10 +156,20 @@ class ACE:
             power=self.power,
         )
 
+    @property
+    def n_harmonics(self) -> int:
+        """Number of spherical harmonics, (l_max + 1)²."""
+        return (int(np.sqrt(self.channels[:, 2].max())) + 1) ** 2
+
     @cached_property
-    def prefactors(self) -> Array:
-        """Normalisation of the spherical harmonics, shape (l_max + 1, l_max + 1)."""
-        return harmonic_prefactors(int(np.sqrt(self.channels[:, 2].max())))
+    def harmonics(self) -> Array:
+        """Recurrences of the spherical harmonics, see `harmonic_recurrences`."""
+        return harmonic_recurrences(int(np.sqrt(self.n_harmonics)) - 1)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """What the compiled kernels are told of the basis."""
+        return kernel_tables(self)
 
     @property
     def channels(self) -> Indices:
@@ -177,8 +201,9 @@ class ACE:
             [(z, n, l * l + k) for z, n, l in shells for k in range(2 * l + 1)], dtype=np.int64
         )
         used = np.unique(np.concatenate([p.ravel() for p, _ in polynomials]))
-        # Sorted by neighbour species, then (l, m), then n: the kernels rely on it.
-        used = used[np.lexsort(every[used][:, [1, 2, 0]].T)]
+        # Common factors first: their products are shared by most others.
+        degrees = np.repeat([n + self.l_weight * l for _, n, l in shells], np.diff(starts))
+        used = used[np.argsort(degrees[used], kind="stable")]
         renumber = np.full(len(every), -1)
         renumber[used] = np.arange(len(used))
         return every[used], _link_products(
@@ -268,14 +293,17 @@ class ACE:
 
 
 def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
-    """Number all products and their prefixes, shorter ones first."""
+    """Number all products and their prefixes."""
     wanted: set[tuple[int, ...]] = set()
     for products, _ in polynomials:
         wanted.update(map(tuple, products.tolist()))
-    inner = {product[:length] for product in wanted for length in range(1, len(product))}
-    ordered = sorted(inner, key=lambda p: (len(p), p)) + sorted(wanted - inner)
+    inner = {product[:length] for product in wanted for length in range(len(product))}
+    n_leaves = Counter(product[:-1] for product in wanted - inner)
+    # By length; then as many leaves as the one before, which a processor guesses well.
+    ordered = sorted(inner, key=lambda p: (len(p), n_leaves[p], p[-1:], p))
     number = {product: k for k, product in enumerate(ordered)}
-    number[()] = -1
+    ordered += sorted(wanted - inner, key=lambda p: (number[p[:-1]], p))
+    number = {product: k for k, product in enumerate(ordered)}
     feature_of, product_of, coefficients = [], [], []
     feature = 0
     for products, rows in polynomials:
@@ -286,10 +314,11 @@ def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
             product_of.append(columns[kept])
             coefficients.append(row[kept])
             feature += 1
+    left = np.array([number[p[:-1]] for p in ordered], dtype=np.int64)
     return Products(
-        n_inner=len(inner),
-        left=np.array([number[p[:-1]] for p in ordered], dtype=np.int64),
-        right=np.array([p[-1] for p in ordered], dtype=np.int64),
+        left=left,
+        right=np.array([p[-1] if p else 0 for p in ordered], dtype=np.int64),
+        leaves=len(inner) + np.searchsorted(left[len(inner) :], np.arange(len(inner) + 1)),
         feature_of=np.concatenate(feature_of),
         product_of=np.concatenate(product_of),
         coefficients=np.concatenate(coefficients),
