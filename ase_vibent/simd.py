@@ -62,6 +62,7 @@ for _symbol, _instruction in (
     (operator.add, "fadd"),
     (operator.iadd, "fadd"),
     (operator.sub, "fsub"),
+    (operator.isub, "fsub"),
     (operator.mul, "fmul"),
     (operator.imul, "fmul"),
     (operator.truediv, "fdiv"),

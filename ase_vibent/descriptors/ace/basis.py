@@ -29,11 +29,13 @@ Indices = NDArray[np.int64]
 class Products:
     """Products of A-channels, each one a shorter product times one more channel.
 
-    Product 0 is the empty one, 1. Products that others build on (inner ones) stand first,
-    shorter before longer; the others (leaves) are sorted by the product they extend.
+    Product 0 is the empty one, 1. Products that others extend (inner ones) stand first, and
+    of these the ones that inner products extend (shared ones), shorter before longer. The
+    others (leaves) are sorted by the product they extend.
 
     Attributes
     ----------
+    n_shared : int
     left : ndarray of int64, shape (n_products,)
         The shorter product.
     right : ndarray of int64, shape (n_products,)
@@ -44,6 +46,7 @@ class Products:
         Features as sparse linear combinations of products, sorted by feature.
     """
 
+    n_shared: int
     left: Indices
     right: Indices
     leaves: Indices
@@ -298,9 +301,10 @@ def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
     for products, _ in polynomials:
         wanted.update(map(tuple, products.tolist()))
     inner = {product[:length] for product in wanted for length in range(len(product))}
+    shared = {product[:-1] for product in inner if product}
     n_leaves = Counter(product[:-1] for product in wanted - inner)
-    # By length; then as many leaves as the one before, which a processor guesses well.
-    ordered = sorted(inner, key=lambda p: (len(p), n_leaves[p], p[-1:], p))
+    # Neighbours with equally many leaves: a processor then guesses well where loops end.
+    ordered = sorted(inner, key=lambda p: (p not in shared, len(p), n_leaves[p], p))
     number = {product: k for k, product in enumerate(ordered)}
     ordered += sorted(wanted - inner, key=lambda p: (number[p[:-1]], p))
     number = {product: k for k, product in enumerate(ordered)}
@@ -316,6 +320,7 @@ def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
             feature += 1
     left = np.array([number[p[:-1]] for p in ordered], dtype=np.int64)
     return Products(
+        n_shared=len(shared),
         left=left,
         right=np.array([p[-1] if p else 0 for p in ordered], dtype=np.int64),
         leaves=len(inner) + np.searchsorted(left[len(inner) :], np.arange(len(inner) + 1)),

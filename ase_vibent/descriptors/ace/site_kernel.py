@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_vibent.compilation import compiled
+from ase_vibent.compilation import compiled, inlined
 from ase_vibent.descriptors.ace.expansion import (
     combine_radial,
     expand,
@@ -14,10 +14,31 @@ from ase_vibent.descriptors.ace.expansion import (
 )
 from ase_vibent.descriptors.ace.polynomials import weighted_sum
 from ase_vibent.descriptors.ace.tables import work_arrays
-from ase_vibent.simd import LANES, WIDTH, load, splat, store, sums, transposed
+from ase_vibent.simd import (
+    LANES,
+    WIDTH,
+    load,
+    load_lanes,
+    splat,
+    splat_lanes,
+    store,
+    transposed,
+)
 
 
-@compiled
+@inlined
+def add(array, offset, vector):
+    """Add LANES numbers to those of an array."""
+    store(array, offset, load_lanes(array, offset) + vector)
+
+
+@inlined
+def add_row(array, row, vector):
+    """Add WIDTH numbers to a row of as many."""
+    store(array, row * WIDTH, load(array, row * WIDTH) + vector)
+
+
+@inlined
 def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
     """Add one atom's slopes to the gradient on points and to the strain derivative.
 
@@ -27,43 +48,61 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
         Of the atom's value in its channels.
     gradient : ndarray, shape (n_points, 4)
         Of the points from `first` on; the last column is for filling.
-    strain : ndarray, shape (6, WIDTH)
+    strain : ndarray, shape (6, LANES)
         Components xx, yy, zz, yz, xz, xy, still to be summed over the last axis.
     """
-    width = work.radial.shape[2]
-    zero = splat(0.0)
+    n_species, size = work.columns.shape[1] - 1, work.packs.shape[2] * LANES
+    indices, count = work.indices[lane], work.columns[lane, n_species]
+    for c in range(len(tables.places)):
+        work.tiles[tables.places[c]] = slope[c, lane]
+    species, zero = 0, splat_lanes(0.0)
     own_x, own_y, own_z = zero, zero, zero
-    xx, yy, zz, yz, xz, xy = zero, zero, zero, zero, zero, zero
-    radial_slopes(lane, work.columns[lane, -1], tables, work)
-    indices = work.indices[lane]
-    for species in range(len(tables.species_channels) - 1):
-        begin = work.columns[lane, species]
-        end = begin + work.counts[lane, species]
-        for c in range(tables.species_channels[species], tables.species_channels[species + 1]):
-            work.tiles[tables.places[c]] = slope[tables.channels[c], lane]
-        for k in range(begin, end, WIDTH):
-            combine_radial(lane, k, tables, work)
-            fx, fy, fz = pair_pulls(lane, k, tables, work)
-            own_x, own_y, own_z = own_x + fx, own_y + fy, own_z + fz
-            pair = lane * 7 * width + k
-            r = load(work.pairs, pair + 3 * width)
-            x, y = r * load(work.pairs, pair), r * load(work.pairs, pair + width)
-            z = r * load(work.pairs, pair + 2 * width)
-            xx, yy, zz = xx + x * fx, yy + y * fy, zz + z * fz
-            yz, xz, xy = yz + y * fz, xz + x * fz, xy + x * fy
-            # Fillers pull the centre itself with zero force.
-            for b, pull in enumerate(transposed(fx, fy, fz, zero)):
-                j = 4 * (indices[k + b] - first)
-                store(gradient, j, load(gradient, j) + pull)
-    own = 4 * (centre - first)
-    store(gradient, own, load(gradient, own) - sums(own_x, own_y, own_z, zero))
-    for row, part in enumerate((xx, yy, zz, yz, xz, xy)):
-        store(strain, row * WIDTH, load(strain, row * WIDTH) + part)
+    for k in range(0, count, LANES):
+        pack = lane * work.packs.shape[1] * size + k // LANES * size
+        radial_slopes(pack, tables, work)
+        for half in range(0, LANES, WIDTH):
+            while species < n_species and work.columns[lane, species + 1] <= k + half:
+                species += 1
+            if species < n_species:
+                combine_radial(pack, half, species * tables.tile_starts[-1], tables, work)
+            else:
+                for row in range(half, work.pulls.size, LANES):
+                    store(work.pulls, row, splat(0.0))
+        fx, fy, fz = pair_pulls(pack, tables, work)
+        r = load_lanes(work.packs, pack + 3 * LANES)
+        x, y = r * load_lanes(work.packs, pack), r * load_lanes(work.packs, pack + LANES)
+        z = r * load_lanes(work.packs, pack + 2 * LANES)
+        add(strain, 0, x * fx)
+        add(strain, LANES, y * fy)
+        add(strain, 2 * LANES, z * fz)
+        add(strain, 3 * LANES, y * fz)
+        add(strain, 4 * LANES, x * fz)
+        add(strain, 5 * LANES, x * fy)
+        own_x, own_y, own_z = own_x + fx, own_y + fy, own_z + fz
+        store(work.forces, 0, fx)
+        store(work.forces, LANES, fy)
+        store(work.forces, 2 * LANES, fz)
+        # Fillers pull the centre itself with zero force.
+        for half in range(0, LANES, WIDTH):
+            a, b, c, d = transposed(
+                load(work.forces, half), load(work.forces, LANES + half),
+                load(work.forces, 2 * LANES + half), load(work.forces, 3 * LANES),
+            )  # fmt: skip
+            j = k + half
+            add_row(gradient, indices[j] - first, a)
+            add_row(gradient, indices[j + 1] - first, b)
+            add_row(gradient, indices[j + 2] - first, c)
+            add_row(gradient, indices[j + 3] - first, d)
+    store(work.forces, 0, own_x)
+    store(work.forces, LANES, own_y)
+    store(work.forces, 2 * LANES, own_z)
+    for axis in range(3):
+        gradient[centre - first, axis] -= work.forces[axis].sum()
 
 
 @compiled
 def chunk_sums(
-    chunk, species, points, tables, left, right, leaves, weights, want_gradient,
+    chunk, species, points, tables, left, right, n_shared, leaves, weights, want_gradient,
     values, gradient, strain,
 ):  # fmt: skip
     """Values of a chunk's atoms; adds the slopes of their sum. Returns the shortest distance.
@@ -80,9 +119,9 @@ def chunk_sums(
     """
     centres, offsets, candidates, blocks, first = chunk
     work = work_arrays(tables, offsets)
-    n_channels, n_inner = len(tables.channels), len(leaves) - 1
+    n_channels = len(tables.places)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
-    inner, adjoint = np.empty((n_inner, LANES)), np.empty((n_inner, LANES))
+    shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared, LANES))
     closest = np.inf
     for block in range(len(blocks) - 1):
         start, stop = blocks[block], blocks[block + 1]
@@ -92,7 +131,7 @@ def chunk_sums(
             closest = min(closest, near)
             project_all(lane, tables, work, density)
         own = weights[species[centres[start]]]
-        weighted_sum(left, right, leaves, own, density, inner, adjoint, slope)
+        weighted_sum(left, right, leaves, own, density, shared, adjoint, slope)
         for lane in range(stop - start):
             values[start + lane] = adjoint[0, lane]
             if want_gradient:

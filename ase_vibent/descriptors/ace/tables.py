@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.compilation import compiled
+from ase_vibent.compilation import inlined
 from ase_vibent.simd import LANES, WIDTH
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ Indices = NDArray[np.int64]
 class Tables(NamedTuple):
     """A basis as its kernels need it.
 
-    Channels are computed in tiles of WIDTH harmonics, all radial functions that any of them
-    needs: places in a tile that are no channel are computed in vain.
+    Harmonics stand in rows of descending l: (l, m) in row n_harmonics - (l + 1)² + l + m.
+    Channels are computed in tiles of WIDTH rows and of all radial functions that any of
+    them needs; places in a tile that are no channel are computed in vain. An even l_max
+    leaves l = 0 by itself.
 
     Attributes
     ----------
@@ -32,13 +34,11 @@ class Tables(NamedTuple):
     harmonics : ndarray, shape (n_lm, 4)
         See `harmonic_recurrences`.
     tile_rows : ndarray of int64, shape (n_tiles,)
-        Radial functions of a tile, an even number.
-    tile_starts : ndarray of int64, shape (n_tiles + 1,)
-        Where a tile begins; the last number is the length of all.
-    species_channels : ndarray of int64, shape (n_species + 1,)
-        Channels of neighbour species z: species_channels[z] : species_channels[z + 1].
-    channels, places : ndarray of int64, shape (n_channels,)
-        Channels sorted by neighbour species, and their places in the tiles.
+        Radial functions of every full tile.
+    tile_starts : ndarray of int64, shape (n_tiles + 2,)
+        Where a tile begins; then the single row of l = 0, if there is one, and the end.
+    places : ndarray of int64, shape (n_channels,)
+        Of every channel in the tiles; the tiles of one neighbour species follow another's.
     """
 
     radial: Array
@@ -46,8 +46,6 @@ class Tables(NamedTuple):
     harmonics: Array
     tile_rows: Indices
     tile_starts: Indices
-    species_channels: Indices
-    channels: Indices
     places: Indices
 
 
@@ -63,68 +61,81 @@ def kernel_tables(ace: ACE) -> Tables:
     Tables
     """
     z, n, lm = ace.channels.T
-    n_tiles = -(-ace.n_harmonics // WIDTH)
-    rows = np.zeros(n_tiles, dtype=np.int64)
-    np.maximum.at(rows, lm // WIDTH, n)
-    rows += rows % 2
-    starts = np.concatenate([[0], np.cumsum(WIDTH * rows)])
-    order = np.argsort(z, kind="stable")
+    degree = np.sqrt(lm).astype(int)
+    row = ace.n_harmonics - (degree + 1) ** 2 + lm - degree**2
+    n_tiles, single = divmod(ace.n_harmonics, WIDTH)
+    rows = np.zeros(n_tiles + 1, dtype=np.int64)
+    np.maximum.at(rows, row // WIDTH, n)
+    # Three radial functions at a time, or WIDTH of the single row.
+    sizes = np.append(WIDTH * 3 * -(-rows[:-1] // 3), single * WIDTH * -(-rows[-1] // WIDTH))
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    step = np.where(row // WIDTH < n_tiles, WIDTH, 1)
     return Tables(
         radial=np.array([1 + ace.radial.r0, ace.radial.power, ace.radial.x_cut, ace.cutoff]),
         recursion=ace.radial.recursion,
         harmonics=ace.harmonics,
-        tile_rows=rows,
+        tile_rows=rows[:-1],
         tile_starts=starts,
-        species_channels=np.searchsorted(z[order], np.arange(len(ace.species) + 1)),
-        channels=order,
-        places=(starts[lm // WIDTH] + WIDTH * (n - 1) + lm % WIDTH)[order],
+        places=starts[row // WIDTH] + step * (n - 1) + row % WIDTH + z * starts[-1],
     )
 
 
 class Work(NamedTuple):
     """Work arrays of one thread: what is known of the neighbours of up to LANES atoms.
 
-    Rows hold the neighbours of an atom, by species, every species filled up to a multiple
-    of WIDTH with neighbours at the cutoff, where all radial functions vanish.
+    Neighbours are sorted by species, and every species is filled up to a multiple of WIDTH
+    with neighbours at the cutoff, where all radial functions vanish. LANES of them make a
+    pack: all numbers of a pack lie together in memory, one row of LANES per quantity.
 
     Attributes
     ----------
-    columns, counts : ndarray of int64, shapes (LANES, n_species + 1), (LANES, n_species)
-        Where each species begins, and how many of its neighbours are real.
-    indices : ndarray of int32, shape (LANES, width)
+    columns : ndarray of int64, shape (LANES, n_species + 1)
+        Where each species begins among an atom's neighbours.
+    indices : ndarray of int32, shape (LANES, LANES * n_packs)
         Points.
-    pairs : ndarray, shape (LANES, 7, width)
-        Unit vector, r (Å), 1/r, x(r), dx/dr.
-    radial : ndarray, shape (LANES, n_rows, width)
-        R_n, zero for rows beyond the last.
-    legendre : ndarray, shape (LANES, n_lm, width)
-        Q_lm.
-    azimuth : ndarray, shape (LANES, 2 * (l_max + 1), width)
-        Re and Im of (x + iy)^m.
-    harmonics : ndarray, shape (n_tiles * WIDTH, width)
-        Y_lm of one atom, zero for rows beyond the last.
-    slopes : ndarray, shape (n_rows, width)
-        dR_n/dr of one atom, zero for rows beyond the last.
+    vectors : ndarray, shape (4, LANES * n_packs), Å and Å²
+        From one atom to its neighbours, and their squared lengths.
+    packs : ndarray, shape (LANES, n_packs, n_rows, LANES)
+        Rows: unit vector, r (Å), 1/r, x(r), dx/dr; Re and Im of (x + iy)^m; Q_lm; R_n, and
+        zeros.
+    harmonics : ndarray, shape (n_packs, n_harmonics, LANES)
+        Y_lm of one atom.
+    slopes : ndarray, shape (n_radial, LANES)
+        dR_n/dr of one pack.
     tiles : ndarray
-        Channels of one atom in tiles.
-    pulls : ndarray, shape (2, n_tiles * WIDTH, WIDTH)
-        Per harmonic, the slope in it and its radial derivative, of WIDTH neighbours.
+        Channels of one atom in tiles, species after species.
+    pulls : ndarray, shape (2, n_harmonics, LANES)
+        Per harmonic, one atom's slope in it and the radial derivative of this slope.
+    forces : ndarray, shape (4, LANES)
+        Slopes in the vectors to one pack, and zeros.
     """
 
     columns: Indices
-    counts: Indices
     indices: NDArray[np.int32]
-    pairs: Array
-    radial: Array
-    legendre: Array
-    azimuth: Array
+    vectors: Array
+    packs: Array
     harmonics: Array
     slopes: Array
     tiles: Array
     pulls: Array
+    forces: Array
 
 
-@compiled
+#: First of the rows of a pack that hold (x + iy)^m.
+AZIMUTH = 7
+
+
+@inlined
+def first_rows(tables):
+    """First rows of Q_lm and of R_n in a pack, and their number with the zeros behind R_n."""
+    n_degrees = int(np.sqrt(2 * len(tables.harmonics)))
+    legendre = AZIMUTH + 2 * n_degrees
+    radial = legendre + len(tables.harmonics)
+    # Odd: packs must not compete for the same places in the cache.
+    return legendre, radial, (radial + len(tables.recursion) + WIDTH) | 1
+
+
+@inlined
 def work_arrays(tables, offsets):
     """Work arrays for the atoms whose candidates lie between offsets."""
     n_species = offsets.shape[1] - 1
@@ -132,20 +143,16 @@ def work_arrays(tables, offsets):
     for i in range(len(offsets)):
         most = max(most, offsets[i, n_species] - offsets[i, 0])
     # Every species is filled up, and one place is written beyond the last neighbour.
-    width = (most + WIDTH * n_species + LANES) // LANES * LANES
-    n_rows, n_lm = tables.tile_rows.max(), len(tables.harmonics)
-    n_harmonics = WIDTH * len(tables.tile_rows)
-    n_degrees = int(np.sqrt(2 * n_lm))
+    n_packs = (most + WIDTH * n_species) // LANES + 1
+    n_harmonics = int(np.sqrt(2 * len(tables.harmonics))) ** 2
     return Work(
         np.zeros((LANES, n_species + 1), dtype=np.int64),
-        np.zeros((LANES, n_species), dtype=np.int64),
-        np.zeros((LANES, width), dtype=np.int32),
-        np.empty((LANES, 7, width)),
-        np.zeros((LANES, n_rows, width)),
-        np.empty((LANES, n_lm, width)),
-        np.empty((LANES, 2 * n_degrees, width)),
-        np.zeros((n_harmonics, width)),
-        np.zeros((n_rows, width)),
-        np.zeros(tables.tile_starts[-1]),
-        np.empty((2, n_harmonics, WIDTH)),
+        np.zeros((LANES, LANES * n_packs), dtype=np.int32),
+        np.empty((4, LANES * n_packs)),
+        np.zeros((LANES, n_packs, first_rows(tables)[2], LANES)),
+        np.empty((n_packs, n_harmonics | 1, LANES)),
+        np.zeros((len(tables.recursion) + WIDTH, LANES)),
+        np.zeros(n_species * tables.tile_starts[-1]),
+        np.zeros((2, n_harmonics, LANES)),
+        np.zeros((4, LANES)),
     )
