@@ -13,11 +13,11 @@ Indices = NDArray[np.int64]
 
 @compiled
 def place(positions, owners, shifts, cell):
-    """Coordinates of images, shape (3, n): positions[owners] + shifts @ cell."""
-    points = np.empty((3, len(owners)))
+    """Coordinates of images, positions[owners] + shifts @ cell, and zeros: shape (n, 4)."""
+    points = np.zeros((len(owners), 4))
     for k in range(len(owners)):
         for axis in range(3):
-            points[axis, k] = (
+            points[k, axis] = (
                 positions[owners[k], axis]
                 + shifts[k, 0] * cell[0, axis]
                 + shifts[k, 1] * cell[1, axis]
@@ -28,7 +28,7 @@ def place(positions, owners, shifts, cell):
 
 @compiled
 def fold(on_points, owners, n_atoms):
-    """Sum rows of points, shape (n, 3), into rows of their owners."""
+    """Sum rows of points, shape (n, 4), into rows of their owners, shape (n_atoms, 3)."""
     result = np.zeros((n_atoms, 3))
     for k in range(len(owners)):
         for axis in range(3):
@@ -41,7 +41,7 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
 
     Parameters
     ----------
-    points : ndarray, shape (3, n), Å
+    points : ndarray, shape (n, 4), Å
     reach : float, Å
 
     Returns
@@ -50,12 +50,12 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
     edges : ndarray, shape (3,), Å
     counts : ndarray of int64, shape (3,)
     """
-    low = points.min(axis=1)
-    extent = points.max(axis=1) - low
+    low = points[:, :3].min(axis=0)
+    extent = points[:, :3].max(axis=0) - low
     edge = reach
     counts = np.maximum(np.floor(extent / edge), 1)
     # Points far apart in an empty box: coarser bins, lest they outnumber the points.
-    while counts.prod() > 64 + 4 * points.shape[1]:
+    while counts.prod() > 64 + 4 * len(points):
         edge *= 1.26
         counts = np.maximum(np.floor(extent / edge), 1)
     # A little more than the extent, so that the last point lies inside.
@@ -66,13 +66,13 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
 @compiled
 def sort_by_bin(points, low, edges, counts):
     """Order of the points by bin, the last direction fastest, and where each bin starts."""
-    n = points.shape[1]
+    n = len(points)
     bins = np.empty(n, dtype=np.int64)
     starts = np.zeros(counts[0] * counts[1] * counts[2] + 1, dtype=np.int64)
     for k in range(n):
         index = 0
         for axis in range(3):
-            at = int((points[axis, k] - low[axis]) / edges[axis])
+            at = int((points[k, axis] - low[axis]) / edges[axis])
             index = index * counts[axis] + min(at, counts[axis] - 1)
         bins[k] = index
         starts[index + 1] += 1
@@ -125,7 +125,10 @@ def points_near(points, centre, reach, low, edges, counts, starts, found):
 def search(centres, points, species, n_species, reach, low, edges, counts, starts):
     """Points within reach of each centre, itself excluded, by species.
 
-    `points` has WIDTH columns more than there are points.
+    Parameters
+    ----------
+    points : ndarray, shape (3, n + WIDTH)
+        Filled up, since whole vectors are read.
 
     Returns
     -------

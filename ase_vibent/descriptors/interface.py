@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from ase_vibent.descriptors.neighbours import NeighbourLists
+
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,26 @@ class SiteSums:
     strain: Array | None
 
 
+class Readout(Protocol):
+    """A differentiable function of an atom's features."""
+
+    def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
+        """Values and slopes.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, n_features)
+        species : ndarray of int64, shape (n,)
+            Index of every atom's species.
+
+        Returns
+        -------
+        values : ndarray, shape (n,)
+        slopes : ndarray, shape (n, n_features)
+            Of every value in its features.
+        """
+
+
 class Descriptor(Protocol):
     """A map from the neighbourhood of an atom to invariant features."""
 
@@ -75,5 +99,22 @@ class Descriptor(Protocol):
     def compute_site_gradients(self, atoms: Atoms) -> Array:
         """Gradients of every atom's features, shape (N, N, 3, n_features), 1/Å."""
 
-    def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
+    def linear_model(
+        self,
+        atoms: Atoms,
+        weights: Array,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
         """Site values of a linear model with weights of shape (n_species, n_features)."""
+
+    def site_model(
+        self,
+        atoms: Atoms,
+        readout: Readout,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values of a differentiable function of the features."""

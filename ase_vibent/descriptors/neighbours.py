@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -27,8 +27,7 @@ COINCIDENT = 0.3
 MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 64, 128, 16384
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Some atoms that lie together, and who may be their neighbours.
 
     Indices are those of the points of the `NeighbourList`.
@@ -101,14 +100,14 @@ class NeighbourList:
         return bool(moved <= (self.skin / 2) ** 2)
 
     def points(self, atoms: Atoms) -> Array:
-        """Coordinates of the points for the atoms' present positions, shape (3, n_points), Å."""
+        """Coordinates of the points for the atoms' present positions, shape (n_points, 4), Å."""
         return cell_list.place(
             np.ascontiguousarray(atoms.positions), self.owners, self.shifts,
             atoms.cell.complete().array,
         )  # fmt: skip
 
     def fold(self, on_points: Array) -> Array:
-        """Sum a quantity of points, shape (n_points, 3), into one of atoms."""
+        """Sum a quantity of points, shape (n_points, 4), into one of atoms, shape (N, 3)."""
         return cell_list.fold(on_points, self.owners, len(self.atoms))
 
     def check_distances(self, points: Array, closest: float) -> None:
@@ -116,7 +115,7 @@ class NeighbourList:
 
         Parameters
         ----------
-        points : ndarray, shape (3, n_points), Å
+        points : ndarray, shape (n_points, 4), Å
         closest : float, Å
             Shortest distance that was met; infinite if there was none.
 
@@ -133,7 +132,7 @@ class NeighbourList:
             return
         for chunk in self.chunks:
             centres = np.repeat(chunk.centres, chunk.offsets[:, -1] - chunk.offsets[:, 0])
-            distances = np.linalg.norm(points[:, chunk.candidates] - points[:, centres], axis=0)
+            distances = np.linalg.norm(points[chunk.candidates] - points[centres], axis=1)
             if len(distances) and distances.min() < COINCIDENT:
                 worst = int(distances.argmin())
                 one, other = self.owners[[centres[worst], chunk.candidates[worst]]]
@@ -212,15 +211,15 @@ def find_neighbours(
     low, edges, counts = cell_list.grid(points, reach)
     order, starts = cell_list.sort_by_bin(points, low, edges, counts)
     owners, shifts = owners[order], shifts[order]
-    # The search reads whole vectors.
-    points = np.pad(np.take(points, order, axis=1), ((0, 0), (0, WIDTH)))
+    coordinates = np.zeros((3, len(order) + WIDTH))
+    coordinates[:, : len(order)] = points[order, :3].T
     point_species = indices[owners]
     real = np.flatnonzero(order < len(atoms))
 
     def chunk(centres: Indices) -> Chunk:
         by_species = centres[np.argsort(point_species[centres], kind="stable")]
         offsets, candidates = cell_list.search(
-            by_species, points, point_species, len(species), reach, low, edges, counts, starts
+            by_species, coordinates, point_species, len(species), reach, low, edges, counts, starts
         )
         first = min(by_species.min(), candidates.min(initial=len(owners)))
         last = max(by_species.max(), candidates.max(initial=0)) + 1

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -17,16 +17,17 @@ from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
 from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
-from ase_vibent.descriptors.interface import SiteSums, SummedFeatures
-from ase_vibent.descriptors.neighbours import find_neighbours
+from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
 from ase_vibent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from ase_vibent.descriptors.neighbours import NeighbourList, NeighbourLists
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Products:
+class Products(NamedTuple):
     """Products of A-channels, each one a shorter product times one more channel.
 
     Product 0 is the empty one, 1. Products that others extend (inner ones) stand first, and
@@ -170,6 +171,13 @@ class ACE:
         return harmonic_recurrences(int(np.sqrt(self.n_harmonics)) - 1)
 
     @cached_property
+    def kernel_channels(self) -> Indices:
+        """Species, n ≥ 1 and row of the harmonic (see `Tables`), shape (n_channels, 3)."""
+        z, n, lm = self.channels.T
+        l = np.sqrt(lm).astype(np.int64)
+        return np.column_stack([z, n, self.n_harmonics - (l + 1) ** 2 + lm - l**2])
+
+    @cached_property
     def tables(self) -> Tables:
         """What the compiled kernels are told of the basis."""
         return kernel_tables(self)
@@ -241,7 +249,7 @@ class ACE:
         """
         from ase_vibent.descriptors.ace.evaluation import features
 
-        return features(self, find_neighbours(atoms, self.species, self.cutoff))
+        return features(self, atoms, self._neighbours(atoms))
 
     def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
         """Features, and gradients of their sums over the centres of each species.
@@ -256,7 +264,7 @@ class ACE:
         """
         from ase_vibent.descriptors.ace.evaluation import summed_features
 
-        return summed_features(self, find_neighbours(atoms, self.species, self.cutoff))
+        return summed_features(self, atoms, self._neighbours(atoms))
 
     def compute_site_gradients(self, atoms: Atoms) -> Array:
         """Gradients of every atom's features with respect to every position.
@@ -272,9 +280,16 @@ class ACE:
         """
         from ase_vibent.descriptors.ace.evaluation import site_gradients
 
-        return site_gradients(self, find_neighbours(atoms, self.species, self.cutoff))
+        return site_gradients(self, atoms, self._neighbours(atoms))
 
-    def linear_model(self, atoms: Atoms, weights: Array, *, gradient: bool = True) -> SiteSums:
+    def linear_model(
+        self,
+        atoms: Atoms,
+        weights: Array,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
         """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
 
         Parameters
@@ -284,15 +299,50 @@ class ACE:
             Per species of the centre.
         gradient : bool
             Whether gradient and strain derivative of the sum are wanted.
+        lists : NeighbourLists, optional
+            Keeps the neighbours for structures that differ little.
 
         Returns
         -------
         SiteSums
         """
-        from ase_vibent.descriptors.ace.evaluation import site_sums
+        from ase_vibent.descriptors.ace.evaluation import linear_sums
 
-        neighbourhood = find_neighbours(atoms, self.species, self.cutoff)
-        return site_sums(self, neighbourhood, weights, gradient=gradient)
+        near = self._neighbours(atoms, lists)
+        return linear_sums(self, atoms, near, weights, gradient=gradient)
+
+    def site_model(
+        self,
+        atoms: Atoms,
+        readout: Readout,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values of any differentiable function of the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        readout : callable (features, species) -> values, slopes
+            See `Readout`.
+        gradient, lists
+            As in `linear_model`.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.ace.evaluation import readout_sums
+
+        near = self._neighbours(atoms, lists)
+        return readout_sums(self, atoms, near, readout, gradient=gradient)
+
+    def _neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+        from ase_vibent.descriptors.neighbours import find_neighbours
+
+        find = find_neighbours if lists is None else lists.find
+        return find(atoms, self.species, self.cutoff)
 
 
 def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
@@ -301,7 +351,7 @@ def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
     for products, _ in polynomials:
         wanted.update(map(tuple, products.tolist()))
     inner = {product[:length] for product in wanted for length in range(len(product))}
-    shared = {product[:-1] for product in inner if product}
+    shared = {(), *(product[:-1] for product in inner if product)}
     n_leaves = Counter(product[:-1] for product in wanted - inner)
     # Neighbours with equally many leaves: a processor then guesses well where loops end.
     ordered = sorted(inner, key=lambda p: (p not in shared, len(p), n_leaves[p], p))

@@ -1,133 +1,149 @@
-"""Drives the compiled kernels: tables, threads and work arrays."""
+"""Drives the compiled kernels: chunks of atoms, threads, and sums over chunks."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 from numba import get_num_threads
 from numpy.typing import NDArray
 
-from ase_vibent.descriptors.ace import kernels
-from ase_vibent.descriptors.interface import SiteSums, SummedFeatures
-from ase_vibent.descriptors.neighbours import Neighbourhood
+from ase_vibent.descriptors.ace.feature_kernel import feature_gradients, jacobian_pattern
+from ase_vibent.descriptors.ace.polynomials import features_of, slopes_of
+from ase_vibent.descriptors.ace.site_kernel import chunk_densities, chunk_pulls, chunk_sums
+from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.descriptors.neighbours import Chunk, NeighbourList
+from ase_vibent.threads import in_threads
 
 if TYPE_CHECKING:
     from ase_vibent.descriptors.ace.basis import ACE
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
-def _basis_arrays(ace: ACE) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    radial = ace.radial
-    scalars = np.array([radial.r0, radial.power, radial.x_cut])
-    return scalars, radial.recursion, ace.prefactors, ace.channels
-
-
-def site_sums(
-    ace: ACE, neighbourhood: Neighbourhood, weights: Array, *, gradient: bool
+def linear_sums(
+    ace: ACE, atoms: Atoms, near: NeighbourList, weights: Array, *, gradient: bool
 ) -> SiteSums:
     """See `ACE.linear_model`."""
-    products = ace.products
-    n_atoms = len(neighbourhood.species)
-    product_weights = np.zeros((len(ace.species), len(products.left)))
-    for z, row in enumerate(weights):
-        contributions = products.coefficients * row[products.feature_of]
-        np.add.at(product_weights[z], products.product_of, contributions)
-    values = np.empty(n_atoms)
-    pairs = np.empty((len(neighbourhood.neighbours) if gradient else 0, 3))
-    centres = np.argsort(neighbourhood.species, kind="stable")
+    products, points = ace.products, near.points(atoms)
+    of_products = np.array(
+        [
+            np.bincount(
+                products.product_of,
+                products.coefficients * row[products.feature_of],
+                minlength=len(products.left),
+            )
+            for row in weights
+        ]
+    )
 
-    def work(blocks: NDArray[np.int64]) -> None:
-        kernels.linear_model_blocks(
-            blocks, centres, neighbourhood.species, neighbourhood.offsets,
-            neighbourhood.vectors, *_basis_arrays(ace), products.left, products.right,
-            products.n_inner, product_weights, gradient, values, pairs,
-        )  # fmt: skip
+    def work(chunk: Chunk) -> tuple[Array, Array, Array, float]:
+        return chunk_sums(
+            chunk, near.species, points.ravel(), ace.tables, products, of_products, gradient
+        )
 
-    _in_threads(work, _block_chunks(neighbourhood.species[centres], get_num_threads()))
+    return _site_sums(near, points, in_threads(work, near.chunks), gradient)
+
+
+def readout_sums(
+    ace: ACE, atoms: Atoms, near: NeighbourList, readout: Readout, *, gradient: bool
+) -> SiteSums:
+    """See `ACE.site_model`."""
+    products, points = ace.products, near.points(atoms)
+
+    def work(chunk: Chunk) -> tuple[Array, Array, Array, float]:
+        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
+        features = features_of(products, chunk.blocks, densities)
+        values, weights = readout(features, near.species[chunk.centres])
+        if not gradient:
+            return values, np.empty((0, 4)), np.empty((6, 0)), closest
+        slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights))
+        return values, *chunk_pulls(chunk, points.ravel(), ace.tables, slopes), closest
+
+    return _site_sums(near, points, in_threads(work, near.chunks), gradient)
+
+
+def _site_sums(
+    near: NeighbourList,
+    points: Array,
+    parts: Iterable[tuple[Array, Array, Array, float]],
+    gradient: bool,
+) -> SiteSums:
+    """Values, gradient and strain derivative from those of the chunks, in their order."""
+    values = np.empty(len(near.atoms))
+    on_points = np.zeros((len(points) if gradient else 0, 4))
+    voigt, closest = np.zeros(6), np.inf
+    for chunk, (own, pulls, strain, shortest) in zip(near.chunks, parts, strict=True):
+        values[near.owners[chunk.centres]] = own
+        closest = min(closest, shortest)
+        if gradient:
+            on_points[chunk.first : chunk.last] += pulls
+            voigt += strain.sum(axis=1)
+    near.check_distances(points, closest)
     if not gradient:
         return SiteSums(values, None, None)
-    total_gradient, strain = np.zeros((n_atoms, 3)), np.zeros((3, 3))
-    kernels.gather_pairs(
-        neighbourhood.offsets, neighbourhood.neighbours, neighbourhood.vectors, pairs,
-        total_gradient, strain,
-    )  # fmt: skip
-    return SiteSums(values, total_gradient, (strain + strain.T) / 2)
+    xx, yy, zz, yz, xz, xy = voigt
+    strain = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return SiteSums(values, near.fold(on_points), strain)
 
 
-def features(ace: ACE, neighbourhood: Neighbourhood) -> Array:
+def features(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
     """See `ACE.compute`."""
-    return _features(ace, neighbourhood, None, 0).values
+    points = near.points(atoms)
+
+    def work(chunk: Chunk) -> tuple[Array, float]:
+        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
+        return features_of(ace.products, chunk.blocks, densities), closest
+
+    values, closest = np.empty((len(atoms), ace.n_features)), np.inf
+    for chunk, (own, shortest) in zip(near.chunks, in_threads(work, near.chunks), strict=True):
+        values[near.owners[chunk.centres]] = own
+        closest = min(closest, shortest)
+    near.check_distances(points, closest)
+    return values
 
 
-def summed_features(ace: ACE, neighbourhood: Neighbourhood) -> SummedFeatures:
+def summed_features(ace: ACE, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
     """See `ACE.compute_with_gradients`."""
-    return _features(ace, neighbourhood, neighbourhood.species, len(ace.species))
+    centres = np.empty(len(atoms), dtype=np.int64)
+    centres[near.owners] = near.species
+    slopes = _feature_gradients(ace, atoms, near, centres, len(ace.species))
+    strain = slopes[:, len(atoms) :]
+    return SummedFeatures(
+        features(ace, atoms, near),
+        slopes[:, : len(atoms)],
+        (strain + strain.transpose(0, 2, 1, 3)) / 2,
+    )
 
 
-def site_gradients(ace: ACE, neighbourhood: Neighbourhood) -> Array:
+def site_gradients(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
     """See `ACE.compute_site_gradients`."""
-    n_atoms = len(neighbourhood.species)
-    return _features(ace, neighbourhood, np.arange(n_atoms), n_atoms).gradient
+    n_atoms = len(atoms)
+    return _feature_gradients(ace, atoms, near, np.arange(n_atoms), n_atoms)[:, :n_atoms]
 
 
-def _features(
-    ace: ACE, neighbourhood: Neighbourhood, groups: NDArray[np.int64] | None, n_groups: int
-) -> SummedFeatures:
-    """Features, and derivatives of their sums over groups of centres, if there are groups."""
-    products, n_atoms = ace.products, len(neighbourhood.species)
-    members = _product_members(products.left, products.right, ace.order)
-    values = np.zeros((n_atoms, ace.n_features))
-    gradient = groups is not None
-    chunks = np.array_split(np.arange(n_atoms), get_num_threads())
+def _feature_gradients(
+    ace: ACE, atoms: Atoms, near: NeighbourList, groups: Indices, n_groups: int
+) -> Array:
+    """Gradients and, in three more rows, strain derivatives of features summed over groups.
 
-    def work(atoms: NDArray[np.int64]) -> tuple[Array, Array]:
-        own_gradient = np.zeros((n_groups, n_atoms, 3, ace.n_features))
-        own_strain = np.zeros((n_groups, 3, 3, ace.n_features))
-        kernels.all_features(
-            atoms, np.zeros(n_atoms, dtype=np.int64) if groups is None else groups,
-            neighbourhood.offsets, neighbourhood.neighbours, neighbourhood.vectors,
-            *_basis_arrays(ace), members, products.feature_of, products.product_of,
-            products.coefficients, gradient, values, own_gradient, own_strain,
-        )  # fmt: skip
-        return own_gradient, own_strain
+    Every thread has features of its own, so that no two write to one place.
+    """
+    points, products = near.points(atoms).ravel(), ace.products
+    result = np.zeros((n_groups, len(atoms) + 3, 3, ace.n_features))
 
-    parts = _in_threads(work, [chunk for chunk in chunks if len(chunk)])
-    total, strain = parts[0]
-    for other, other_strain in parts[1:]:
-        total += other
-        strain += other_strain
-    return SummedFeatures(values, total, (strain + strain.transpose(0, 2, 1, 3)) / 2)
+    def work(part: tuple[int, int]) -> None:
+        pattern = jacobian_pattern(products, ace.order, len(ace.channels), *part)
+        for chunk in near.chunks:
+            feature_gradients(
+                chunk, near.owners, points, ace.tables, products, ace.kernel_channels,
+                pattern, groups, result,
+            )  # fmt: skip
 
-
-def _product_members(
-    left: NDArray[np.int64], right: NDArray[np.int64], order: int
-) -> NDArray[np.int64]:
-    """Channels of every product, shape (n_products, order), padded with -1."""
-    members = np.full((len(left), order), -1)
-    remaining = np.arange(len(left))
-    for column in range(order):
-        alive = remaining >= 0
-        members[alive, column] = right[remaining[alive]]
-        remaining = np.where(alive, left[remaining], -1)
-    return members
-
-
-def _block_chunks(sorted_species: NDArray[np.int64], n_chunks: int) -> list[NDArray[np.int64]]:
-    """Ends of blocks of one species and at most LANES atoms, in about equal chunks."""
-    edges = [0]
-    for count in np.bincount(sorted_species):
-        edges += [edges[-1] + k for k in range(kernels.LANES, count, kernels.LANES)]
-        if count:
-            edges.append(edges[-1] + (count - 1) % kernels.LANES + 1)
-    pieces = np.array_split(np.arange(len(edges) - 1), n_chunks)
-    return [np.array(edges[p[0] : p[-1] + 2]) for p in pieces if len(p)]
-
-
-def _in_threads(work: Any, chunks: list[NDArray[np.int64]]) -> list[Any]:
-    if len(chunks) == 1:
-        return [work(chunks[0])]
-    with ThreadPoolExecutor(len(chunks)) as pool:
-        return list(pool.map(work, chunks))
+    edges = np.linspace(0, ace.n_features, min(get_num_threads(), ace.n_features) + 1)
+    bounds = edges.astype(int).tolist()
+    list(in_threads(work, list(zip(bounds[:-1], bounds[1:], strict=True))))
+    return result

@@ -163,9 +163,11 @@ def project(lane, species, tables, work):
 
 
 @inlined
-def expand(lane, centre, points, candidates, offsets, tables, work):
-    """All of one atom that its channels need; returns its shortest squared distance."""
-    closest = gather_neighbours(lane, centre, points, candidates, offsets, tables.radial[3], work)
+def expand(lane, i, chunk, points, tables, work):
+    """All that the channels of a chunk's centre i need; returns its shortest squared distance."""
+    centre, offsets = chunk.centres[i], chunk.offsets[i]
+    cutoff = tables.radial[3]
+    closest = gather_neighbours(lane, centre, points, chunk.candidates, offsets, cutoff, work)
     radial_functions(lane, tables, work)
     spherical_harmonics(lane, tables, work)
     return closest

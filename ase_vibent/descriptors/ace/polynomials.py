@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_vibent.compilation import inlined
+from ase_vibent.compilation import compiled, inlined
 from ase_vibent.simd import LANES, load_lanes, load_weight, splat_lanes, store
 
 
 @inlined
-def shared_products(left, right, n_shared, density, shared):
-    """Values of the products that other inner products extend."""
+def shared_products(products, density, shared):
+    """Values of the products that inner ones extend."""
     store(shared, 0, splat_lanes(1.0))
-    for p in range(1, n_shared):
-        product = load_lanes(shared, left[p] * LANES) * load_lanes(density, right[p] * LANES)
-        store(shared, p * LANES, product)
+    for p in range(1, products.n_shared):
+        low, c = products.left[p] * LANES, products.right[p] * LANES
+        store(shared, p * LANES, load_lanes(shared, low) * load_lanes(density, c))
 
 
 @inlined
-def weighted_sum(left, right, leaves, weights, density, shared, adjoint, slope):
+def weighted_sum(products, weights, density, shared, adjoint, slope):
     """Σ_p w_p Π A of LANES atoms, and its slope in every A.
 
     Every sub-product is computed once. Weights are of shape (n_products,), or
@@ -30,10 +30,7 @@ def weighted_sum(left, right, leaves, weights, density, shared, adjoint, slope):
 
     Parameters
     ----------
-    left, right : ndarrays of int64, shape (n_products,)
-        Products as a shorter product times one more channel.
-    leaves : ndarray of int64, shape (n_inner + 1,)
-        Leaves of inner product p: leaves[p] : leaves[p + 1].
+    products : Products
     weights : ndarray
     density : ndarray, shape (n_channels, LANES)
     shared, adjoint : ndarrays, shape (n_shared, LANES)
@@ -45,8 +42,9 @@ def weighted_sum(left, right, leaves, weights, density, shared, adjoint, slope):
     -------
     The sums stand in adjoint[0].
     """
-    n_shared, zero = len(shared), splat_lanes(0.0)
-    shared_products(left, right, n_shared, density, shared)
+    left, right, leaves = products.left, products.right, products.leaves
+    zero = splat_lanes(0.0)
+    shared_products(products, density, shared)
     for k in range(0, slope.size, LANES):
         store(slope, k, zero)
     for k in range(0, adjoint.size, LANES):
@@ -57,7 +55,7 @@ def weighted_sum(left, right, leaves, weights, density, shared, adjoint, slope):
         # Product 0 stands for 1.
         product = below * factor if p > 0 else below
         total, other = load_weight(weights, p), zero
-        if p < n_shared:
+        if p < products.n_shared:
             other = load_lanes(adjoint, p * LANES)
         # Unsigned indices need no look whether they count from the end.
         for leaf in range(np.uint64(leaves[p]), np.uint64(leaves[p + 1])):
@@ -71,3 +69,73 @@ def weighted_sum(left, right, leaves, weights, density, shared, adjoint, slope):
             store(slope, c, load_lanes(slope, c) + total * below)
         else:
             store(adjoint, 0, total)
+
+
+@compiled
+def features_of(products, blocks, density):
+    """Features of the atoms of blocks, shape (n_atoms, n_features).
+
+    Parameters
+    ----------
+    products : Products
+    blocks : ndarray of int64
+        Edges of the blocks.
+    density : ndarray, shape (n_blocks, n_channels, LANES)
+    """
+    left, right = products.left, products.right
+    n_entries = len(products.feature_of)
+    features = np.empty((blocks[-1], products.feature_of[-1] + 1))
+    shared, row = np.empty((products.n_shared, LANES)), np.empty(LANES)
+    for block in range(len(blocks) - 1):
+        start, stop = blocks[block], blocks[block + 1]
+        own = density[block]
+        shared_products(products, own, shared)
+        entry = 0
+        for f in range(features.shape[1]):
+            total = splat_lanes(0.0)
+            while entry < n_entries and products.feature_of[entry] == f:
+                p = products.product_of[entry]
+                low, last = left[p], right[p] * LANES
+                product = load_lanes(own, last)
+                if low < products.n_shared:
+                    product *= load_lanes(shared, low * LANES)
+                else:
+                    product *= load_lanes(own, right[low] * LANES)
+                    product *= load_lanes(shared, left[low] * LANES)
+                total += splat_lanes(products.coefficients[entry]) * product
+                entry += 1
+            store(row, 0, total)
+            for lane in range(stop - start):
+                features[start + lane, f] = row[lane]
+    return features
+
+
+@compiled
+def slopes_of(products, blocks, density, weights):
+    """Slopes in the channels of Σ_f w_f D_f with weights of every atom's own.
+
+    Parameters
+    ----------
+    products, blocks, density
+        As in `features_of`.
+    weights : ndarray, shape (n_atoms, n_features)
+
+    Returns
+    -------
+    ndarray, shape (n_blocks, n_channels, LANES)
+    """
+    slopes = np.empty_like(density)
+    shared, adjoint = (
+        np.empty((products.n_shared, LANES)),
+        np.empty((products.n_shared, LANES)),
+    )
+    of_products = np.zeros((len(products.left), LANES))
+    for block in range(len(blocks) - 1):
+        start, stop = blocks[block], blocks[block + 1]
+        of_products[:] = 0.0
+        for entry in range(len(products.feature_of)):
+            f, p = products.feature_of[entry], products.product_of[entry]
+            for lane in range(stop - start):
+                of_products[p, lane] += products.coefficients[entry] * weights[start + lane, f]
+        weighted_sum(products, of_products, density[block], shared, adjoint, slopes[block])
+    return slopes

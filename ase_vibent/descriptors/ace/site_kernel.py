@@ -53,6 +53,7 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
     """
     n_species, size = work.columns.shape[1] - 1, work.packs.shape[2] * LANES
     indices, count = work.indices[lane], work.columns[lane, n_species]
+    work.tiles[:] = 0.0
     for c in range(len(tables.places)):
         work.tiles[tables.places[c]] = slope[c, lane]
     species, zero = 0, splat_lanes(0.0)
@@ -101,41 +102,90 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
 
 
 @compiled
-def chunk_sums(
-    chunk, species, points, tables, left, right, n_shared, leaves, weights, want_gradient,
-    values, gradient, strain,
-):  # fmt: skip
-    """Values of a chunk's atoms; adds the slopes of their sum. Returns the shortest distance.
+def chunk_sums(chunk, species, points, tables, products, weights, want_gradient):
+    """Linear model of a chunk's atoms.
 
     Parameters
     ----------
-    chunk : tuple of ndarrays
-        Centres, offsets, candidates, blocks (see `Chunk`), and the first point.
+    chunk : Chunk
+    species : ndarray of int64, shape (n_points,)
+    points : ndarray, shape (4 * n_points,), Å
+    tables : Tables
+    products : Products
     weights : ndarray, shape (n_species, n_products)
+    want_gradient : bool
+
+    Returns
+    -------
     values : ndarray, shape (n_centres,)
-        Overwritten.
-    gradient, strain
+    gradient : ndarray, shape (n_points of the chunk, 4)
+        Of the sum of the values.
+    strain : ndarray, shape (6, LANES)
         See `scatter_pulls`.
+    closest : float, Å
+        Shortest distance; infinite without neighbours.
     """
-    centres, offsets, candidates, blocks, first = chunk
-    work = work_arrays(tables, offsets)
-    n_channels = len(tables.places)
+    values = np.empty(len(chunk.centres))
+    gradient = np.zeros((chunk.last - chunk.first if want_gradient else 0, WIDTH))
+    strain = np.zeros((6, LANES))
+    work, n_channels = work_arrays(tables, chunk.offsets), len(tables.places)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
-    shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared, LANES))
+    shared = np.empty((products.n_shared, LANES))
+    adjoint = np.empty((products.n_shared, LANES))
     closest = np.inf
-    for block in range(len(blocks) - 1):
-        start, stop = blocks[block], blocks[block + 1]
+    for block in range(len(chunk.blocks) - 1):
+        start, stop = chunk.blocks[block], chunk.blocks[block + 1]
         for lane in range(stop - start):
-            i = start + lane
-            near = expand(lane, centres[i], points, candidates, offsets[i], tables, work)
+            near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, density)
-        own = weights[species[centres[start]]]
-        weighted_sum(left, right, leaves, own, density, shared, adjoint, slope)
+        own = weights[species[chunk.centres[start]]]
+        weighted_sum(products, own, density, shared, adjoint, slope)
         for lane in range(stop - start):
             values[start + lane] = adjoint[0, lane]
             if want_gradient:
-                scatter_pulls(
-                    lane, centres[start + lane], first, slope, tables, work, gradient, strain
-                )  # fmt: skip
-    return np.sqrt(closest)
+                centre = chunk.centres[start + lane]
+                scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
+    return values, gradient, strain, np.sqrt(closest)
+
+
+@compiled
+def chunk_densities(chunk, points, tables):
+    """Channels of a chunk's atoms, shape (n_blocks, n_channels, LANES), and `closest`.
+
+    Parameters and `closest` as in `chunk_sums`.
+    """
+    n_blocks = len(chunk.blocks) - 1
+    densities = np.zeros((n_blocks, len(tables.places), LANES))
+    work, closest = work_arrays(tables, chunk.offsets), np.inf
+    for block in range(n_blocks):
+        start, stop = chunk.blocks[block], chunk.blocks[block + 1]
+        for lane in range(stop - start):
+            near = expand(lane, start + lane, chunk, points, tables, work)
+            closest = min(closest, near)
+            project_all(lane, tables, work, densities[block])
+    return densities, np.sqrt(closest)
+
+
+@compiled
+def chunk_pulls(chunk, points, tables, slopes):
+    """Gradient and strain derivative of values whose slopes in the channels are known.
+
+    Parameters
+    ----------
+    slopes : ndarray, shape (n_blocks, n_channels, LANES)
+        Others as in `chunk_sums`, and so is what it returns.
+
+    Returns
+    -------
+    gradient, strain : ndarrays
+    """
+    gradient, strain = np.zeros((chunk.last - chunk.first, WIDTH)), np.zeros((6, LANES))
+    work = work_arrays(tables, chunk.offsets)
+    for block in range(len(chunk.blocks) - 1):
+        start, stop = chunk.blocks[block], chunk.blocks[block + 1]
+        for lane in range(stop - start):
+            expand(lane, start + lane, chunk, points, tables, work)
+            centre, slope = chunk.centres[start + lane], slopes[block]
+            scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
+    return gradient, strain

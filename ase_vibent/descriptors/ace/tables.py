@@ -60,9 +60,7 @@ def kernel_tables(ace: ACE) -> Tables:
     -------
     Tables
     """
-    z, n, lm = ace.channels.T
-    degree = np.sqrt(lm).astype(int)
-    row = ace.n_harmonics - (degree + 1) ** 2 + lm - degree**2
+    z, n, row = ace.kernel_channels.T
     n_tiles, single = divmod(ace.n_harmonics, WIDTH)
     rows = np.zeros(n_tiles + 1, dtype=np.int64)
     np.maximum.at(rows, row // WIDTH, n)
