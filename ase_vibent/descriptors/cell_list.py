@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.compilation import compiled
+from ase_vibent.compilation import compiled, inlined
 from ase_vibent.simd import LANES, WIDTH, below, load, splat
 
 Array = NDArray[np.float64]
@@ -86,7 +86,7 @@ def sort_by_bin(points, low, edges, counts):
     return order, starts
 
 
-@compiled
+@inlined
 def points_near(points, centre, reach, low, edges, counts, starts, found):
     """Points within reach of a centre, itself included: how many, and in what array.
 

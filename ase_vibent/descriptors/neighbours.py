@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 COINCIDENT = 0.3
 #: Chunks are at most this many, and of sizes between these, whatever the number of threads:
 #: sums over chunks then come out the same to the last bit.
-MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 64, 128, 16384
+MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 32, 256, 16384
 
 
 class Chunk(NamedTuple):

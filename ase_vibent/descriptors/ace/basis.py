@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
+from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
 from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
@@ -25,45 +25,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-
-class Products(NamedTuple):
-    """Products of A-channels, each one a shorter product times one more channel.
-
-    Product 0 is the empty one, 1. Products that others extend (inner ones) stand first, and
-    of these the ones that inner products extend (shared ones), shorter before longer. The
-    others (leaves) are sorted by the product they extend.
-
-    Attributes
-    ----------
-    n_shared : int
-    left : ndarray of int64, shape (n_products,)
-        The shorter product.
-    right : ndarray of int64, shape (n_products,)
-        The last channel.
-    leaves : ndarray of int64, shape (n_inner + 1,)
-        Leaves of inner product p: leaves[p] : leaves[p + 1].
-    feature_of, product_of, coefficients : ndarrays, shape (n_entries,)
-        Features as sparse linear combinations of products, sorted by feature.
-    """
-
-    n_shared: int
-    left: Indices
-    right: Indices
-    leaves: Indices
-    feature_of: Indices
-    product_of: Indices
-    coefficients: Array
-
-    def members(self, order: int) -> Indices:
-        """Channels of every product, shape (n_products, order), padded with -1."""
-        members = np.full((len(self.left), order), -1)
-        remaining = np.arange(len(self.left))
-        for column in range(order):
-            alive = remaining > 0
-            members[alive, column] = self.right[remaining[alive]]
-            remaining = np.where(alive, self.left[remaining], 0)
-        return members
 
 
 @dataclass(frozen=True)
@@ -217,7 +178,7 @@ class ACE:
         used = used[np.argsort(degrees[used], kind="stable")]
         renumber = np.full(len(every), -1)
         renumber[used] = np.arange(len(used))
-        return every[used], _link_products(
+        return every[used], link_products(
             [(np.sort(renumber[p], axis=1), c) for p, c in polynomials]
         )
 
@@ -343,38 +304,3 @@ class ACE:
 
         find = find_neighbours if lists is None else lists.find
         return find(atoms, self.species, self.cutoff)
-
-
-def _link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
-    """Number all products and their prefixes."""
-    wanted: set[tuple[int, ...]] = set()
-    for products, _ in polynomials:
-        wanted.update(map(tuple, products.tolist()))
-    inner = {product[:length] for product in wanted for length in range(len(product))}
-    shared = {(), *(product[:-1] for product in inner if product)}
-    n_leaves = Counter(product[:-1] for product in wanted - inner)
-    # Neighbours with equally many leaves: a processor then guesses well where loops end.
-    ordered = sorted(inner, key=lambda p: (p not in shared, len(p), n_leaves[p], p))
-    number = {product: k for k, product in enumerate(ordered)}
-    ordered += sorted(wanted - inner, key=lambda p: (number[p[:-1]], p))
-    number = {product: k for k, product in enumerate(ordered)}
-    feature_of, product_of, coefficients = [], [], []
-    feature = 0
-    for products, rows in polynomials:
-        columns = np.array([number[p] for p in map(tuple, products.tolist())])
-        for row in rows:
-            kept = np.abs(row) > 1e-14
-            feature_of.append(np.full(kept.sum(), feature))
-            product_of.append(columns[kept])
-            coefficients.append(row[kept])
-            feature += 1
-    left = np.array([number[p[:-1]] for p in ordered], dtype=np.int64)
-    return Products(
-        n_shared=len(shared),
-        left=left,
-        right=np.array([p[-1] if p else 0 for p in ordered], dtype=np.int64),
-        leaves=len(inner) + np.searchsorted(left[len(inner) :], np.arange(len(inner) + 1)),
-        feature_of=np.concatenate(feature_of),
-        product_of=np.concatenate(product_of),
-        coefficients=np.concatenate(coefficients),
-    )

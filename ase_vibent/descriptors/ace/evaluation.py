@@ -29,16 +29,7 @@ def linear_sums(
 ) -> SiteSums:
     """See `ACE.linear_model`."""
     products, points = ace.products, near.points(atoms)
-    of_products = np.array(
-        [
-            np.bincount(
-                products.product_of,
-                products.coefficients * row[products.feature_of],
-                minlength=len(products.left),
-            )
-            for row in weights
-        ]
-    )
+    of_products = np.array([products.weights(row) for row in weights])
 
     def work(chunk: Chunk) -> tuple[Array, Array, Array, float]:
         return chunk_sums(
@@ -136,7 +127,7 @@ def _feature_gradients(
     result = np.zeros((n_groups, len(atoms) + 3, 3, ace.n_features))
 
     def work(part: tuple[int, int]) -> None:
-        pattern = jacobian_pattern(products, ace.order, len(ace.channels), *part)
+        pattern = jacobian_pattern(products, len(ace.channels), *part)
         for chunk in near.chunks:
             feature_gradients(
                 chunk, near.owners, points, ace.tables, products, ace.kernel_channels,

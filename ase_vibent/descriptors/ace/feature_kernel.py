@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.compilation import compiled, inlined
-from ase_vibent.descriptors.ace.basis import Products
 from ase_vibent.descriptors.ace.expansion import expand, project_all, radial_slopes
+from ase_vibent.descriptors.ace.products import Products
 from ase_vibent.descriptors.ace.tables import AZIMUTH, first_rows, work_arrays
 from ase_vibent.simd import (
     LANES,
@@ -59,15 +59,13 @@ class JacobianPattern(NamedTuple):
 
 
 def jacobian_pattern(
-    products: Products, order: int, n_channels: int, first: int, last: int
+    products: Products, n_channels: int, first: int, last: int
 ) -> JacobianPattern:
     """Pattern of the features from `first` to `last`, excluded.
 
     Parameters
     ----------
     products : Products
-    order : int
-        Correlation order.
     n_channels, first, last : int
 
     Returns
@@ -75,8 +73,9 @@ def jacobian_pattern(
     JacobianPattern
     """
     entries = np.flatnonzero((products.feature_of >= first) & (products.feature_of < last))
-    members = products.members(order)[products.product_of[entries]]
-    features = np.repeat(products.feature_of[entries] - first, order).reshape(members.shape)
+    members = products.members[products.product_of[entries]]
+    features = np.repeat(products.feature_of[entries] - first, members.shape[1])
+    features = features.reshape(members.shape)
     present = members >= 0
     pairs, inverse = np.unique(
         features[present] * n_channels + members[present], return_inverse=True

@@ -130,8 +130,8 @@ def chunk_sums(chunk, species, points, tables, products, weights, want_gradient)
     strain = np.zeros((6, LANES))
     work, n_channels = work_arrays(tables, chunk.offsets), len(tables.places)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
-    shared = np.empty((products.n_shared, LANES))
-    adjoint = np.empty((products.n_shared, LANES))
+    n_shared = len(products.shared_left)
+    shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared + 1, LANES))
     closest = np.inf
     for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
