@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.compilation import compiled, inlined
+from ase_vibent.compilation import compiled
 from ase_vibent.simd import LANES, WIDTH, below, load, splat
 
 Array = NDArray[np.float64]
@@ -36,6 +36,17 @@ def fold(on_points, owners, n_atoms):
     return result
 
 
+@compiled
+def bounds(points):
+    """Lowest coordinates of points, shape (n, 4), and extent along each direction."""
+    low, high = points[0, :3].copy(), points[0, :3].copy()
+    for k in range(len(points)):
+        for axis in range(3):
+            low[axis] = min(low[axis], points[k, axis])
+            high[axis] = max(high[axis], points[k, axis])
+    return low, high - low
+
+
 def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
     """Corner, edges and numbers of bins that hold all points, not many more than these.
 
@@ -50,8 +61,7 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
     edges : ndarray, shape (3,), Å
     counts : ndarray of int64, shape (3,)
     """
-    low = points[:, :3].min(axis=0)
-    extent = points[:, :3].max(axis=0) - low
+    low, extent = bounds(points)
     edge = reach
     counts = np.maximum(np.floor(extent / edge), 1)
     # Points far apart in an empty box: coarser bins, lest they outnumber the points.
@@ -64,16 +74,23 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
 
 
 @compiled
+def bin_of(point, points, low, edges, counts):
+    """Bin of a point along each direction."""
+    a = min(int((points[point, 0] - low[0]) / edges[0]), counts[0] - 1)
+    b = min(int((points[point, 1] - low[1]) / edges[1]), counts[1] - 1)
+    c = min(int((points[point, 2] - low[2]) / edges[2]), counts[2] - 1)
+    return a, b, c
+
+
+@compiled
 def sort_by_bin(points, low, edges, counts):
     """Order of the points by bin, the last direction fastest, and where each bin starts."""
     n = len(points)
     bins = np.empty(n, dtype=np.int64)
     starts = np.zeros(counts[0] * counts[1] * counts[2] + 1, dtype=np.int64)
     for k in range(n):
-        index = 0
-        for axis in range(3):
-            at = int((points[k, axis] - low[axis]) / edges[axis])
-            index = index * counts[axis] + min(at, counts[axis] - 1)
+        a, b, c = bin_of(k, points, low, edges, counts)
+        index = (a * counts[1] + b) * counts[2] + c
         bins[k] = index
         starts[index + 1] += 1
     for index in range(len(starts) - 1):
@@ -86,49 +103,70 @@ def sort_by_bin(points, low, edges, counts):
     return order, starts
 
 
-@inlined
-def points_near(points, centre, reach, low, edges, counts, starts, found):
-    """Points within reach of a centre, itself included: how many, and in what array.
+@compiled
+def lengthened(array, n, length):
+    """Copy of the first n numbers of an array in one of another length."""
+    copy = np.empty(length, dtype=array.dtype)
+    for k in range(n):
+        copy[k] = array[k]
+    return copy
 
-    `found` is replaced by a longer one where it is too short.
+
+@compiled
+def points_around(home, span, points, species, counts, starts, pool, indices, ends):
+    """Fill a pool with the points of the bins around one, species by species.
+
+    Every species is filled up to a multiple of WIDTH with points infinitely far away. Pools
+    that are too short are replaced.
+
+    Returns
+    -------
+    pool : ndarray, shape (3, n)
+    indices : ndarray of int32, shape (n,)
     """
-    stride, limit = points.shape[1], splat(reach * reach)
-    x, y, z = splat(points[0, centre]), splat(points[1, centre]), splat(points[2, centre])
-    first, last = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
-    for axis in range(3):
-        at = min(int((points[axis, centre] - low[axis]) / edges[axis]), counts[axis] - 1)
-        span = int(np.ceil(reach / edges[axis]))
-        first[axis], last[axis] = max(at - span, 0), min(at + span + 1, counts[axis])
-    n, one = np.uint64(0), np.uint64(1)
-    for a in range(first[0], last[0]):
-        for b in range(first[1], last[1]):
+    first_a, last_a = max(home[0] - span[0], 0), min(home[0] + span[0] + 1, counts[0])
+    first_b, last_b = max(home[1] - span[1], 0), min(home[1] + span[1] + 1, counts[1])
+    first_c, last_c = max(home[2] - span[2], 0), min(home[2] + span[2] + 1, counts[2])
+    n_near = 0
+    for a in range(first_a, last_a):
+        for b in range(first_b, last_b):
             row = (a * counts[1] + b) * counts[2]
-            start, stop = starts[row + first[2]], starts[row + last[2]]
-            if n + stop - start + WIDTH > len(found):
-                longer = np.empty(2 * (n + stop - start + WIDTH), dtype=np.int32)
-                longer[:n] = found[:n]
-                found = longer
-            for j in range(start, stop, WIDTH):
-                dx, dy = load(points, j) - x, load(points, stride + j) - y
-                dz = load(points, 2 * stride + j) - z
-                near = np.uint64(below(dx * dx + dy * dy + dz * dz, limit))
-                if stop - j < WIDTH:
-                    near &= np.uint64((1 << (stop - j)) - 1)
-                # Without branches: half the guesses would be wrong.
-                for k in range(WIDTH):
-                    found[n] = j + k
-                    n += (near >> np.uint64(k)) & one
-    return n, found
+            n_near += starts[row + last_c] - starts[row + first_c]
+    most = n_near + WIDTH * len(ends)
+    if most > len(indices):
+        pool, indices = np.empty((3, 2 * most)), np.empty(2 * most, dtype=np.int32)
+    n = 0
+    for z in range(len(ends)):
+        for a in range(first_a, last_a):
+            for b in range(first_b, last_b):
+                row = (a * counts[1] + b) * counts[2]
+                for j in range(starts[row + first_c], starts[row + last_c]):
+                    pool[0, n], pool[1, n], pool[2, n] = points[j, 0], points[j, 1], points[j, 2]
+                    indices[n] = j
+                    n += species[j] == z
+        while n % WIDTH:
+            pool[0, n], indices[n] = np.inf, -1
+            n += 1
+        ends[z] = n
+    return pool, indices
 
 
 @compiled
 def search(centres, points, species, n_species, reach, low, edges, counts, starts):
     """Points within reach of each centre, itself excluded, by species.
 
+    Fastest where centres of one bin follow each other.
+
     Parameters
     ----------
-    points : ndarray, shape (3, n + WIDTH)
-        Filled up, since whole vectors are read.
+    centres : ndarray of int64
+    points : ndarray, shape (n, 4), Å
+        Sorted by bin.
+    species : ndarray of int64, shape (n,)
+    n_species : int
+    reach : float, Å
+    low, edges, counts, starts : ndarrays
+        The bins.
 
     Returns
     -------
@@ -137,36 +175,54 @@ def search(centres, points, species, n_species, reach, low, edges, counts, start
     """
     offsets = np.empty((len(centres), n_species + 1), dtype=np.int64)
     candidates = np.empty(64 * len(centres) + 64, dtype=np.int32)
-    found = np.empty(1024, dtype=np.int32)
-    total = 0
+    pool, indices = np.empty((3, 0)), np.empty(0, dtype=np.int32)
+    ends, span = np.zeros(n_species, dtype=np.int64), np.empty(3, dtype=np.int64)
+    for axis in range(3):
+        span[axis] = int(np.ceil(reach / edges[axis]))
+    home, limit = (-1, -1, -1), splat(reach * reach)
+    n, one = np.uint64(0), np.uint64(1)
     for i in range(len(centres)):
         centre = centres[i]
-        n, found = points_near(
-            points, centre, reach, low, edges, counts, starts, found
-        )
-        if total + n > len(candidates):
-            longer = np.empty(2 * (total + n), dtype=np.int32)
-            longer[:total] = candidates[:total]
-            candidates = longer
-        offsets[i, 0] = total
-        for z in range(n_species):
-            for k in range(n):
-                if found[k] != centre and (n_species == 1 or species[found[k]] == z):
-                    candidates[total] = found[k]
-                    total += 1
-            offsets[i, z + 1] = total
-    return offsets, candidates[:total].copy()
+        own = bin_of(centre, points, low, edges, counts)
+        if own != home:
+            home = own
+            pool, indices = points_around(
+                home, span, points, species, counts, starts, pool, indices, ends
+            )
+        if np.int64(n) + len(indices) > len(candidates):
+            candidates = lengthened(candidates, n, 2 * (np.int64(n) + len(indices)))
+        x, y, z = splat(points[centre, 0]), splat(points[centre, 1]), splat(points[centre, 2])
+        stride = pool.shape[1]
+        offsets[i, 0], start = n, 0
+        for of_species in range(n_species):
+            for k in range(start, ends[of_species], WIDTH):
+                dx, dy = load(pool, k) - x, load(pool, stride + k) - y
+                dz = load(pool, 2 * stride + k) - z
+                near = np.uint64(below(dx * dx + dy * dy + dz * dz, limit))
+                # Without branches: half the guesses would be wrong.
+                for b in range(WIDTH):
+                    j = indices[np.uint64(k + b)]
+                    candidates[n] = j
+                    n += (near >> np.uint64(b)) & one & np.uint64(j != centre)
+            start = ends[of_species]
+            offsets[i, of_species + 1] = n
+    return offsets, lengthened(candidates, n, n)
 
 
 @compiled
-def blocks_of(sorted_species):
-    """Edges of runs of one species, at most LANES long."""
-    edges = [0]
-    for k in range(1, len(sorted_species) + 1):
-        if (
-            k == len(sorted_species)
-            or sorted_species[k] != sorted_species[k - 1]
-            or k - edges[-1] == LANES
-        ):
-            edges.append(k)
-    return np.array(edges)
+def sorted_by_species(points, species, n_species):
+    """Points, species by species, and the edges of blocks of one species and at most LANES."""
+    order, edges = np.empty_like(points), np.empty(len(points) + 1, dtype=np.int64)
+    n, n_blocks, edges[0] = 0, 0, 0
+    for z in range(n_species):
+        for point in points:
+            if species[point] == z:
+                order[n] = point
+                n += 1
+                if n - edges[n_blocks] == LANES:
+                    n_blocks += 1
+                    edges[n_blocks] = n
+        if n > edges[n_blocks]:
+            n_blocks += 1
+            edges[n_blocks] = n
+    return order, edges[: n_blocks + 1].copy()

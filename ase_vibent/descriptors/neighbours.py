@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ase_vibent.descriptors import cell_list
 from ase_vibent.errors import InvalidStructureError, UnknownSpeciesError
-from ase_vibent.simd import WIDTH
 from ase_vibent.structures import check_structure
 from ase_vibent.threads import in_threads
 
@@ -44,6 +43,8 @@ class Chunk(NamedTuple):
         Edges of runs of centres of one species, at most `LANES` long.
     first, last : int
         Range of the points that occur, `last` excluded.
+    most : int
+        Candidates of a centre, at most.
     """
 
     centres: Indices
@@ -52,6 +53,7 @@ class Chunk(NamedTuple):
     blocks: Indices
     first: int
     last: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -211,20 +213,19 @@ def find_neighbours(
     low, edges, counts = cell_list.grid(points, reach)
     order, starts = cell_list.sort_by_bin(points, low, edges, counts)
     owners, shifts = owners[order], shifts[order]
-    coordinates = np.zeros((3, len(order) + WIDTH))
-    coordinates[:, : len(order)] = points[order, :3].T
+    points = points[order]
     point_species = indices[owners]
     real = np.flatnonzero(order < len(atoms))
 
     def chunk(centres: Indices) -> Chunk:
-        by_species = centres[np.argsort(point_species[centres], kind="stable")]
+        centres, blocks = cell_list.sorted_by_species(centres, point_species, len(species))
         offsets, candidates = cell_list.search(
-            by_species, coordinates, point_species, len(species), reach, low, edges, counts, starts
+            centres, points, point_species, len(species), reach, low, edges, counts, starts
         )
-        first = min(by_species.min(), candidates.min(initial=len(owners)))
-        last = max(by_species.max(), candidates.max(initial=0)) + 1
-        blocks = cell_list.blocks_of(point_species[by_species])
-        return Chunk(by_species, offsets, candidates, blocks, int(first), int(last))
+        first = min(centres.min(), candidates.min(initial=len(owners)))
+        last = max(centres.max(), candidates.max(initial=0)) + 1
+        most = (offsets[:, -1] - offsets[:, 0]).max()
+        return Chunk(centres, offsets, candidates, blocks, int(first), int(last), int(most))
 
     size = int(np.clip(-(-len(atoms) // MOST_CHUNKS), SMALLEST_CHUNK, LARGEST_CHUNK))
     parts = np.split(real, range(size, len(real), size))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ase_vibent.compilation import inlined
-from ase_vibent.descriptors.ace.tables import AZIMUTH, first_rows
+from ase_vibent.descriptors.ace.tables import AZIMUTH
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -59,7 +59,7 @@ def gather_neighbours(lane, centre, points, candidates, offsets, cutoff, work):
 def radial_functions(lane, tables, work):
     """Unit vectors, distances and R_n of the neighbours of one atom."""
     count, size = work.columns[lane, -1], work.packs.shape[2] * LANES
-    _, radial, _ = first_rows(tables)
+    radial = tables.radial_row
     shifted, power = tables.radial[0], int(tables.radial[1])
     cut, one = splat_lanes(tables.radial[2]), splat_lanes(1.0)
     for k in range(0, count, LANES):
@@ -91,8 +91,8 @@ def radial_functions(lane, tables, work):
 def spherical_harmonics(lane, tables, work):
     """Y_lm of the neighbours of one atom, and the parts that its gradient needs."""
     count, size = work.columns[lane, -1], work.packs.shape[2] * LANES
-    legendre, _, _ = first_rows(tables)
-    n_degrees = (legendre - AZIMUTH) // 2
+    legendre = tables.legendre_row
+    n_degrees = tables.n_degrees
     for k in range(0, count, LANES):
         pack = lane * work.packs.shape[1] * size + k // LANES * size
         first = k * work.harmonics.shape[1] + n_degrees**2 * LANES
@@ -125,7 +125,7 @@ def project(lane, species, tables, work):
     start = np.uint64(work.columns[lane, species])
     stop = np.uint64(work.columns[lane, species + 1])
     size, of_harmonics = work.packs.shape[2] * LANES, work.harmonics.shape[1] * LANES
-    _, radial, _ = first_rows(tables)
+    radial = tables.radial_row
     row = lane * work.packs.shape[1] * size + radial * LANES
     first = species * tables.tile_starts[-1]
     for tile in range(len(tables.tile_rows)):
@@ -185,7 +185,7 @@ def project_all(lane, tables, work, density):
 @inlined
 def radial_slopes(pack, tables, work):
     """dR_n/dr of one pack, which begins at an offset."""
-    _, radial, _ = first_rows(tables)
+    radial = tables.radial_row
     row = pack + radial * LANES
     x, dx = load_lanes(work.packs, pack + 5 * LANES), load_lanes(work.packs, pack + 6 * LANES)
     cut, two = splat_lanes(tables.radial[2]), splat_lanes(2.0)
@@ -206,7 +206,7 @@ def combine_radial(pack, half, first, tables, work):
 
     The weights w stand in the tiles from `first` on.
     """
-    _, radial, _ = first_rows(tables)
+    radial = tables.radial_row
     row, primed = pack + radial * LANES + half, work.pulls.shape[1] * LANES
     zero = splat(0.0)
     for tile in range(len(tables.tile_rows)):
@@ -250,8 +250,8 @@ def pair_pulls(pack, tables, work):
     R(r) Y(r̂) changes by R' Y r̂, and across r̂ by the solid harmonic's gradient times R/r.
     """
     n_harmonics = work.pulls.shape[1]
-    legendre, _, _ = first_rows(tables)
-    n_degrees = (legendre - AZIMUTH) // 2
+    legendre = tables.legendre_row
+    n_degrees = tables.n_degrees
     zero = splat_lanes(0.0)
     along, ring, to_x, to_y, to_z = zero, zero, zero, zero, zero
     for m in range(n_degrees):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ase_vibent.compilation import compiled, inlined
 from ase_vibent.descriptors.ace.expansion import expand, project_all, radial_slopes
 from ase_vibent.descriptors.ace.products import Products
-from ase_vibent.descriptors.ace.tables import AZIMUTH, first_rows, work_arrays
+from ase_vibent.descriptors.ace.tables import AZIMUTH
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -105,8 +105,7 @@ def jacobian(pattern, coefficients, density, values):
 @inlined
 def harmonics_with_gradients(pack, tables, work, own, gradients):
     """Y_lm of a pack, and the gradients of Y_lm(r/|r|): shapes (n, LANES), (n, 3, LANES)."""
-    legendre, _, _ = first_rows(tables)
-    n_degrees, zero = (legendre - AZIMUTH) // 2, splat_lanes(0.0)
+    legendre, n_degrees, zero = tables.legendre_row, tables.n_degrees, splat_lanes(0.0)
     x, y = load_lanes(work.packs, pack), load_lanes(work.packs, pack + LANES)
     z, inverse = load_lanes(work.packs, pack + 2 * LANES), load_lanes(work.packs, pack + 4 * LANES)
     for l in range(n_degrees):
@@ -151,7 +150,7 @@ def pack_moves(pack, k, lane, channels, tables, work, own, gradients, mask, move
     moves : ndarray, shape (n_packs + 1, n_channels, 3, LANES)
         Filled from offset `first` on.
     """
-    _, radial, _ = first_rows(tables)
+    radial = tables.radial_row
     radial_slopes(pack, tables, work)
     harmonics_with_gradients(pack, tables, work, own, gradients)
     for species in range(mask.shape[0]):
@@ -231,7 +230,7 @@ def scatter_features(part, half, rows, first, result):
 
 @compiled
 def feature_gradients(
-    chunk, owners, points, tables, products, channels, pattern, groups, result
+    chunk, owners, points, tables, products, channels, pattern, groups, work, result
 ):
     """Add the gradients and strain derivatives of some features of a chunk's atoms.
 
@@ -248,10 +247,11 @@ def feature_gradients(
         Of the features that are wanted.
     groups : ndarray of int64, shape (N,)
         Of the atoms as centres: features are summed over the atoms of a group.
+    work : Work
     result : ndarray, shape (n_groups, N + 3, 3, n_features)
         Rows N to N + 2: strain derivatives. Other features are not touched.
     """
-    work, n_channels = work_arrays(tables, chunk.offsets), len(tables.places)
+    n_channels, lane = len(tables.places), np.int64(0)
     density = np.empty((n_channels, LANES))
     values = np.empty(len(pattern.channels))
     n_harmonics = work.pulls.shape[1]
@@ -261,17 +261,17 @@ def feature_gradients(
     part = np.empty((pattern.last - pattern.first, 3, LANES))
     rows, n_atoms = np.empty(LANES, dtype=np.int64), len(groups)
     for i in range(len(chunk.centres)):
-        expand(0, i, chunk, points, tables, work)
-        project_all(0, tables, work, density)
+        expand(lane, i, chunk, points, tables, work)
+        project_all(lane, tables, work, density)
         jacobian(pattern, products.coefficients, density, values)
         centre = owners[chunk.centres[i]]
         n_packs = (work.columns[0, -1] + LANES - 1) // LANES
         for k in range(n_packs):
             pack, first = k * work.packs.shape[2] * LANES, k * n_channels * 3 * LANES
             pack_moves(
-                pack, k * LANES, 0, channels, tables, work, own, gradients, mask, moves, first
+                pack, k * LANES, lane, channels, tables, work, own, gradients, mask, moves, first
             )
-        summed_moves(0, n_packs, work, moves)
+        summed_moves(lane, n_packs, work, moves)
         for k in range(n_packs + 1):
             contract_moves(pattern, values, moves, k * n_channels * 3 * LANES, part)
             for b in range(LANES):

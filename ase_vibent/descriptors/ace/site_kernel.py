@@ -13,7 +13,6 @@ from ase_vibent.descriptors.ace.expansion import (
     radial_slopes,
 )
 from ase_vibent.descriptors.ace.polynomials import weighted_sum
-from ase_vibent.descriptors.ace.tables import work_arrays
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -98,12 +97,15 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
     store(work.forces, LANES, own_y)
     store(work.forces, 2 * LANES, own_z)
     for axis in range(3):
-        gradient[centre - first, axis] -= work.forces[axis].sum()
+        for b in range(LANES):
+            gradient[centre - first, axis] -= work.forces[axis, b]
 
 
 @compiled
-def chunk_sums(chunk, species, points, tables, products, weights, want_gradient):
-    """Linear model of a chunk's atoms.
+def chunk_sums(
+    chunk, species, points, tables, products, weights, work, want_gradient, values, gradient, strain
+):
+    """Linear model of a chunk's atoms; returns the shortest distance, Å.
 
     Parameters
     ----------
@@ -113,24 +115,15 @@ def chunk_sums(chunk, species, points, tables, products, weights, want_gradient)
     tables : Tables
     products : Products
     weights : ndarray, shape (n_species, n_products)
+    work : Work
     want_gradient : bool
-
-    Returns
-    -------
     values : ndarray, shape (n_centres,)
-    gradient : ndarray, shape (n_points of the chunk, 4)
-        Of the sum of the values.
-    strain : ndarray, shape (6, LANES)
-        See `scatter_pulls`.
-    closest : float, Å
-        Shortest distance; infinite without neighbours.
+        Overwritten.
+    gradient, strain : ndarrays
+        The slopes of the sum of the values are added to them, see `scatter_pulls`.
     """
-    values = np.empty(len(chunk.centres))
-    gradient = np.zeros((chunk.last - chunk.first if want_gradient else 0, WIDTH))
-    strain = np.zeros((6, LANES))
-    work, n_channels = work_arrays(tables, chunk.offsets), len(tables.places)
+    n_channels, n_shared = len(tables.places), len(products.shared_left)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
-    n_shared = len(products.shared_left)
     shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared + 1, LANES))
     closest = np.inf
     for block in range(len(chunk.blocks) - 1):
@@ -146,46 +139,43 @@ def chunk_sums(chunk, species, points, tables, products, weights, want_gradient)
             if want_gradient:
                 centre = chunk.centres[start + lane]
                 scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
-    return values, gradient, strain, np.sqrt(closest)
+    return np.sqrt(closest)
 
 
 @compiled
-def chunk_densities(chunk, points, tables):
-    """Channels of a chunk's atoms, shape (n_blocks, n_channels, LANES), and `closest`.
+def chunk_densities(chunk, points, tables, work, densities):
+    """Channels of a chunk's atoms; returns the shortest distance, Å.
 
-    Parameters and `closest` as in `chunk_sums`.
+    Parameters
+    ----------
+    chunk, points, tables, work
+        As in `chunk_sums`.
+    densities : ndarray, shape (n_blocks, n_channels, LANES)
+        Overwritten.
     """
-    n_blocks = len(chunk.blocks) - 1
-    densities = np.zeros((n_blocks, len(tables.places), LANES))
-    work, closest = work_arrays(tables, chunk.offsets), np.inf
-    for block in range(n_blocks):
+    closest = np.inf
+    for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
         for lane in range(stop - start):
             near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, densities[block])
-    return densities, np.sqrt(closest)
+    return np.sqrt(closest)
 
 
 @compiled
-def chunk_pulls(chunk, points, tables, slopes):
-    """Gradient and strain derivative of values whose slopes in the channels are known.
+def chunk_pulls(chunk, points, tables, slopes, work, gradient, strain):
+    """Slopes of values of a chunk's atoms from those in the channels.
 
     Parameters
     ----------
+    chunk, points, tables, work, gradient, strain
+        As in `chunk_sums`.
     slopes : ndarray, shape (n_blocks, n_channels, LANES)
-        Others as in `chunk_sums`, and so is what it returns.
-
-    Returns
-    -------
-    gradient, strain : ndarrays
     """
-    gradient, strain = np.zeros((chunk.last - chunk.first, WIDTH)), np.zeros((6, LANES))
-    work = work_arrays(tables, chunk.offsets)
     for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
         for lane in range(stop - start):
             expand(lane, start + lane, chunk, points, tables, work)
             centre, slope = chunk.centres[start + lane], slopes[block]
             scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
-    return gradient, strain

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.compilation import inlined
 from ase_vibent.simd import LANES, WIDTH
 
 if TYPE_CHECKING:
@@ -27,6 +26,10 @@ class Tables(NamedTuple):
 
     Attributes
     ----------
+    n_degrees : int
+        l_max + 1.
+    legendre_row, radial_row : int
+        First rows of Q_lm and of R_n in a pack, see `Work`.
     radial : ndarray
         1 + r0, power, x at the cutoff, cutoff (Å).
     recursion : ndarray, shape (n_max, 3)
@@ -41,6 +44,9 @@ class Tables(NamedTuple):
         Of every channel in the tiles; the tiles of one neighbour species follow another's.
     """
 
+    n_degrees: int
+    legendre_row: int
+    radial_row: int
     radial: Array
     recursion: Array
     harmonics: Array
@@ -68,7 +74,12 @@ def kernel_tables(ace: ACE) -> Tables:
     sizes = np.append(WIDTH * 3 * -(-rows[:-1] // 3), single * WIDTH * -(-rows[-1] // WIDTH))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     step = np.where(row // WIDTH < n_tiles, WIDTH, 1)
+    n_degrees = int(np.sqrt(ace.n_harmonics))
+    legendre_row = AZIMUTH + 2 * n_degrees
     return Tables(
+        n_degrees=n_degrees,
+        legendre_row=legendre_row,
+        radial_row=legendre_row + len(ace.harmonics),
         radial=np.array([1 + ace.radial.r0, ace.radial.power, ace.radial.x_cut, ace.cutoff]),
         recursion=ace.radial.recursion,
         harmonics=ace.harmonics,
@@ -123,34 +134,33 @@ class Work(NamedTuple):
 AZIMUTH = 7
 
 
-@inlined
-def first_rows(tables):
-    """First rows of Q_lm and of R_n in a pack, and their number with the zeros behind R_n."""
-    n_degrees = int(np.sqrt(2 * len(tables.harmonics)))
-    legendre = AZIMUTH + 2 * n_degrees
-    radial = legendre + len(tables.harmonics)
-    # Odd: packs must not compete for the same places in the cache.
-    return legendre, radial, (radial + len(tables.recursion) + WIDTH) | 1
+def work_arrays(tables: Tables, n_species: int, most: int) -> Work:
+    """Work arrays of one thread.
 
+    Parameters
+    ----------
+    tables : Tables
+    n_species : int
+    most : int
+        Candidates of an atom, at most.
 
-@inlined
-def work_arrays(tables, offsets):
-    """Work arrays for the atoms whose candidates lie between offsets."""
-    n_species = offsets.shape[1] - 1
-    most = 0
-    for i in range(len(offsets)):
-        most = max(most, offsets[i, n_species] - offsets[i, 0])
+    Returns
+    -------
+    Work
+    """
     # Every species is filled up, and one place is written beyond the last neighbour.
     n_packs = (most + WIDTH * n_species) // LANES + 1
-    n_harmonics = int(np.sqrt(2 * len(tables.harmonics))) ** 2
+    n_radial = len(tables.recursion) + WIDTH
+    n_rows, n_harmonics = tables.radial_row + n_radial, tables.n_degrees**2
     return Work(
-        np.zeros((LANES, n_species + 1), dtype=np.int64),
-        np.zeros((LANES, LANES * n_packs), dtype=np.int32),
-        np.empty((4, LANES * n_packs)),
-        np.zeros((LANES, n_packs, first_rows(tables)[2], LANES)),
-        np.empty((n_packs, n_harmonics | 1, LANES)),
-        np.zeros((len(tables.recursion) + WIDTH, LANES)),
-        np.zeros(n_species * tables.tile_starts[-1]),
-        np.zeros((2, n_harmonics, LANES)),
-        np.zeros((4, LANES)),
+        columns=np.zeros((LANES, n_species + 1), dtype=np.int64),
+        indices=np.zeros((LANES, LANES * n_packs), dtype=np.int32),
+        vectors=np.empty((4, LANES * n_packs)),
+        # Odd numbers of rows: packs must not compete for the same places in the cache.
+        packs=np.zeros((LANES, n_packs, n_rows | 1, LANES)),
+        harmonics=np.empty((n_packs, n_harmonics | 1, LANES)),
+        slopes=np.zeros((n_radial, LANES)),
+        tiles=np.zeros(n_species * tables.tile_starts[-1]),
+        pulls=np.zeros((2, n_harmonics, LANES)),
+        forces=np.zeros((4, LANES)),
     )
