@@ -190,9 +190,7 @@ def sums(typing_context, a, b, c, d):  # type: ignore[no-untyped-def]
                 _shuffle(builder, one, other, low), _shuffle(builder, one, other, high)
             )
 
-        first, second = (
-            folded(*pair, [0, 4, 2, 6], [1, 5, 3, 7]) for pair in (args[:2], args[2:])
-        )
+        first, second = (folded(*pair, [0, 4, 2, 6], [1, 5, 3, 7]) for pair in (args[:2], args[2:]))
         return folded(first, second, [0, 1, 4, 5], [2, 3, 6, 7])
 
     return _NARROW(a, b, c, d), lower

@@ -11,6 +11,7 @@ from ase_vibent.simd import LANES, WIDTH, below, load, splat
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+
 @compiled
 def place(positions, owners, shifts, cell):
     """Coordinates of images, positions[owners] + shifts @ cell, and zeros: shape (n, 4)."""

@@ -127,8 +127,7 @@ class NeighbourList:
         """
         if closest > self.cutoff:
             raise InvalidStructureError(
-                f"atoms: no atom has a neighbour within {self.cutoff} Å; "
-                "check cell, units and pbc"
+                f"atoms: no atom has a neighbour within {self.cutoff} Å; check cell, units and pbc"
             )
         if closest >= COINCIDENT:
             return

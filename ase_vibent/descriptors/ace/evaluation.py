@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -13,10 +14,8 @@ from numpy.typing import NDArray
 from ase_vibent.descriptors.ace.feature_kernel import feature_gradients, jacobian_pattern
 from ase_vibent.descriptors.ace.polynomials import features_of, slopes_of
 from ase_vibent.descriptors.ace.site_kernel import chunk_densities, chunk_pulls, chunk_sums
-from ase_vibent.descriptors.ace.tables import Work, work_arrays
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
 from ase_vibent.descriptors.neighbours import Chunk, NeighbourList
-from ase_vibent.simd import LANES
 from ase_vibent.threads import in_threads
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+
+#: What `chunk_sums` returns: values, gradient on points, strain, shortest distance.
+ChunkSums = tuple[Array, Array, Array, float]
 
 
 def linear_sums(
@@ -33,13 +35,10 @@ def linear_sums(
     products, points = ace.products, near.points(atoms)
     of_products = np.array([products.weights(row) for row in weights])
 
-    def work(chunk: Chunk) -> _ChunkSums:
-        sums = _ChunkSums.empty(chunk, gradient)
-        closest = chunk_sums(
-            chunk, near.species, points.ravel(), ace.tables, products, of_products,
-            _work(ace, chunk), gradient, sums.values, sums.gradient, sums.strain,
-        )  # fmt: skip
-        return sums._replace(closest=closest)
+    def work(chunk: Chunk) -> ChunkSums:
+        return chunk_sums(
+            chunk, near.species, points.ravel(), ace.tables, products, of_products, gradient
+        )
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
 
@@ -50,67 +49,40 @@ def readout_sums(
     """See `ACE.site_model`."""
     products, points = ace.products, near.points(atoms)
 
-    def work(chunk: Chunk) -> _ChunkSums:
-        sums, arrays = _ChunkSums.empty(chunk, gradient), _work(ace, chunk)
-        densities, closest = _densities(ace, chunk, points, arrays)
+    def work(chunk: Chunk) -> ChunkSums:
+        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
         features = features_of(products, chunk.blocks, densities)
         values, weights = readout(features, near.species[chunk.centres])
-        if gradient:
-            slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights))
-            chunk_pulls(
-                chunk, points.ravel(), ace.tables, slopes, arrays, sums.gradient, sums.strain
-            )
-        return sums._replace(values=values, closest=closest)
+        if not gradient:
+            return values, np.empty((0, 4)), np.empty((6, 0)), closest
+        slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights))
+        return values, *chunk_pulls(chunk, points.ravel(), ace.tables, slopes), closest
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
-
-
-class _ChunkSums(NamedTuple):
-    """Values of a chunk's atoms, slopes of their sum as the kernels add them, and a distance."""
-
-    values: Array
-    gradient: Array
-    strain: Array
-    closest: float = np.inf
-
-    @classmethod
-    def empty(cls, chunk: Chunk, gradient: bool) -> _ChunkSums:
-        n_points = chunk.last - chunk.first if gradient else 0
-        return cls(np.empty(len(chunk.centres)), np.zeros((n_points, 4)), np.zeros((6, LANES)))
-
-
-def _work(ace: ACE, chunk: Chunk) -> Work:
-    return work_arrays(ace.tables, len(ace.species), chunk.most)
-
-
-def _densities(ace: ACE, chunk: Chunk, points: Array, work: Work) -> tuple[Array, float]:
-    """Channels of a chunk's atoms in blocks, and the shortest distance."""
-    densities = np.zeros((len(chunk.blocks) - 1, len(ace.channels), LANES))
-    return densities, chunk_densities(chunk, points.ravel(), ace.tables, work, densities)
 
 
 def _site_sums(
     near: NeighbourList,
     points: Array,
-    parts: Iterable[_ChunkSums],
+    parts: Iterable[ChunkSums],
     gradient: bool,
 ) -> SiteSums:
     """Values, gradient and strain derivative from those of the chunks, in their order."""
     values = np.empty(len(near.atoms))
     on_points = np.zeros((len(points) if gradient else 0, 4))
     voigt, closest = np.zeros(6), np.inf
-    for chunk, part in zip(near.chunks, parts, strict=True):
-        values[near.owners[chunk.centres]] = part.values
-        closest = min(closest, part.closest)
+    for chunk, (own, pulls, strain, shortest) in zip(near.chunks, parts, strict=True):
+        values[near.owners[chunk.centres]] = own
+        closest = min(closest, shortest)
         if gradient:
-            on_points[chunk.first : chunk.last] += part.gradient
-            voigt += part.strain.sum(axis=1)
+            on_points[chunk.first : chunk.last] += pulls
+            voigt += strain.sum(axis=1)
     near.check_distances(points, closest)
     if not gradient:
         return SiteSums(values, None, None)
     xx, yy, zz, yz, xz, xy = voigt
-    strain = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    return SiteSums(values, near.fold(on_points), strain)
+    symmetric = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return SiteSums(values, near.fold(on_points), symmetric)
 
 
 def features(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
@@ -118,7 +90,7 @@ def features(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
     points = near.points(atoms)
 
     def work(chunk: Chunk) -> tuple[Array, float]:
-        densities, closest = _densities(ace, chunk, points, _work(ace, chunk))
+        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
         return features_of(ace.products, chunk.blocks, densities), closest
 
     values, closest = np.empty((len(atoms), ace.n_features)), np.inf
@@ -163,10 +135,10 @@ def _feature_gradients(
         for chunk in near.chunks:
             feature_gradients(
                 chunk, near.owners, points, ace.tables, products, ace.kernel_channels,
-                pattern, groups, _work(ace, chunk), result,
+                pattern, groups, result,
             )  # fmt: skip
 
     edges = np.linspace(0, ace.n_features, min(get_num_threads(), ace.n_features) + 1)
     bounds = edges.astype(int).tolist()
-    list(in_threads(work, list(zip(bounds[:-1], bounds[1:], strict=True))))
+    list(in_threads(work, list(pairwise(bounds))))
     return result

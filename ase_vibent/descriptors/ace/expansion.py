@@ -278,7 +278,10 @@ def pair_pulls(pack, tables, work):
             along, ring, to_z = along + along_m * own, ring + ring_m * own, to_z + z_m * own
             if m > 0:
                 times = splat_lanes(float(m)) * flat_m
-                re, im = load_lanes(work.packs, turn - 2 * LANES), load_lanes(work.packs, turn - LANES)
+                re, im = (
+                    load_lanes(work.packs, turn - 2 * LANES),
+                    load_lanes(work.packs, turn - LANES),
+                )
                 if part:
                     to_x, to_y = to_x + times * im, to_y + times * re
                 else:

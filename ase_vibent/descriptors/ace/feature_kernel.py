@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ase_vibent.compilation import compiled, inlined
 from ase_vibent.descriptors.ace.expansion import expand, project_all, radial_slopes
 from ase_vibent.descriptors.ace.products import Products
-from ase_vibent.descriptors.ace.tables import AZIMUTH
+from ase_vibent.descriptors.ace.tables import AZIMUTH, work_arrays
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -58,9 +58,7 @@ class JacobianPattern(NamedTuple):
     channels: Indices
 
 
-def jacobian_pattern(
-    products: Products, n_channels: int, first: int, last: int
-) -> JacobianPattern:
+def jacobian_pattern(products: Products, n_channels: int, first: int, last: int) -> JacobianPattern:
     """Pattern of the features from `first` to `last`, excluded.
 
     Parameters
@@ -125,7 +123,10 @@ def harmonics_with_gradients(pack, tables, work, own, gradients):
                 to_x, to_y = x * ring, y * ring
             if size > 0:
                 times = splat_lanes(float(size)) * plain
-                re, im = load_lanes(work.packs, turn - 2 * LANES), load_lanes(work.packs, turn - LANES)
+                re, im = (
+                    load_lanes(work.packs, turn - 2 * LANES),
+                    load_lanes(work.packs, turn - LANES),
+                )
                 if even:
                     to_x, to_y = to_x + times * re, to_y - times * im
                 else:
@@ -229,9 +230,7 @@ def scatter_features(part, half, rows, first, result):
 
 
 @compiled
-def feature_gradients(
-    chunk, owners, points, tables, products, channels, pattern, groups, work, result
-):
+def feature_gradients(chunk, owners, points, tables, products, channels, pattern, groups, result):
     """Add the gradients and strain derivatives of some features of a chunk's atoms.
 
     Parameters
@@ -247,10 +246,10 @@ def feature_gradients(
         Of the features that are wanted.
     groups : ndarray of int64, shape (N,)
         Of the atoms as centres: features are summed over the atoms of a group.
-    work : Work
     result : ndarray, shape (n_groups, N + 3, 3, n_features)
         Rows N to N + 2: strain derivatives. Other features are not touched.
     """
+    work = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most)
     n_channels, lane = len(tables.places), np.int64(0)
     density = np.empty((n_channels, LANES))
     values = np.empty(len(pattern.channels))

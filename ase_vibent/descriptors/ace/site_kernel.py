@@ -13,6 +13,7 @@ from ase_vibent.descriptors.ace.expansion import (
     radial_slopes,
 )
 from ase_vibent.descriptors.ace.polynomials import weighted_sum
+from ase_vibent.descriptors.ace.tables import work_arrays
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -102,10 +103,8 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
 
 
 @compiled
-def chunk_sums(
-    chunk, species, points, tables, products, weights, work, want_gradient, values, gradient, strain
-):
-    """Linear model of a chunk's atoms; returns the shortest distance, Å.
+def chunk_sums(chunk, species, points, tables, products, weights, want_gradient):
+    """Linear model of a chunk's atoms.
 
     Parameters
     ----------
@@ -115,13 +114,20 @@ def chunk_sums(
     tables : Tables
     products : Products
     weights : ndarray, shape (n_species, n_products)
-    work : Work
     want_gradient : bool
+
+    Returns
+    -------
     values : ndarray, shape (n_centres,)
-        Overwritten.
-    gradient, strain : ndarrays
-        The slopes of the sum of the values are added to them, see `scatter_pulls`.
+    gradient : ndarray, shape (n_points of the chunk, 4)
+    strain : ndarray, shape (6, LANES)
+        Slopes of the sum of the values, see `scatter_pulls`.
+    closest : float, Å
+        Shortest distance; infinite without neighbours.
     """
+    values, strain = np.empty(len(chunk.centres)), np.zeros((6, LANES))
+    gradient = np.zeros((chunk.last - chunk.first if want_gradient else 0, WIDTH))
+    work = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most)
     n_channels, n_shared = len(tables.places), len(products.shared_left)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
     shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared + 1, LANES))
@@ -139,43 +145,41 @@ def chunk_sums(
             if want_gradient:
                 centre = chunk.centres[start + lane]
                 scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
-    return np.sqrt(closest)
+    return values, gradient, strain, np.sqrt(closest)
 
 
 @compiled
-def chunk_densities(chunk, points, tables, work, densities):
-    """Channels of a chunk's atoms; returns the shortest distance, Å.
+def chunk_densities(chunk, points, tables):
+    """Channels of a chunk's atoms, shape (n_blocks, n_channels, LANES), and `closest`.
 
-    Parameters
-    ----------
-    chunk, points, tables, work
-        As in `chunk_sums`.
-    densities : ndarray, shape (n_blocks, n_channels, LANES)
-        Overwritten.
+    Parameters and `closest` as in `chunk_sums`.
     """
-    closest = np.inf
+    densities = np.zeros((len(chunk.blocks) - 1, len(tables.places), LANES))
+    work, closest = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most), np.inf
     for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
         for lane in range(stop - start):
             near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, densities[block])
-    return np.sqrt(closest)
+    return densities, np.sqrt(closest)
 
 
 @compiled
-def chunk_pulls(chunk, points, tables, slopes, work, gradient, strain):
-    """Slopes of values of a chunk's atoms from those in the channels.
+def chunk_pulls(chunk, points, tables, slopes):
+    """Gradient and strain of values of a chunk's atoms from their slopes in the channels.
 
     Parameters
     ----------
-    chunk, points, tables, work, gradient, strain
-        As in `chunk_sums`.
     slopes : ndarray, shape (n_blocks, n_channels, LANES)
+        The others as in `chunk_sums`, and so is what it returns.
     """
+    gradient, strain = np.zeros((chunk.last - chunk.first, WIDTH)), np.zeros((6, LANES))
+    work = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most)
     for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
         for lane in range(stop - start):
             expand(lane, start + lane, chunk, points, tables, work)
             centre, slope = chunk.centres[start + lane], slopes[block]
             scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
+    return gradient, strain

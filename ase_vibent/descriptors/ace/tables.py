@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.compilation import inlined
 from ase_vibent.simd import LANES, WIDTH
 
 if TYPE_CHECKING:
@@ -134,33 +135,25 @@ class Work(NamedTuple):
 AZIMUTH = 7
 
 
-def work_arrays(tables: Tables, n_species: int, most: int) -> Work:
-    """Work arrays of one thread.
+@inlined
+def work_arrays(tables, n_species, most):
+    """Work arrays for atoms with at most so many candidates.
 
-    Parameters
-    ----------
-    tables : Tables
-    n_species : int
-    most : int
-        Candidates of an atom, at most.
-
-    Returns
-    -------
-    Work
+    Made where they are used: the compiler then knows that they do not overlap.
     """
     # Every species is filled up, and one place is written beyond the last neighbour.
     n_packs = (most + WIDTH * n_species) // LANES + 1
     n_radial = len(tables.recursion) + WIDTH
     n_rows, n_harmonics = tables.radial_row + n_radial, tables.n_degrees**2
     return Work(
-        columns=np.zeros((LANES, n_species + 1), dtype=np.int64),
-        indices=np.zeros((LANES, LANES * n_packs), dtype=np.int32),
-        vectors=np.empty((4, LANES * n_packs)),
+        np.zeros((LANES, n_species + 1), dtype=np.int64),
+        np.zeros((LANES, LANES * n_packs), dtype=np.int32),
+        np.empty((4, LANES * n_packs)),
         # Odd numbers of rows: packs must not compete for the same places in the cache.
-        packs=np.zeros((LANES, n_packs, n_rows | 1, LANES)),
-        harmonics=np.empty((n_packs, n_harmonics | 1, LANES)),
-        slopes=np.zeros((n_radial, LANES)),
-        tiles=np.zeros(n_species * tables.tile_starts[-1]),
-        pulls=np.zeros((2, n_harmonics, LANES)),
-        forces=np.zeros((4, LANES)),
+        np.zeros((LANES, n_packs, n_rows | 1, LANES)),
+        np.empty((n_packs, n_harmonics | 1, LANES)),
+        np.zeros((n_radial, LANES)),
+        np.zeros(n_species * tables.tile_starts[-1]),
+        np.zeros((2, n_harmonics, LANES)),
+        np.zeros((4, LANES)),
     )
