@@ -11,6 +11,7 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy
 from ase_vibent.harmonic.modes import check_masses
@@ -54,6 +55,7 @@ class SiteEntropyCalculator(EntropyCalculator):
                 f"model: expected one that predicts 'entropy', got {model.target!r}"
             )
         self.model = model
+        self._neighbours = NeighbourLists()
         super().__init__(temperature=temperature, model=source)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
@@ -67,7 +69,7 @@ class SiteEntropyCalculator(EntropyCalculator):
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature
-        sums = self.model.evaluate(atoms, gradient=gradient)
+        sums = self.model.evaluate(atoms, gradient=gradient, lists=self._neighbours)
         reduced = sums.values + mass_entropy(check_masses(atoms))
         entropies = classical_entropy(reduced, np.full(len(atoms), 3.0), temperature)
         free_energies = temperature * (3 * kB - entropies)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
@@ -14,6 +17,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
+@cache
+def _digest_of_sources() -> bytes:
+    """Digest of all files that machine code may be made of."""
+    package = Path(__file__).parent
+    digest = sha256()
+    for path in sorted([*package.glob("*.py"), *package.glob("descriptors/**/*.py")]):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
 def compiled(function: Function) -> Function:
     """Compile at the first call, without the GIL, and keep the machine code on disk.
 
@@ -21,9 +34,13 @@ def compiled(function: Function) -> Function:
     refuses to cache; the function is then compiled anew in every process.
     """
     try:
-        return njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
+        dispatcher = njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
     except RuntimeError:
         return njit(nogil=True, fastmath=_FASTMATH)(function)
+    # Numba watches the function's own file only; what it calls must count as well, or an
+    # upgrade could run old code.
+    dispatcher._cache._cache_file._source_stamp += _digest_of_sources()
+    return dispatcher
 
 
 def inlined(function: Function) -> Function:

@@ -18,7 +18,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor, SiteSums, descriptor_from_dict
-from ase_vibent.descriptors.neighbours import species_indices
+from ase_vibent.descriptors.neighbours import NeighbourLists, species_indices
 from ase_vibent.errors import ModelFileError
 
 Array = NDArray[np.float64]
@@ -63,7 +63,9 @@ class SiteModel:
         """Chemical symbols the model knows."""
         return self.descriptor.species
 
-    def evaluate(self, atoms: Atoms, *, gradient: bool = True) -> SiteSums:
+    def evaluate(
+        self, atoms: Atoms, *, gradient: bool = True, lists: NeighbourLists | None = None
+    ) -> SiteSums:
         """Site values, gradient and strain derivative of their sum.
 
         Parameters
@@ -71,12 +73,14 @@ class SiteModel:
         atoms : Atoms
         gradient : bool
             Whether derivatives are wanted.
+        lists : NeighbourLists, optional
+            Keeps the neighbours for structures that differ little.
 
         Returns
         -------
         SiteSums
         """
-        sums = self.descriptor.linear_model(atoms, self.weights, gradient=gradient)
+        sums = self.descriptor.linear_model(atoms, self.weights, gradient=gradient, lists=lists)
         offsets = self.constants - np.einsum("zf,zf->z", self.weights, self.shift)
         values = sums.values + offsets[species_indices(atoms, self.species)]
         return SiteSums(values, sums.gradient, sums.strain)

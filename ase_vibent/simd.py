@@ -92,7 +92,7 @@ def _loader(vector: _Vector) -> Any:
     @intrinsic
     def load(typing_context, array, offset):
         def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            pointer = _pointer(context, builder, sig.args[0], *args, _llvm(vector))
+            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], _llvm(vector))
             return builder.load(pointer, align=8)
 
         return vector(array, types.intp), lower
@@ -115,7 +115,7 @@ def _repeater(vector: _Vector) -> Any:
     @intrinsic
     def repeat(typing_context, array, offset):
         def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            pointer = _pointer(context, builder, sig.args[0], *args, ir.DoubleType())
+            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], ir.DoubleType())
             return _broadcast(builder, builder.load(pointer), vector)
 
         return vector(array, types.intp), lower
@@ -138,7 +138,7 @@ repeat_lanes = _repeater(_WIDE)
 
 
 @intrinsic
-def load_weight(typing_context, array, index):  # type: ignore[no-untyped-def]
+def load_weight(typing_context, array, index):
     """Weights of LANES atoms: the same for all (1-D array), or a row of a 2-D array."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -154,7 +154,7 @@ def load_weight(typing_context, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store(typing_context, array, offset, vector):  # type: ignore[no-untyped-def]
+def store(typing_context, array, offset, vector):
     """Write a vector into an array."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -167,7 +167,7 @@ def store(typing_context, array, offset, vector):  # type: ignore[no-untyped-def
 
 
 @intrinsic
-def root(typing_context, vector):  # type: ignore[no-untyped-def]
+def root(typing_context, vector):
     """Square root of every number."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -181,7 +181,7 @@ def root(typing_context, vector):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def sums(typing_context, a, b, c, d):  # type: ignore[no-untyped-def]
+def sums(typing_context, a, b, c, d):
     """Vector of the sums over each of four vectors of WIDTH numbers."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -190,14 +190,16 @@ def sums(typing_context, a, b, c, d):  # type: ignore[no-untyped-def]
                 _shuffle(builder, one, other, low), _shuffle(builder, one, other, high)
             )
 
-        first, second = (folded(*pair, [0, 4, 2, 6], [1, 5, 3, 7]) for pair in (args[:2], args[2:]))
+        a, b, c, d = args
+        first = folded(a, b, [0, 4, 2, 6], [1, 5, 3, 7])
+        second = folded(c, d, [0, 4, 2, 6], [1, 5, 3, 7])
         return folded(first, second, [0, 1, 4, 5], [2, 3, 6, 7])
 
     return _NARROW(a, b, c, d), lower
 
 
 @intrinsic
-def below(typing_context, one, other):  # type: ignore[no-untyped-def]
+def below(typing_context, one, other):
     """Bits that say in which places one vector is less than the other."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -209,7 +211,7 @@ def below(typing_context, one, other):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def transposed(typing_context, a, b, c, d):  # type: ignore[no-untyped-def]
+def transposed(typing_context, a, b, c, d):
     """Columns of the matrix whose rows are four vectors of WIDTH numbers."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -6,30 +6,64 @@ from ase import Atoms
 from scipy.special import sph_harm_y
 
 from ase_vibent import ACE
-from ase_vibent.descriptors.ace import kernels
+from ase_vibent.compilation import compiled
+from ase_vibent.descriptors.ace import expansion, feature_kernel
 from ase_vibent.descriptors.ace.coupling import invariants, real_3j, wigner_3j
-from ase_vibent.descriptors.ace.harmonics import harmonic_prefactors
-from ase_vibent.descriptors.ace.radial import radial_basis
+from ase_vibent.descriptors.ace.tables import work_arrays
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.simd import LANES
 
 L_MAX = 7
 
 
+#: A basis whose channels reach L_MAX; only its tables are used.
+BASIS = ACE(["Si"], cutoff=5.0, order=2, degree=2 + 2 * L_MAX, l_weight=1.0, inner=1.9, r0=2.35)
+
+
+@compiled
+def expand_vectors(vectors, tables, own, gradients, radial, slopes):
+    """Harmonics and radial functions of up to LANES vectors through the kernels."""
+    work = work_arrays(tables, 1, len(vectors))
+    pack = np.int64(0)
+    for k in range(LANES):
+        j = min(k, len(vectors) - 1)
+        for axis in range(3):
+            work.vectors[axis, k] = vectors[j, axis]
+        work.vectors[3, k] = np.sum(vectors[j] ** 2)
+    work.columns[0, 1] = LANES
+    expansion.radial_functions(pack, tables, work)
+    expansion.spherical_harmonics(pack, tables, work)
+    expansion.radial_slopes(pack, tables, work)
+    feature_kernel.harmonics_with_gradients(pack, tables, work, own, gradients)
+    for row in range(own.shape[0]):
+        for k in range(LANES):
+            own[row, k] = work.harmonics[0, row, k]
+    for n in range(len(radial)):
+        for k in range(LANES):
+            radial[n, k] = work.packs[0, 0, tables.radial_row + n, k]
+            slopes[n, k] = work.slopes[n, k]
+
+
+def expanded(vectors):
+    """Y_lm, their gradients, R_n and dR_n/dr of vectors, shape (n, 3), from the kernels."""
+    tables = BASIS.tables
+    n_max, n_harmonics = len(tables.recursion), BASIS.n_harmonics
+    parts = []
+    for start in range(0, len(vectors), LANES):
+        some = np.ascontiguousarray(vectors[start : start + LANES])
+        own, gradients = np.empty((n_harmonics, LANES)), np.empty((n_harmonics, 3, LANES))
+        radial, slopes = np.empty((n_max, LANES)), np.empty((n_max, LANES))
+        expand_vectors(some, tables, own, gradients, radial, slopes)
+        parts.append([x[..., : len(some)] for x in (own, gradients, radial, slopes)])
+    own, gradients, radial, slopes = (np.concatenate(p, axis=-1) for p in zip(*parts, strict=True))
+    # The kernels keep harmonics by descending l.
+    rows = [n_harmonics - (l + 1) ** 2 + l + m for l in range(L_MAX + 1) for m in range(-l, l + 1)]
+    return own[rows], gradients[rows].transpose(1, 0, 2), radial, slopes
+
+
 def harmonics(vectors):
-    """Y_lm and gradients of vectors, shape (n, 3), from the kernels."""
-    count = len(vectors)
-    distance = np.linalg.norm(vectors, axis=1)
-    unit = np.ascontiguousarray((vectors / distance[:, None]).T)
-    legendre = np.empty((L_MAX + 1, L_MAX + 1, count))
-    azimuth = np.empty((2, L_MAX + 1, count))
-    value = np.empty(((L_MAX + 1) ** 2, count))
-    gradient = np.empty((3, (L_MAX + 1) ** 2, count))
-    prefactors = harmonic_prefactors(L_MAX)
-    kernels.solid_harmonics(unit, count, prefactors, legendre, azimuth, value)
-    kernels.harmonic_gradients(
-        unit, distance[None], count, prefactors, legendre, azimuth, value, gradient
-    )
-    return value, gradient
+    """Y_lm and gradients of vectors, shape (n, 3)."""
+    return expanded(vectors)[:2]
 
 
 @pytest.fixture
@@ -63,35 +97,23 @@ def test_harmonic_gradients_against_finite_differences(vectors):
 
 
 def test_radial_functions_are_orthonormal_smooth_and_differentiable():
-    basis = radial_basis(9, cutoff=5.0, r0=2.35, inner=1.9)
-    scalars = np.array([basis.r0, basis.power, basis.x_cut])
+    x_cut, n_max = BASIS.radial.x_cut, len(BASIS.radial.recursion)
 
     def evaluate(r):
-        vectors = np.zeros((len(r), 3))
-        vectors[:, 0] = r
-        value, slope = np.empty((9, len(r))), np.empty((9, len(r)))
-        kernels.radial_functions(
-            vectors,
-            scalars,
-            basis.recursion,
-            np.empty((3, len(r))),
-            np.empty((3, len(r))),
-            value,
-            slope,
-        )
-        return value, slope
+        return expanded(np.outer(r, [0.6, 0.0, 0.8]))[2:]
 
-    nodes, weights = np.polynomial.legendre.leggauss(60)
+    nodes, weights = np.polynomial.legendre.leggauss(80)
     x_in = ((1 + 2.35) / (1 + 1.9)) ** 2
-    x = 0.5 * (x_in + basis.x_cut) + 0.5 * (x_in - basis.x_cut) * nodes
+    x = 0.5 * (x_in + x_cut) + 0.5 * (x_in - x_cut) * nodes
     value, _ = evaluate((1 + 2.35) / np.sqrt(x) - 1)
-    np.testing.assert_allclose((value * weights / 2) @ value.T, np.eye(9), atol=1e-10)
+    np.testing.assert_allclose((value * weights / 2) @ value.T, np.eye(n_max), atol=1e-10)
 
-    r = np.linspace(1.5, 4.99, 40)
+    r = np.linspace(1.9, 4.99, 40)
     numeric = (evaluate(r + 1e-6)[0] - evaluate(r - 1e-6)[0]) / 2e-6
-    np.testing.assert_allclose(evaluate(r)[1], numeric, atol=1e-6)
+    slopes = evaluate(r)[1]
+    np.testing.assert_allclose(slopes, numeric, atol=1e-8 * np.abs(slopes).max())
     at_cutoff = evaluate(np.array([5.0]))
-    np.testing.assert_allclose(np.concatenate(at_cutoff), 0, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate(at_cutoff), 0, atol=1e-11)
 
 
 def test_wigner_3j_sums():

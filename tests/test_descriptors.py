@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ase_vibent import ACE
-from ase_vibent.descriptors import descriptor_from_dict
-from ase_vibent.descriptors.neighbours import find_neighbours
+from ase_vibent.descriptors import Quadratic, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
 
 DESCRIPTORS = {
@@ -65,7 +64,8 @@ def environments():
 def test_gradients_and_linear_model_against_finite_differences(descriptor, name):
     atoms = environments()[name]
     rng = np.random.default_rng(3)
-    weights = rng.normal(size=(2, descriptor.n_features))
+    n_features, none = descriptor.n_features, np.zeros((2, 0))
+    weights = rng.normal(size=(2, n_features))
     summed = descriptor.compute_with_gradients(atoms)
     model = descriptor.linear_model(atoms, weights)
     species = np.array([0 if s == "Si" else 1 for s in atoms.get_chemical_symbols()])
@@ -78,6 +78,11 @@ def test_gradients_and_linear_model_against_finite_differences(descriptor, name)
     strain = np.einsum("zabf,zf->ab", summed.strain, weights)
     np.testing.assert_allclose(model.gradient, gradient, atol=1e-10 * scale)
     np.testing.assert_allclose(model.strain, strain, atol=1e-9 * scale)
+    # A function of the features that happens to be the linear one takes another way.
+    other = descriptor.site_model(atoms, Quadratic(weights, np.zeros((2, 0, n_features)), none))
+    np.testing.assert_allclose(other.values, values, atol=1e-10 * scale)
+    np.testing.assert_allclose(other.gradient, gradient, atol=1e-10 * scale)
+    np.testing.assert_allclose(other.strain, strain, atol=1e-9 * scale)
     by_site = descriptor.compute_site_gradients(atoms)
     for z in range(2):
         np.testing.assert_allclose(
@@ -153,20 +158,25 @@ def test_input_is_left_unmodified(descriptor, carbide):
 
 
 def test_result_does_not_depend_on_the_number_of_threads(descriptor, carbide, monkeypatch):
+    from ase_vibent import threads as threads_module
+    from ase_vibent.descriptors import neighbours
     from ase_vibent.descriptors.ace import evaluation
 
+    monkeypatch.setattr(neighbours, "SMALLEST_CHUNK", 3)
     atoms = carbide * (2, 1, 1)
     weights = np.random.default_rng(4).normal(size=(2, descriptor.n_features))
     results = []
     for threads in (1, 2, 5, 64):
-        monkeypatch.setattr(evaluation, "get_num_threads", lambda threads=threads: threads)
+        for module in (evaluation, threads_module):
+            monkeypatch.setattr(module, "get_num_threads", lambda threads=threads: threads)
         model = descriptor.linear_model(atoms, weights)
         summed = descriptor.compute_with_gradients(atoms)
         results.append((model.values, model.gradient, summed.gradient))
     for values, gradient, slopes in results[1:]:
-        np.testing.assert_allclose(values, results[0][0], rtol=1e-13)
-        np.testing.assert_allclose(gradient, results[0][1], atol=1e-12 * np.abs(gradient).max())
-        np.testing.assert_allclose(slopes, results[0][2], atol=1e-12 * np.abs(slopes).max())
+        # To the last bit: the pieces and the order of their sums are always the same.
+        np.testing.assert_array_equal(values, results[0][0])
+        np.testing.assert_array_equal(gradient, results[0][1])
+        np.testing.assert_array_equal(slopes, results[0][2])
 
 
 def test_dictionary_round_trip(descriptor, carbide):
@@ -194,32 +204,6 @@ def test_bad_structures_get_one_clear_sentence(descriptor):
         descriptor.compute(Atoms())
 
 
-def test_neighbours_agree_with_a_direct_sum_over_images():
-    atoms = rattled(bulk("SiC", "zincblende", a=4.36), 0.3, seed=5)
-    found = find_neighbours(atoms, ["Si", "C"], 4.0)
-    images = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), axis=-1)
-    shifts = images.reshape(-1, 3) @ atoms.cell.array
-    for i in range(len(atoms)):
-        vectors, species = [], []
-        for j in range(len(atoms)):
-            candidates = atoms.positions[j] + shifts - atoms.positions[i]
-            lengths = np.linalg.norm(candidates, axis=1)
-            inside = candidates[(lengths < 4.0) & (lengths > 1e-8)]
-            vectors.append(inside)
-            species += [found.species[j]] * len(inside)
-        expected = np.concatenate(vectors)[np.argsort(species, kind="stable")]
-        pairs = found.vectors[found.offsets[i, 0] : found.offsets[i, -1]]
-        assert len(pairs) == len(expected)
-        for z in range(2):
-            own = found.vectors[found.offsets[i, z] : found.offsets[i, z + 1]]
-            want = np.concatenate(
-                [v for v, j in zip(vectors, found.species, strict=True) if j == z]
-            )
-            np.testing.assert_allclose(
-                own[np.lexsort(own.T.round(6))], want[np.lexsort(want.T.round(6))], atol=1e-12
-            )
-
-
 def test_site_gradients_against_finite_differences(descriptor, carbide):
     """Which site changes when atom 2 moves along y, not only their sum."""
     found = descriptor.compute_site_gradients(carbide)[:, 2, 1]
@@ -231,3 +215,60 @@ def test_site_gradients_against_finite_differences(descriptor, carbide):
         moved.append(descriptor.compute(copy))
     expected = (moved[0] - moved[1]) / (2 * step)
     np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_quadratic_model_against_finite_differences(descriptor, carbide):
+    rng = np.random.default_rng(6)
+    n = descriptor.n_features
+    scale = np.abs(descriptor.compute(carbide)).max(axis=0)
+    matrices = rng.normal(size=(2, n, n)) / np.outer(scale, scale)
+    readout = Quadratic.from_matrices(rng.normal(size=(2, n)) / scale, matrices)
+    features = descriptor.compute(carbide)
+    species = np.array([0 if s == "Si" else 1 for s in carbide.get_chemical_symbols()])
+    found = descriptor.site_model(carbide, readout)
+    expected = np.einsum("if,if->i", features, readout.weights[species])
+    expected += np.einsum("if,ifg,ig->i", features, matrices[species], features)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(found.values, expected, atol=1e-9 * size)
+    step = 1e-5
+    for atom, axis in ((0, 0), (3, 2)):
+        moved = []
+        for sign in (1, -1):
+            copy = carbide.copy()
+            copy.positions[atom, axis] += sign * step
+            moved.append(descriptor.site_model(copy, readout, gradient=False).values.sum())
+        numeric = (moved[0] - moved[1]) / (2 * step)
+        assert found.gradient[atom, axis] == pytest.approx(numeric, rel=1e-5, abs=1e-6 * size)
+
+
+def test_low_rank_keeps_the_largest_curvatures():
+    matrix = np.diag([0.5, -3.0, 2.0, 0.1])[None]
+    model = Quadratic.from_matrices(np.zeros((1, 4)), matrix, rank=2)
+    np.testing.assert_allclose(model.curvatures, [[-3.0, 2.0]])
+    values, slopes = model(np.ones((1, 4)), np.zeros(1, dtype=int))
+    np.testing.assert_allclose(values, [-1.0])
+    np.testing.assert_allclose(slopes, [[0.0, -6.0, 4.0, 0.0]], atol=1e-14)
+    with pytest.raises(InvalidInputError, match="factors"):
+        Quadratic(np.zeros((1, 4)), np.zeros((1, 2, 3)), np.zeros((1, 2)))
+
+
+def test_atoms_may_have_any_number_of_neighbours(descriptor):
+    """From none to 300, past every boundary of the kernels' blocks: sums of site values."""
+    rng = np.random.default_rng(7)
+    weights = rng.normal(size=(2, descriptor.n_features))
+    for count in (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 300):
+        # A dense cluster around an atom: its value from features computed atom by atom.
+        directions = rng.normal(size=(count, 3))
+        directions /= np.linalg.norm(directions, axis=1)[:, None]
+        shell = directions * rng.uniform(1.0, 3.9, size=(count, 1))
+        atoms = Atoms("Si" + "C" * count, positions=[[0, 0, 0], *shell])
+        if np.min(atoms.get_all_distances() + 9 * np.eye(count + 1)) < 0.3:
+            continue
+        model = descriptor.linear_model(atoms, weights)
+        features = descriptor.compute(atoms)
+        species = np.array([0] + [1] * count)
+        expected = np.einsum("if,if->i", features, weights[species])
+        np.testing.assert_allclose(model.values, expected, atol=1e-10 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            model.gradient.sum(axis=0), 0, atol=1e-9 * np.abs(model.gradient).max()
+        )

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ase_vibent.descriptors.ace import ACE
-from ase_vibent.descriptors.interface import Descriptor, SiteSums, SummedFeatures
+from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
+from ase_vibent.descriptors.quadratic import Quadratic
 from ase_vibent.errors import InvalidInputError
 
-__all__ = ["ACE", "Descriptor", "SiteSums", "SummedFeatures", "descriptor_from_dict"]
+__all__ = [
+    "ACE",
+    "Descriptor",
+    "Quadratic",
+    "Readout",
+    "SiteSums",
+    "SummedFeatures",
+    "descriptor_from_dict",
+]
 
 _DESCRIPTORS = {"ACE": ACE}
 

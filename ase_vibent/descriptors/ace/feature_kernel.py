@@ -72,8 +72,7 @@ def jacobian_pattern(products: Products, n_channels: int, first: int, last: int)
     """
     entries = np.flatnonzero((products.feature_of >= first) & (products.feature_of < last))
     members = products.members[products.product_of[entries]]
-    features = np.repeat(products.feature_of[entries] - first, members.shape[1])
-    features = features.reshape(members.shape)
+    features = products.feature_of[entries, None] - first + np.zeros_like(members)
     present = members >= 0
     pairs, inverse = np.unique(
         features[present] * n_channels + members[present], return_inverse=True

@@ -62,7 +62,8 @@ class Products(NamedTuple):
         ndarray, shape (n_products,)
         """
         contributions = self.coefficients * of_features[self.feature_of]
-        return np.bincount(self.product_of, contributions, minlength=len(self.last))
+        sums = np.bincount(self.product_of, contributions, minlength=len(self.last))
+        return sums.astype(np.float64, copy=False)
 
 
 def link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:

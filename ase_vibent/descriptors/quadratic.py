@@ -1,0 +1,85 @@
+"""The quadratic site model (EQML) as a function of the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_vibent.errors import InvalidInputError
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Site values w · D + Dᵀ W D with W of low rank, P3 (16)-(18); a `Readout`.
+
+    W = Σ_r κ_r u_r u_rᵀ, so that an atom costs 2 · rank · n_features operations.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n_species, n_features)
+        w, per species of the centre.
+    factors : ndarray, shape (n_species, rank, n_features)
+        u_r.
+    curvatures : ndarray, shape (n_species, rank)
+        κ_r.
+
+    Raises
+    ------
+    InvalidInputError
+        If the shapes do not fit together.
+    """
+
+    weights: Array
+    factors: Array
+    curvatures: Array
+
+    def __post_init__(self) -> None:
+        n_species, n_features = self.weights.shape
+        rank = self.curvatures.shape[-1]
+        for name, expected in (
+            ("factors", (n_species, rank, n_features)),
+            ("curvatures", (n_species, rank)),
+        ):
+            shape = getattr(self, name).shape
+            if shape != expected:
+                raise InvalidInputError(f"{name}: expected shape {expected}, got {shape}")
+
+    @classmethod
+    def from_matrices(
+        cls, weights: Array, matrices: Array, *, rank: int | None = None
+    ) -> Quadratic:
+        """Model from whole matrices W.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (n_species, n_features)
+        matrices : ndarray, shape (n_species, n_features, n_features)
+            Symmetric part counts.
+        rank : int, optional
+            Eigenvalues to keep, the largest by size; all by default.
+
+        Returns
+        -------
+        Quadratic
+        """
+        symmetric = (matrices + matrices.transpose(0, 2, 1)) / 2
+        curvatures, vectors = np.linalg.eigh(symmetric)
+        order = np.argsort(-np.abs(curvatures), axis=1)[:, :rank]
+        factors = np.take_along_axis(vectors, order[:, None, :], axis=2).transpose(0, 2, 1)
+        return cls(weights, factors, np.take_along_axis(curvatures, order, axis=1))
+
+    def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
+        """See `Readout`."""
+        values, slopes = np.empty(len(features)), np.empty_like(features)
+        for z in range(len(self.weights)):
+            own = species == z
+            projections = features[own] @ self.factors[z].T
+            bent = projections * self.curvatures[z]
+            values[own] = features[own] @ self.weights[z] + np.sum(bent * projections, axis=1)
+            slopes[own] = self.weights[z] + 2 * bent @ self.factors[z]
+        return values, slopes
