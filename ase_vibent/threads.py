@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import TypeVar
 
 from numba import get_num_threads
@@ -12,7 +13,7 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
+def in_threads(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
     """Results in the order of the pieces, as many threads as numba is allowed.
 
     Parameters
@@ -20,13 +21,21 @@ def in_threads(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iter
     work : callable (piece) -> result
     pieces : sequence
 
-    Yields
-    ------
-    result
+    Returns
+    -------
+    list
     """
     threads = min(get_num_threads(), len(pieces))
     if threads <= 1:
-        yield from map(work, pieces)
-        return
+        return [work(piece) for piece in pieces]
+    results: dict[int, Result] = {}
+    numbers = count()
+
+    def take_turns(_: int) -> None:
+        # One task a thread: a task a piece would spend its time in handing over the lock.
+        while (k := next(numbers)) < len(pieces):
+            results[k] = work(pieces[k])
+
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(work, pieces)
+        list(pool.map(take_turns, range(threads)))
+    return [results[k] for k in range(len(pieces))]

@@ -346,8 +346,10 @@ def test_changes_never_return_stale_results(change, alloy_model):
     fresh = SiteEntropyCalculator(alloy_model, temperature=temperature)
     for name in ("energy", "free_energy", "forces", "stress", "entropies"):
         got, expected = (c.get_property(name, atoms) for c in (atoms.calc, fresh))
-        np.testing.assert_array_equal(got, expected)
-    assert atoms.get_potential_energy() != before
+        # Kept neighbours are summed in another order than fresh ones: rounding, no more.
+        size = np.abs(expected).max()
+        np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13 * size)
+    assert abs(atoms.get_potential_energy() - before) > 1e-9
 
 
 def test_one_calculator_alternates_between_structures(alloy_model):

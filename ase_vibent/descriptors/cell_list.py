@@ -40,12 +40,14 @@ def fold(on_points, owners, n_atoms):
 @compiled
 def bounds(points):
     """Lowest coordinates of points, shape (n, 4), and extent along each direction."""
-    low, high = points[0, :3].copy(), points[0, :3].copy()
-    for k in range(len(points)):
-        for axis in range(3):
-            low[axis] = min(low[axis], points[k, axis])
-            high[axis] = max(high[axis], points[k, axis])
-    return low, high - low
+    low, extent = np.empty(3), np.empty(3)
+    for axis in range(3):
+        least = most = points[0, axis]
+        for k in range(1, len(points)):
+            least = min(least, points[k, axis])
+            most = max(most, points[k, axis])
+        low[axis], extent[axis] = least, most - least
+    return low, extent
 
 
 def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:

@@ -138,7 +138,9 @@ def _feature_gradients(
                 pattern, groups, result,
             )  # fmt: skip
 
-    edges = np.linspace(0, ace.n_features, min(get_num_threads(), ace.n_features) + 1)
-    bounds = edges.astype(int).tolist()
-    list(in_threads(work, list(pairwise(bounds))))
+    # Parts of about equal cost: features with more products take longer.
+    cost = np.cumsum(1 + np.bincount(products.feature_of))
+    shares = np.linspace(0, cost[-1], get_num_threads() + 1)
+    bounds = np.unique(np.searchsorted(np.append(0, cost), shares)).tolist()
+    in_threads(work, list(pairwise(bounds)))
     return result
