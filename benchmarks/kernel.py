@@ -179,8 +179,10 @@ def phase_table(symbol: str, atoms: Atoms) -> None:
 
     operations, loads = peaks()
     n_atoms = len(atoms)
-    base = best_of(5, lambda: work(-1, 1))
-    us = [1e6 * (best_of(5, lambda p=p: work(p, 6)) - base) / 5 / n_atoms for p in range(9)]
+    # Twenty times more than once, so that the noise of the rest does not matter.
+    more = [best_of(9, lambda p=p: work(p, 21)) for p in range(9)]
+    base = best_of(9, lambda: work(-1, 1))
+    us = [1e6 * (time - base) / 20 / n_atoms for time in more]
     us[8] -= sum(us[5:8])
     print(
         f"\n{symbol}, {n_atoms} atoms, {pairs / n_atoms:.1f} pairs and "
