@@ -132,8 +132,8 @@ def peaks() -> tuple[float, float]:
     """Operations and bytes from the first cache per µs, one thread."""
     numbers = np.zeros(1024 + 8)
     numbers = numbers[-numbers.ctypes.data // 8 % 8 :][:1024]
-    operations = 80 * 200_000 / best_of(9, lambda: multiply_adds(200_000))
-    loads = 256 * 32 * 5_000 / best_of(9, lambda: read_cache(5_000, numbers))
+    operations = 80 * 200_000 / best_of(60, lambda: multiply_adds(200_000))
+    loads = 256 * 32 * 5_000 / best_of(60, lambda: read_cache(5_000, numbers))
     return operations / 1e6, loads / 1e6
 
 
@@ -154,7 +154,7 @@ def counted(ace: ACE, pairs: float, candidates: float) -> list[tuple[float, floa
         ((5 * n + 20) * pairs, 8 * (n + 15) * pairs),
         ((4 * half + lm) * pairs, 8 * (2 * half + lm + 10) * pairs),
         project,
-        (4 * n_leaves + 8 * n_nodes, 8 * (4.25 * n_leaves + 10 * n_nodes)),
+        (4 * n_leaves + 6 * n_nodes, 8 * (3.25 * n_leaves + 5 * n_nodes)),
         (8 * n * pairs, 8 * 2 * n * pairs),
         combine,
         ((10 * lm + 8 * half) * pairs, 8 * (6 * lm) * pairs),
@@ -180,8 +180,8 @@ def phase_table(symbol: str, atoms: Atoms) -> None:
     operations, loads = peaks()
     n_atoms = len(atoms)
     # Twenty times more than once, so that the noise of the rest does not matter.
-    more = [best_of(9, lambda p=p: work(p, 21)) for p in range(9)]
-    base = best_of(9, lambda: work(-1, 1))
+    more = [best_of(15, lambda p=p: work(p, 21)) for p in range(9)]
+    base = best_of(30, lambda: work(-1, 1))
     us = [1e6 * (time - base) / 20 / n_atoms for time in more]
     us[8] -= sum(us[5:8])
     print(
@@ -262,7 +262,7 @@ def total_table(cells: dict[str, Atoms], n_atoms: int, degrees: list[int]) -> No
             ace = ACE([symbol], cutoff=5.0, order=3, degree=degree)
             jobs += jobs_of_basis(ace, atoms, small)
         for name, functions, where, job in jobs:
-            one, two = (1e6 * time / len(where) for time in both_threads(5, job))
+            one, two = (1e6 * time / len(where) for time in both_threads(15, job))
             print(
                 f"{symbol:<3} {functions or '':>9} {len(where):>6} {name:<34} "
                 f"{one:>8.2f} {two:>9.2f} {one / two:>7.2f} {scaling_of_machine():>7.2f}"
