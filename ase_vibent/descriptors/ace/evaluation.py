@@ -19,7 +19,7 @@ from ase_vibent.descriptors.neighbours import Chunk, NeighbourList
 from ase_vibent.threads import in_threads
 
 if TYPE_CHECKING:
-    from ase_vibent.descriptors.ace.basis import ACE
+    from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -29,34 +29,34 @@ ChunkSums = tuple[Array, Array, Array, float]
 
 
 def linear_sums(
-    ace: ACE, atoms: Atoms, near: NeighbourList, weights: Array, *, gradient: bool
+    basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList, weights: Array, *, gradient: bool
 ) -> SiteSums:
-    """See `ACE.linear_model`."""
-    products, points = ace.products, near.points(atoms)
+    """See `ChannelDescriptor.linear_model`."""
+    products, points = basis.products, near.points(atoms)
     of_products = np.array([products.weights(row) for row in weights])
 
     def work(chunk: Chunk) -> ChunkSums:
         return chunk_sums(
-            chunk, near.species, points.ravel(), ace.tables, products, of_products, gradient
+            chunk, near.species, points.ravel(), basis.tables, products, of_products, gradient
         )
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
 
 
 def readout_sums(
-    ace: ACE, atoms: Atoms, near: NeighbourList, readout: Readout, *, gradient: bool
+    basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList, readout: Readout, *, gradient: bool
 ) -> SiteSums:
-    """See `ACE.site_model`."""
-    products, points = ace.products, near.points(atoms)
+    """See `ChannelDescriptor.site_model`."""
+    products, points = basis.products, near.points(atoms)
 
     def work(chunk: Chunk) -> ChunkSums:
-        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
+        densities, closest = chunk_densities(chunk, points.ravel(), basis.tables)
         features = features_of(products, chunk.blocks, densities)
         values, weights = readout(features, near.species[chunk.centres])
         if not gradient:
             return values, np.empty((0, 4)), np.empty((6, 0)), closest
         slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights))
-        return values, *chunk_pulls(chunk, points.ravel(), ace.tables, slopes), closest
+        return values, *chunk_pulls(chunk, points.ravel(), basis.tables, slopes), closest
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
 
@@ -85,15 +85,15 @@ def _site_sums(
     return SiteSums(values, near.fold(on_points), symmetric)
 
 
-def features(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
-    """See `ACE.compute`."""
+def features(basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList) -> Array:
+    """See `ChannelDescriptor.compute`."""
     points = near.points(atoms)
 
     def work(chunk: Chunk) -> tuple[Array, float]:
-        densities, closest = chunk_densities(chunk, points.ravel(), ace.tables)
-        return features_of(ace.products, chunk.blocks, densities), closest
+        densities, closest = chunk_densities(chunk, points.ravel(), basis.tables)
+        return features_of(basis.products, chunk.blocks, densities), closest
 
-    values, closest = np.empty((len(atoms), ace.n_features)), np.inf
+    values, closest = np.empty((len(atoms), basis.n_features)), np.inf
     for chunk, (own, shortest) in zip(near.chunks, in_threads(work, near.chunks), strict=True):
         values[near.owners[chunk.centres]] = own
         closest = min(closest, shortest)
@@ -101,40 +101,40 @@ def features(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
     return values
 
 
-def summed_features(ace: ACE, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
-    """See `ACE.compute_with_gradients`."""
+def summed_features(basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
+    """See `ChannelDescriptor.compute_with_gradients`."""
     centres = np.empty(len(atoms), dtype=np.int64)
     centres[near.owners] = near.species
-    slopes = _feature_gradients(ace, atoms, near, centres, len(ace.species))
+    slopes = _feature_gradients(basis, atoms, near, centres, len(basis.species))
     strain = slopes[:, len(atoms) :]
     return SummedFeatures(
-        features(ace, atoms, near),
+        features(basis, atoms, near),
         slopes[:, : len(atoms)],
         (strain + strain.transpose(0, 2, 1, 3)) / 2,
     )
 
 
-def site_gradients(ace: ACE, atoms: Atoms, near: NeighbourList) -> Array:
-    """See `ACE.compute_site_gradients`."""
+def site_gradients(basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList) -> Array:
+    """See `ChannelDescriptor.compute_site_gradients`."""
     n_atoms = len(atoms)
-    return _feature_gradients(ace, atoms, near, np.arange(n_atoms), n_atoms)[:, :n_atoms]
+    return _feature_gradients(basis, atoms, near, np.arange(n_atoms), n_atoms)[:, :n_atoms]
 
 
 def _feature_gradients(
-    ace: ACE, atoms: Atoms, near: NeighbourList, groups: Indices, n_groups: int
+    basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList, groups: Indices, n_groups: int
 ) -> Array:
     """Gradients and, in three more rows, strain derivatives of features summed over groups.
 
     Every thread has features of its own, so that no two write to one place.
     """
-    points, products = near.points(atoms).ravel(), ace.products
-    result = np.zeros((n_groups, len(atoms) + 3, 3, ace.n_features))
+    points, products = near.points(atoms).ravel(), basis.products
+    result = np.zeros((n_groups, len(atoms) + 3, 3, basis.n_features))
 
     def work(part: tuple[int, int]) -> None:
-        pattern = jacobian_pattern(products, len(ace.channels), *part)
+        pattern = jacobian_pattern(products, len(basis.channels), *part)
         for chunk in near.chunks:
             feature_gradients(
-                chunk, near.owners, points, ace.tables, products, ace.kernel_channels,
+                chunk, near.owners, points, basis.tables, products, basis.kernel_channels,
                 pattern, groups, result,
             )  # fmt: skip
 

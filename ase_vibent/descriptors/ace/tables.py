@@ -11,7 +11,7 @@ from ase_vibent.compilation import inlined
 from ase_vibent.simd import LANES, WIDTH
 
 if TYPE_CHECKING:
-    from ase_vibent.descriptors.ace.basis import ACE
+    from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -56,34 +56,34 @@ class Tables(NamedTuple):
     places: Indices
 
 
-def kernel_tables(ace: ACE) -> Tables:
+def kernel_tables(basis: ChannelDescriptor) -> Tables:
     """Tables of a basis.
 
     Parameters
     ----------
-    ace : ACE
+    basis : ChannelDescriptor
 
     Returns
     -------
     Tables
     """
-    z, n, row = ace.kernel_channels.T
-    n_tiles, single = divmod(ace.n_harmonics, WIDTH)
+    z, n, row = basis.kernel_channels.T
+    n_tiles, single = divmod(basis.n_harmonics, WIDTH)
     rows = np.zeros(n_tiles + 1, dtype=np.int64)
     np.maximum.at(rows, row // WIDTH, n)
     # Three radial functions at a time, or WIDTH of the single row.
     sizes = np.append(WIDTH * 3 * -(-rows[:-1] // 3), single * WIDTH * -(-rows[-1] // WIDTH))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     step = np.where(row // WIDTH < n_tiles, WIDTH, 1)
-    n_degrees = int(np.sqrt(ace.n_harmonics))
+    n_degrees, radial = int(np.sqrt(basis.n_harmonics)), basis.radial
     legendre_row = AZIMUTH + 2 * n_degrees
     return Tables(
         n_degrees=n_degrees,
         legendre_row=legendre_row,
-        radial_row=legendre_row + len(ace.harmonics),
-        radial=np.array([1 + ace.radial.r0, ace.radial.power, ace.radial.x_cut, ace.cutoff]),
-        recursion=ace.radial.recursion,
-        harmonics=ace.harmonics,
+        radial_row=legendre_row + len(basis.harmonics),
+        radial=np.array([1 + radial.r0, radial.power, radial.x_cut, basis.cutoff]),
+        recursion=radial.recursion,
+        harmonics=basis.harmonics,
         tile_rows=rows[:-1],
         tile_starts=starts,
         places=starts[row // WIDTH] + step * (n - 1) + row % WIDTH + z * starts[-1],

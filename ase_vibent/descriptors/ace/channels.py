@@ -1,0 +1,195 @@
+"""Descriptors that are polynomials in the channels A of the neighbour density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
+from ase_vibent.descriptors.ace.products import Products
+from ase_vibent.descriptors.ace.radial import RadialBasis
+from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
+from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+
+if TYPE_CHECKING:
+    from ase_vibent.descriptors.neighbours import NeighbourList, NeighbourLists
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+class ChannelDescriptor:
+    """Features that are polynomials in A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij), j of species z.
+
+    A descriptor says which channels and products there are, what features are made of
+    them, and of what radial functions; the kernels are the same for all.
+
+    Attributes
+    ----------
+    species : sequence of str
+        Chemical symbols.
+    cutoff : float, Å
+    """
+
+    species: Sequence[str]
+    cutoff: float
+
+    @property
+    def radial(self) -> RadialBasis:
+        """Radial functions."""
+        raise NotImplementedError
+
+    @property
+    def _tables(self) -> tuple[Indices, Products]:
+        """Channels and products."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> Indices:
+        """Species, n ≥ 1 and l² + l + m of every A-channel, shape (n_channels, 3)."""
+        return self._tables[0]
+
+    @property
+    def products(self) -> Products:
+        """Products of channels and the features made of them."""
+        return self._tables[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of an atom."""
+        return int(self.products.feature_of[-1]) + 1
+
+    @property
+    def n_harmonics(self) -> int:
+        """Number of spherical harmonics, (l_max + 1)²."""
+        return (int(np.sqrt(self.channels[:, 2].max())) + 1) ** 2
+
+    @cached_property
+    def harmonics(self) -> Array:
+        """Recurrences of the spherical harmonics, see `harmonic_recurrences`."""
+        return harmonic_recurrences(int(np.sqrt(self.n_harmonics)) - 1)
+
+    @cached_property
+    def kernel_channels(self) -> Indices:
+        """Species, n ≥ 1 and row of the harmonic (see `Tables`), shape (n_channels, 3)."""
+        z, n, lm = self.channels.T
+        l = np.sqrt(lm).astype(np.int64)
+        return np.column_stack([z, n, self.n_harmonics - (l + 1) ** 2 + lm - l**2])
+
+    @cached_property
+    def tables(self) -> Tables:
+        """What the compiled kernels are told of the basis."""
+        return kernel_tables(self)
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, n_features)
+        """
+        from ase_vibent.descriptors.ace.evaluation import features
+
+        return features(self, atoms, self._neighbours(atoms))
+
+    def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
+        """Features, and gradients of their sums over the centres of each species.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        SummedFeatures
+        """
+        from ase_vibent.descriptors.ace.evaluation import summed_features
+
+        return summed_features(self, atoms, self._neighbours(atoms))
+
+    def compute_site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every atom's features with respect to every position.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, N, 3, n_features), 1/Å
+            The centre comes first. Grows with N²: meant for small cells.
+        """
+        from ase_vibent.descriptors.ace.evaluation import site_gradients
+
+        return site_gradients(self, atoms, self._neighbours(atoms))
+
+    def linear_model(
+        self,
+        atoms: Atoms,
+        weights: Array,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        weights : ndarray, shape (n_species, n_features)
+            Per species of the centre.
+        gradient : bool
+            Whether gradient and strain derivative of the sum are wanted.
+        lists : NeighbourLists, optional
+            Keeps the neighbours for structures that differ little.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.ace.evaluation import linear_sums
+
+        near = self._neighbours(atoms, lists)
+        return linear_sums(self, atoms, near, weights, gradient=gradient)
+
+    def site_model(
+        self,
+        atoms: Atoms,
+        readout: Readout,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values of any differentiable function of the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        readout : callable (features, species) -> values, slopes
+            See `Readout`.
+        gradient, lists
+            As in `linear_model`.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.ace.evaluation import readout_sums
+
+        near = self._neighbours(atoms, lists)
+        return readout_sums(self, atoms, near, readout, gradient=gradient)
+
+    def _neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+        from ase_vibent.descriptors.neighbours import find_neighbours
+
+        find = find_neighbours if lists is None else lists.find
+        return find(atoms, self.species, self.cutoff)
