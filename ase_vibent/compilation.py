@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -22,8 +22,9 @@ def _digest_of_sources() -> bytes:
     """Digest of all files that machine code may be made of."""
     package = Path(__file__).parent
     digest = sha256()
-    for path in sorted([*package.glob("*.py"), *package.glob("descriptors/**/*.py")]):
-        digest.update(path.read_bytes())
+    for pattern in ("compilation.py", "simd.py", "descriptors/**/*.py", "harmonic/*.py"):
+        for path in sorted(package.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.digest()
 
 
@@ -34,13 +35,15 @@ def compiled(function: Function) -> Function:
     refuses to cache; the function is then compiled anew in every process.
     """
     try:
-        dispatcher = njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
+        dispatcher: Any = njit(cache=True, nogil=True, fastmath=_FASTMATH)(function)
     except RuntimeError:
         return njit(nogil=True, fastmath=_FASTMATH)(function)
     # Numba watches the function's own file only; what it calls must count as well, or an
-    # upgrade could run old code.
-    dispatcher._cache._cache_file._source_stamp += _digest_of_sources()
-    return dispatcher
+    # upgrade could run old code. (Under NUMBA_DISABLE_JIT there is no cache.)
+    if hasattr(dispatcher, "_cache"):
+        file = dispatcher._cache._cache_file
+        file._source_stamp = (file._source_stamp, _digest_of_sources())
+    return cast(Function, dispatcher)
 
 
 def inlined(function: Function) -> Function:

@@ -200,8 +200,17 @@ def test_bad_structures_get_one_clear_sentence(descriptor):
         descriptor.compute(Atoms("SiGe", positions=two.positions))
     with pytest.raises(InvalidStructureError, match="no atom has a neighbour"):
         descriptor.compute(Atoms("Si2", positions=[[0, 0, 0], [0, 0, 50.0]]))
-    with pytest.raises(InvalidStructureError, match="one spot"):
-        descriptor.compute(Atoms("Si3", positions=[[0, 0, 0], [0, 0, 2.0], [0, 0, 2.0]]))
+    twins = Atoms("Si3", positions=[[0, 0, 0], [0, 0, 2.0], [0, 0, 2.0]])
+    weights = np.ones((2, descriptor.n_features))
+    for call in (
+        descriptor.compute,
+        descriptor.compute_with_gradients,
+        descriptor.compute_site_gradients,
+        lambda atoms: descriptor.linear_model(atoms, weights),
+        lambda atoms: descriptor.site_model(atoms, lambda features, _: 1 / 0),
+    ):
+        with pytest.raises(InvalidStructureError, match="one spot"):
+            call(twins)
     with pytest.raises(InvalidStructureError, match="NaN"):
         descriptor.compute(Atoms("Si2", positions=[[0, 0, 0], [0, 0, np.nan]]))
     with pytest.raises(InvalidStructureError, match="cell vectors"):
@@ -332,3 +341,30 @@ def test_another_descriptor_of_the_channels_needs_no_kernel(carbide):
             np.testing.assert_allclose(features[found.owners[centre]], expected, rtol=1e-6)
     for name in ("cell", "own images", "an atom without neighbours"):
         test_gradients_and_linear_model_against_finite_differences(afs, name)
+
+
+def test_weights_and_readouts_of_wrong_shape_are_refused(descriptor, carbide):
+    n = descriptor.n_features
+    for wrong in (np.ones((1, n)), np.ones((3, n)), np.ones((2, n + 1)), np.ones(n)):
+        with pytest.raises(InvalidInputError, match="weights"):
+            descriptor.linear_model(carbide, wrong)
+    for readout, message in (
+        (lambda features, _: (1.0, np.ones_like(features)), "values"),
+        (lambda features, _: (features.sum(axis=1), np.ones((1, 3))), "slopes"),
+        (Quadratic(np.ones((1, n)), np.zeros((1, 0, n)), np.zeros((1, 0))), "weights"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            descriptor.site_model(carbide, readout)
+    with pytest.raises(InvalidInputError, match="weights"):
+        Quadratic([1.0, 2.0], [[1.0]], [1.0])
+
+
+def test_channels_that_the_kernels_could_not_find_are_refused(carbide):
+    class Wrong(AngularFourier):
+        n_max = 2
+
+    channels, products = AngularFourier()._tables
+    wrong = Wrong()
+    wrong._tables = channels, products  # radial functions up to 3
+    with pytest.raises(InvalidInputError, match="channels"):
+        wrong.compute(carbide)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_vibent import ACE
-from ase_vibent.descriptors import neighbours
+from ase_vibent.descriptors import cell_list, neighbours
 from ase_vibent.descriptors.neighbours import NeighbourLists, find_neighbours
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
 
 SPECIES = ["Si", "C"]
 
@@ -150,17 +151,17 @@ def test_one_store_serves_images_in_turn_and_forgets_the_oldest():
     lists = NeighbourLists(skin=0.4)
     first = [lists.find(image, SPECIES, 4.0) for image in images]
     assert [lists.find(image, SPECIES, 4.0) for image in images] == first
-    small = NeighbourLists(skin=0.4, most_atoms=10)
+    small = NeighbourLists(skin=0.4, most_points=10)
     kept = small.find(images[0], SPECIES, 4.0)
     small.find(images[1], SPECIES, 4.0)
     assert small.find(images[0], SPECIES, 4.0) is not kept
 
 
 def test_copies_start_without_neighbours():
-    lists = NeighbourLists(skin=0.3, most_atoms=77)
+    lists = NeighbourLists(skin=0.3, most_lists=5, most_points=77)
     lists.find(bulk("SiC", "zincblende", a=4.36), SPECIES, 4.0)
     copy = pickle.loads(pickle.dumps(lists))
-    assert (copy.skin, copy.most_atoms, copy._lists) == (0.3, 77, [])
+    assert (copy.skin, copy.most_lists, copy.most_points, copy._lists) == (0.3, 5, 77, [])
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
@@ -176,3 +177,43 @@ def test_chunks_of_any_size_give_the_same_sums(size, monkeypatch):
     size = np.abs(whole.gradient).max()
     np.testing.assert_allclose(parts.gradient, whole.gradient, atol=1e-12 * size)
     np.testing.assert_allclose(parts.strain, whole.strain, atol=1e-11 * size)
+
+
+def test_lists_are_few_and_the_one_used_last_stays():
+    atoms = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.1, seed=0)
+    lists = NeighbourLists(most_lists=3)
+    kept = lists.find(atoms, SPECIES, 4.0)
+    for k in range(1, 8):
+        other = atoms.copy()
+        other.set_cell(atoms.cell.array * (1 + 0.01 * k), scale_atoms=True)
+        lists.find(other, SPECIES, 4.0)
+        assert lists.find(atoms, SPECIES, 4.0) is kept
+        assert len(lists._lists) <= 3
+    with pytest.raises(InvalidInputError, match="skin"):
+        NeighbourLists(skin=-0.1)
+
+
+@pytest.mark.parametrize("pbc", [(False, False, False), (False, False, True), (True, False, True)])
+def test_vectors_along_directions_that_are_not_periodic_do_not_matter(pbc):
+    positions = [[0, 0, 0], [0, 0.5, 2.0]]
+    plain = Atoms("SiC", positions=positions, cell=[5, 5, 5], pbc=pbc)
+    odd = plain.copy()
+    odd.set_cell([[5, 0, 0], [5, 1e-4, 0], [0, 0, 5]])
+    found = find_neighbours(odd, SPECIES, 4.0)
+    np.testing.assert_allclose(
+        pairs_of(found, odd, 4.0), pairs_of(find_neighbours(plain, SPECIES, 4.0), plain, 4.0)
+    )
+    assert len(found.owners) < 40
+
+
+def test_an_atom_far_away_does_not_coarsen_the_bins():
+    cluster = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True) * (4, 4, 4), 0.2, seed=5)
+    cluster.pbc = False
+    far = cluster + Atoms("SiC", positions=[[1e4, -1e4, 30.0], [1e4, -1e4, 32.0]])
+    found = find_neighbours(far, SPECIES, 4.0)
+    np.testing.assert_allclose(pairs_of(found, far, 4.0), expected_pairs(far, 4.0), atol=1e-9)
+    points = found.points(far)
+    _, edges, _ = cell_list.grid(points, 4.0)
+    assert edges.max() < 8.0
+    with pytest.raises(InvalidStructureError, match="coordinates"):
+        find_neighbours(Atoms("Si2", positions=[[-1e308, 0, 0], [1e308, 0, 0]]), SPECIES, 4.0)

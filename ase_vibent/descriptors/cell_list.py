@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.compilation import compiled
+from ase_vibent.errors import InvalidStructureError
 from ase_vibent.simd import LANES, WIDTH, below, load, splat
 
 Array = NDArray[np.float64]
@@ -63,10 +64,22 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
     low : ndarray, shape (3,), Å
     edges : ndarray, shape (3,), Å
     counts : ndarray of int64, shape (3,)
+
+    Raises
+    ------
+    InvalidStructureError
+        If the extent of the structure is no number.
     """
     low, extent = bounds(points)
+    if not np.all(np.isfinite(extent)):
+        raise InvalidStructureError("atoms: their coordinates differ by more than numbers can say")
     edge = reach
     counts = np.maximum(np.floor(extent / edge), 1)
+    if counts.prod() > 64 + 4 * len(points):
+        # A few points far away: they are counted to the outermost bins of the others.
+        ends = np.quantile(points[:, :3], [0.01, 0.99], axis=0)
+        low, extent = ends[0], ends[1] - ends[0]
+        counts = np.maximum(np.floor(extent / edge), 1)
     # Points far apart in an empty box: coarser bins, lest they outnumber the points.
     while counts.prod() > 64 + 4 * len(points):
         edge *= 1.26
@@ -78,11 +91,11 @@ def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
 
 @compiled
 def bin_of(point, points, low, edges, counts):
-    """Bin of a point along each direction."""
-    a = min(int((points[point, 0] - low[0]) / edges[0]), counts[0] - 1)
-    b = min(int((points[point, 1] - low[1]) / edges[1]), counts[1] - 1)
-    c = min(int((points[point, 2] - low[2]) / edges[2]), counts[2] - 1)
-    return a, b, c
+    """Bin of a point along each direction; beyond the bins, the outermost."""
+    a = min(max((points[point, 0] - low[0]) / edges[0], 0.0), counts[0] - 1.0)
+    b = min(max((points[point, 1] - low[1]) / edges[1], 0.0), counts[1] - 1.0)
+    c = min(max((points[point, 2] - low[2]) / edges[2], 0.0), counts[2] - 1.0)
+    return int(a), int(b), int(c)
 
 
 @compiled

@@ -38,7 +38,7 @@ class SummedFeatures:
 
 @dataclass(frozen=True)
 class SiteSums:
-    """Site values of a linear model, and derivatives of their sum.
+    """Site values of a model, and derivatives of their sum.
 
     Attributes
     ----------

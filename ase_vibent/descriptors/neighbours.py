@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import cell_list
-from ase_vibent.errors import InvalidStructureError, UnknownSpeciesError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
 from ase_vibent.structures import check_structure
 from ase_vibent.threads import in_threads
 
@@ -21,8 +22,8 @@ Indices = NDArray[np.int64]
 
 #: Two atoms closer than this, in Å, are taken for a mistake in the structure.
 COINCIDENT = 0.3
-#: Chunks are at most this many, and of sizes between these, whatever the number of threads:
-#: sums over chunks then come out the same to the last bit.
+#: Chunks are about this many and of sizes between these, whatever the number of threads: sums
+#: over chunks then come out the same to the last bit.
 MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 32, 256, 16384
 
 
@@ -103,10 +104,8 @@ class NeighbourList:
 
     def points(self, atoms: Atoms) -> Array:
         """Coordinates of the points for the atoms' present positions, shape (n_points, 4), Å."""
-        return cell_list.place(
-            np.ascontiguousarray(atoms.positions), self.owners, self.shifts,
-            atoms.cell.complete().array,
-        )  # fmt: skip
+        positions = np.ascontiguousarray(atoms.positions)
+        return cell_list.place(positions, self.owners, self.shifts, atoms.cell.array)
 
     def fold(self, on_points: Array) -> Array:
         """Sum a quantity of points, shape (n_points, 4), into one of atoms, shape (N, 3)."""
@@ -125,7 +124,7 @@ class NeighbourList:
         ------
         InvalidStructureError
         """
-        if closest > self.cutoff:
+        if closest >= self.cutoff:
             raise InvalidStructureError(
                 f"atoms: no atom has a neighbour within {self.cutoff} Å; check cell, units and pbc"
             )
@@ -152,28 +151,46 @@ class NeighbourLists:
     Parameters
     ----------
     skin : float, Å
-    most_atoms : int
-        Older lists are forgotten when all together hold more atoms than this.
+    most_lists, most_points : int
+        Lists that were not used for longest are forgotten when there are more, or when
+        together they hold more atoms and images than this.
+
+    Raises
+    ------
+    InvalidInputError
+        If the skin is negative.
     """
 
-    def __init__(self, skin: float = 0.4, most_atoms: int = 200_000):
+    def __init__(self, skin: float = 0.4, most_lists: int = 32, most_points: int = 400_000):
+        if not (np.isfinite(skin) and skin >= 0):
+            raise InvalidInputError(f"skin: expected a number ≥ 0 in Å, got {skin!r}")
         self.skin = skin
-        self.most_atoms = most_atoms
+        self.most_lists, self.most_points = most_lists, most_points
         self._lists: list[NeighbourList] = []
+        self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and other processes find their own neighbours.
-        return NeighbourLists, (self.skin, self.most_atoms)
+        return NeighbourLists, (self.skin, self.most_lists, self.most_points)
 
     def find(self, atoms: Atoms, species: Sequence[str], cutoff: float) -> NeighbourList:
         """See `find_neighbours`."""
-        for known in reversed(self._lists):
-            if (known.symbols, known.cutoff) == (tuple(species), cutoff) and known.serves(atoms):
-                return known
-        found = find_neighbours(atoms, species, cutoff, skin=self.skin)
-        self._lists.append(found)
-        while len(self._lists) > 1 and sum(len(k.atoms) for k in self._lists) > self.most_atoms:
-            del self._lists[0]
+        with self._lock:
+            kept = list(self._lists)
+        wanted = tuple(species), cutoff
+        for known in reversed(kept):
+            if (known.symbols, known.cutoff) == wanted and known.serves(atoms):
+                found = known
+                break
+        else:
+            found = find_neighbours(atoms, species, cutoff, skin=self.skin)
+        with self._lock:
+            self._lists = [k for k in self._lists if k is not found][1 - self.most_lists :]
+            self._lists.append(found)
+            while (
+                len(self._lists) > 1 and sum(len(k.owners) for k in self._lists) > self.most_points
+            ):
+                del self._lists[0]
         return found
 
 
@@ -207,8 +224,8 @@ def find_neighbours(
     indices = species_indices(atoms, species)
     reach = cutoff + skin
     owners, shifts = _images(atoms, reach)
-    cell = atoms.cell.complete().array
-    points = cell_list.place(np.ascontiguousarray(atoms.positions), owners, shifts, cell)
+    positions = np.ascontiguousarray(atoms.positions)
+    points = cell_list.place(positions, owners, shifts, atoms.cell.array)
     low, edges, counts = cell_list.grid(points, reach)
     order, starts = cell_list.sort_by_bin(points, low, edges, counts)
     owners, shifts = owners[order], shifts[order]
@@ -229,9 +246,8 @@ def find_neighbours(
     size = int(np.clip(-(-len(atoms) // MOST_CHUNKS), SMALLEST_CHUNK, LARGEST_CHUNK))
     parts = np.split(real, range(size, len(real), size))
     chunks = tuple(in_threads(chunk, parts))
-    return NeighbourList(
-        atoms.copy(), tuple(species), point_species, owners, shifts, cutoff, skin, chunks
-    )
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    return NeighbourList(bare, tuple(species), point_species, owners, shifts, cutoff, skin, chunks)
 
 
 def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
@@ -239,7 +255,10 @@ def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
 
     The first N are the atoms themselves, wrapped into the cell.
     """
-    cell = atoms.cell.complete()
+    # Whatever vectors stand along directions that are not periodic, they do not matter.
+    cell = atoms.cell.copy()
+    cell[~atoms.pbc] = 0
+    cell = cell.complete()
     scaled = atoms.positions @ np.linalg.inv(cell.array)
     shifts = np.where(atoms.pbc, -np.floor(scaled), 0.0)
     owners = np.arange(len(atoms))

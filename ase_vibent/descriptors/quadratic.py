@@ -39,8 +39,14 @@ class Quadratic:
     curvatures: Array
 
     def __post_init__(self) -> None:
+        for name in ("weights", "factors", "curvatures"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+        if self.weights.ndim != 2:
+            raise InvalidInputError(
+                f"weights: expected shape (n_species, n_features), got {self.weights.shape}"
+            )
         n_species, n_features = self.weights.shape
-        rank = self.curvatures.shape[-1]
+        rank = self.curvatures.shape[-1] if self.curvatures.ndim else 0
         for name, expected in (
             ("factors", (n_species, rank, n_features)),
             ("curvatures", (n_species, rank)),
@@ -75,6 +81,13 @@ class Quadratic:
 
     def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
         """See `Readout`."""
+        if features.shape[1:] != self.weights.shape[1:] or species.max(initial=0) >= len(
+            self.weights
+        ):
+            raise InvalidInputError(
+                f"weights: of shape {self.weights.shape}, made for other species or features "
+                f"than the descriptor's {species.max(initial=0) + 1} and {features.shape[1]}"
+            )
         values, slopes = np.empty(len(features)), np.empty_like(features)
         for z in range(len(self.weights)):
             own = species == z

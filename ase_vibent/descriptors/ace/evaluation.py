@@ -15,7 +15,8 @@ from ase_vibent.descriptors.ace.feature_kernel import feature_gradients, jacobia
 from ase_vibent.descriptors.ace.polynomials import features_of, slopes_of
 from ase_vibent.descriptors.ace.site_kernel import chunk_densities, chunk_pulls, chunk_sums
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
-from ase_vibent.descriptors.neighbours import Chunk, NeighbourList
+from ase_vibent.descriptors.neighbours import COINCIDENT, Chunk, NeighbourList
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.threads import in_threads
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def linear_sums(
 ) -> SiteSums:
     """See `ChannelDescriptor.linear_model`."""
     products, points = basis.products, near.points(atoms)
+    weights = np.asarray(weights, dtype=float)
+    expected = len(basis.species), basis.n_features
+    if weights.shape != expected:
+        raise InvalidInputError(f"weights: expected shape {expected}, got {weights.shape}")
     of_products = np.array([products.weights(row) for row in weights])
 
     def work(chunk: Chunk) -> ChunkSums:
@@ -52,10 +57,20 @@ def readout_sums(
     def work(chunk: Chunk) -> ChunkSums:
         densities, closest = chunk_densities(chunk, points.ravel(), basis.tables)
         features = features_of(products, chunk.blocks, densities)
-        values, weights = readout(features, near.species[chunk.centres])
+        if closest < COINCIDENT:
+            near.check_distances(points, closest)
+        values, weights = map(np.asarray, readout(features, near.species[chunk.centres]))
+        for name, got, shape in (
+            ("values", values, features.shape[:1]),
+            ("slopes", weights, features.shape),
+        ):
+            if got.shape != shape:
+                raise InvalidInputError(
+                    f"readout: expected {name} of shape {shape}, got {got.shape}"
+                )
         if not gradient:
             return values, np.empty((0, 4)), np.empty((6, 0)), closest
-        slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights))
+        slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights, float))
         return values, *chunk_pulls(chunk, points.ravel(), basis.tables, slopes), closest
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
@@ -130,17 +145,20 @@ def _feature_gradients(
     points, products = near.points(atoms).ravel(), basis.products
     result = np.zeros((n_groups, len(atoms) + 3, 3, basis.n_features))
 
-    def work(part: tuple[int, int]) -> None:
+    def work(part: tuple[int, int]) -> float:
+        closest = np.inf
         pattern = jacobian_pattern(products, len(basis.channels), *part)
         for chunk in near.chunks:
-            feature_gradients(
+            shortest = feature_gradients(
                 chunk, near.owners, points, basis.tables, products, basis.kernel_channels,
                 pattern, groups, result,
             )  # fmt: skip
+            closest = min(closest, shortest)
+        return closest
 
     # Parts of about equal cost: features with more products take longer.
     cost = np.cumsum(1 + np.bincount(products.feature_of))
     shares = np.linspace(0, cost[-1], get_num_threads() + 1)
     bounds = np.unique(np.searchsorted(np.append(0, cost), shares)).tolist()
-    in_threads(work, list(pairwise(bounds)))
+    near.check_distances(points.reshape(-1, 4), min(in_threads(work, list(pairwise(bounds)))))
     return result

@@ -232,6 +232,8 @@ def scatter_features(part, half, rows, first, result):
 def feature_gradients(chunk, owners, points, tables, products, channels, pattern, groups, result):
     """Add the gradients and strain derivatives of some features of a chunk's atoms.
 
+    Returns the shortest distance, Å.
+
     Parameters
     ----------
     chunk : Chunk
@@ -258,8 +260,9 @@ def feature_gradients(chunk, owners, points, tables, products, channels, pattern
     moves = np.empty((work.packs.shape[1] + 1, n_channels, 3, LANES))
     part = np.empty((pattern.last - pattern.first, 3, LANES))
     rows, n_atoms = np.empty(LANES, dtype=np.int64), len(groups)
+    closest = np.inf
     for i in range(len(chunk.centres)):
-        expand(lane, i, chunk, points, tables, work)
+        closest = min(closest, expand(lane, i, chunk, points, tables, work))
         project_all(lane, tables, work, density)
         jacobian(pattern, products.coefficients, density, values)
         centre = owners[chunk.centres[i]]
@@ -279,3 +282,4 @@ def feature_gradients(chunk, owners, points, tables, products, channels, pattern
                     rows[b] = centre if b == 0 else n_atoms + min(b, 3) - 1
             for half in range(0, LANES if k < n_packs else WIDTH, WIDTH):
                 scatter_features(part, half, rows, pattern.first, result[groups[centre]])
+    return np.sqrt(closest)

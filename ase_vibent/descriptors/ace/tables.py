@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.compilation import inlined
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.simd import LANES, WIDTH
 
 if TYPE_CHECKING:
@@ -66,8 +67,28 @@ def kernel_tables(basis: ChannelDescriptor) -> Tables:
     Returns
     -------
     Tables
+
+    Raises
+    ------
+    InvalidInputError
+        If channels are not different or out of range, or products of channels that are none:
+        the kernels do not check.
     """
     z, n, row = basis.kernel_channels.T
+    members = basis.products.members
+    if (
+        len(np.unique(basis.channels, axis=0)) < len(z)
+        or z.min() < 0
+        or z.max() >= len(basis.species)
+        or n.min() < 1
+        or n.max() > len(basis.radial.recursion)
+        or members.min() < -1
+        or members.max() >= len(z)
+    ):
+        raise InvalidInputError(
+            "channels: expected different ones of known species and radial functions, and "
+            "products of these only"
+        )
     n_tiles, single = divmod(basis.n_harmonics, WIDTH)
     rows = np.zeros(n_tiles + 1, dtype=np.int64)
     np.maximum.at(rows, row // WIDTH, n)
