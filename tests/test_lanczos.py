@@ -11,6 +11,7 @@ from conftest import LATTICE_SI
 from scipy.sparse import block_diag, bsr_array, csr_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
+from ase_vibent import threads as threads_module
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic import ball
 from ase_vibent.harmonic.ball import ball_site_differences, ball_site_entropies
@@ -351,7 +352,8 @@ def test_threads_change_nothing(vacancy64, monkeypatch):
     atoms, hessian = vacancy64
     results = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(ball, "get_num_threads", lambda n=threads: n)
+        for module in (ball, threads_module):
+            monkeypatch.setattr(module, "get_num_threads", lambda n=threads: n)
         sites = range(len(atoms))
         results.append(ball_site_entropies(atoms, hessian, sites, radius=5.0, steps=15))
     monkeypatch.setattr(ball, "BALLS", 7)

@@ -7,7 +7,6 @@ same in defect and crystal, to be subtracted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import gauss_quadrature
 from ase_vibent.harmonic.modes import NOISE
 from ase_vibent.harmonic.spectrum import check_sites, symmetric_matrix
+from ase_vibent.threads import in_threads
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -93,8 +93,7 @@ def ball_site_entropies(
         return np.concatenate(values).reshape(-1, 3).sum(axis=1)
 
     parts = np.array_split(sites, min(get_num_threads(), len(sites)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return np.concatenate(list(pool.map(work, parts)))
+    return np.concatenate(in_threads(work, parts))
 
 
 def ball_site_differences(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from ase_vibent.compilation import compiled
+from ase_vibent.threads import in_threads
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -36,15 +36,7 @@ def block_product(matrix: Any) -> Callable[[Array], Array]:
         vectors = np.ascontiguousarray(columns).reshape(n, 3, -1)
         result = np.empty_like(vectors)
         parts = [part for part in np.array_split(np.arange(n), get_num_threads()) if len(part)]
-        if len(parts) == 1:
-            _multiply_rows(0, n, *pattern, vectors, result)
-        else:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                list(
-                    pool.map(
-                        lambda p: _multiply_rows(p[0], p[-1] + 1, *pattern, vectors, result), parts
-                    )
-                )
+        in_threads(lambda p: _multiply_rows(p[0], p[-1] + 1, *pattern, vectors, result), parts)
         return result.reshape(columns.shape)
 
     return multiply

@@ -142,7 +142,7 @@ def _feature_gradients(
 
     Every thread has features of its own, so that no two write to one place.
     """
-    points, products = near.points(atoms).ravel(), basis.products
+    points, products = near.points(atoms), basis.products
     result = np.zeros((n_groups, len(atoms) + 3, 3, basis.n_features))
 
     def work(part: tuple[int, int]) -> float:
@@ -150,7 +150,7 @@ def _feature_gradients(
         pattern = jacobian_pattern(products, len(basis.channels), *part)
         for chunk in near.chunks:
             shortest = feature_gradients(
-                chunk, near.owners, points, basis.tables, products, basis.kernel_channels,
+                chunk, near.owners, points.ravel(), basis.tables, products, basis.kernel_channels,
                 pattern, groups, result,
             )  # fmt: skip
             closest = min(closest, shortest)
@@ -160,5 +160,5 @@ def _feature_gradients(
     cost = np.cumsum(1 + np.bincount(products.feature_of))
     shares = np.linspace(0, cost[-1], get_num_threads() + 1)
     bounds = np.unique(np.searchsorted(np.append(0, cost), shares)).tolist()
-    near.check_distances(points.reshape(-1, 4), min(in_threads(work, list(pairwise(bounds)))))
+    near.check_distances(points, min(in_threads(work, list(pairwise(bounds)))))
     return result
