@@ -66,6 +66,19 @@ class SiteEntropyCalculator(EntropyCalculator):
             )
         return super().set(**kwargs)
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation; sublattice labels count where the model uses them."""
+        changes = super().check_state(atoms, tol)
+        if (
+            self.atoms is not None
+            and resolves_sublattices(self.model.kinds)
+            and not np.array_equal(
+                self.atoms.arrays[SUBLATTICES], atoms.arrays.get(SUBLATTICES, ())
+            )
+        ):
+            changes.append(SUBLATTICES)
+        return changes
+
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature

@@ -18,7 +18,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor, SiteSums, descriptor_from_dict
-from ase_vibent.descriptors.neighbours import NeighbourLists, species_indices
+from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import ModelFileError
 
 Array = NDArray[np.float64]

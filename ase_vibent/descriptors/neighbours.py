@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import cell_list
-from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
+from ase_vibent.descriptors.kinds import resolves_sublattices, species_indices
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.structures import check_structure
+from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.threads import in_threads
 
 Array = NDArray[np.float64]
@@ -35,13 +36,13 @@ class Chunk(NamedTuple):
     Attributes
     ----------
     centres : ndarray of int64, shape (n,)
-        Sorted by species.
+        Sorted by kind.
     offsets : ndarray of int64, shape (n, n_species + 1)
         Candidates of centre i and species z: candidates[offsets[i, z] : offsets[i, z + 1]].
     candidates : ndarray of int32
         Points within cutoff and skin.
     blocks : ndarray of int64
-        Edges of runs of centres of one species, at most `LANES` long.
+        Edges of runs of centres of one kind, at most `LANES` long.
     first, last : int
         Range of the points that occur, `last` excluded.
     most : int
@@ -65,10 +66,10 @@ class NeighbourList:
     ----------
     atoms : Atoms
         The structure as it was.
-    symbols : tuple of str
-        Chemical symbols that are known.
-    species : ndarray of int64, shape (n_points,)
-        Index of every point's species.
+    kinds, neighbours : tuples of str
+        Kinds of sites that are told apart as centres, and as neighbours.
+    centre_kinds : ndarray of int64, shape (n_points,)
+        Index of every point's kind as a centre.
     owners : ndarray of int64, shape (n_points,)
         The atom of which a point is an image.
     shifts : ndarray, shape (n_points, 3)
@@ -80,8 +81,9 @@ class NeighbourList:
     """
 
     atoms: Atoms
-    symbols: tuple[str, ...]
-    species: Indices
+    kinds: tuple[str, ...]
+    neighbours: tuple[str, ...]
+    centre_kinds: Indices
     owners: Indices
     shifts: Array
     cutoff: float
@@ -96,6 +98,7 @@ class NeighbourList:
             or np.any(old.numbers != atoms.numbers)
             or np.any(old.pbc != atoms.pbc)
             or np.any(old.cell.array != atoms.cell.array)
+            or (old.has(SUBLATTICES) and not _same_sublattices(old, atoms))
         ):
             return False
         moved = np.square(atoms.positions - old.positions).sum(axis=1).max()
@@ -173,17 +176,23 @@ class NeighbourLists:
         # Copies and other processes find their own neighbours.
         return NeighbourLists, (self.skin, self.most_lists, self.most_points)
 
-    def find(self, atoms: Atoms, species: Sequence[str], cutoff: float) -> NeighbourList:
+    def find(
+        self,
+        atoms: Atoms,
+        kinds: Sequence[str],
+        cutoff: float,
+        neighbours: Sequence[str] | None = None,
+    ) -> NeighbourList:
         """See `find_neighbours`."""
         with self._lock:
             kept = list(self._lists)
-        wanted = tuple(species), cutoff
+        wanted = tuple(kinds), tuple(kinds if neighbours is None else neighbours), cutoff
         for known in reversed(kept):
-            if (known.symbols, known.cutoff) == wanted and known.serves(atoms):
+            if (known.kinds, known.neighbours, known.cutoff) == wanted and known.serves(atoms):
                 found = known
                 break
         else:
-            found = find_neighbours(atoms, species, cutoff, skin=self.skin)
+            found = find_neighbours(atoms, kinds, cutoff, self.skin, neighbours)
         with self._lock:
             self._lists = [k for k in self._lists if k is not found][1 - self.most_lists :]
             self._lists.append(found)
@@ -195,7 +204,11 @@ class NeighbourLists:
 
 
 def find_neighbours(
-    atoms: Atoms, species: Sequence[str], cutoff: float, skin: float = 0.0
+    atoms: Atoms,
+    kinds: Sequence[str],
+    cutoff: float,
+    skin: float = 0.0,
+    neighbours: Sequence[str] | None = None,
 ) -> NeighbourList:
     """Neighbours of every atom.
 
@@ -203,11 +216,13 @@ def find_neighbours(
     ----------
     atoms : Atoms
         Periodic along any of its directions.
-    species : sequence of str
-        Chemical symbols that are known, in the order of their indices.
+    kinds : sequence of str
+        Species, or sublattices, of the centres, in the order of their indices.
     cutoff : float, Å
     skin : float, Å
         How much farther candidates may be.
+    neighbours : sequence of str, optional
+        Species, or sublattices, of the neighbours; by default those of the centres.
 
     Returns
     -------
@@ -221,7 +236,9 @@ def find_neighbours(
         If there is no atom, or positions are not finite.
     """
     check_structure(atoms)
-    indices = species_indices(atoms, species)
+    kinds, neighbours = tuple(kinds), tuple(kinds if neighbours is None else neighbours)
+    of_centres = species_indices(atoms, kinds)
+    of_neighbours = of_centres if neighbours == kinds else species_indices(atoms, neighbours)
     reach = cutoff + skin
     owners, shifts = _images(atoms, reach)
     positions = np.ascontiguousarray(atoms.positions)
@@ -230,13 +247,13 @@ def find_neighbours(
     order, starts = cell_list.sort_by_bin(points, low, edges, counts)
     owners, shifts = owners[order], shifts[order]
     points = points[order]
-    point_species = indices[owners]
+    point_kinds, point_species = of_centres[owners], of_neighbours[owners]
     real = np.flatnonzero(order < len(atoms))
 
     def chunk(centres: Indices) -> Chunk:
-        centres, blocks = cell_list.sorted_by_species(centres, point_species, len(species))
+        centres, blocks = cell_list.sorted_by_species(centres, point_kinds, len(kinds))
         offsets, candidates = cell_list.search(
-            centres, points, point_species, len(species), reach, low, edges, counts, starts
+            centres, points, point_species, len(neighbours), reach, low, edges, counts, starts
         )
         first = min(centres.min(), candidates.min(initial=len(owners)))
         last = max(centres.max(), candidates.max(initial=0)) + 1
@@ -247,7 +264,13 @@ def find_neighbours(
     parts = np.split(real, range(size, len(real), size))
     chunks = tuple(in_threads(chunk, parts))
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return NeighbourList(bare, tuple(species), point_species, owners, shifts, cutoff, skin, chunks)
+    if resolves_sublattices([*kinds, *neighbours]):
+        bare.set_array(SUBLATTICES, atoms.arrays[SUBLATTICES])
+    return NeighbourList(bare, kinds, neighbours, point_kinds, owners, shifts, cutoff, skin, chunks)
+
+
+def _same_sublattices(one: Atoms, other: Atoms) -> bool:
+    return bool(np.array_equal(one.arrays[SUBLATTICES], other.arrays.get(SUBLATTICES)))
 
 
 def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
@@ -278,32 +301,3 @@ def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
         owners = np.concatenate([o for o, _ in copies])
         shifts = np.concatenate([s for _, s in copies])
     return owners, shifts
-
-
-def species_indices(atoms: Atoms, species: Sequence[str]) -> NDArray[np.int64]:
-    """Index of every atom's species.
-
-    Parameters
-    ----------
-    atoms : Atoms
-    species : sequence of str
-
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-
-    Raises
-    ------
-    UnknownSpeciesError
-    """
-    known = [atomic_numbers[s] for s in species]
-    table = np.full(max(atoms.numbers.max(initial=0), *known, 0) + 1, -1)
-    table[known] = np.arange(len(species))
-    indices = table[atoms.numbers]
-    if np.any(indices < 0):
-        unknown = sorted(set(np.array(atoms.get_chemical_symbols())[indices < 0]))
-        raise UnknownSpeciesError(
-            f"atoms: species {', '.join(unknown)} not among those known ({', '.join(species)}); "
-            "train on structures that hold them"
-        )
-    return indices.astype(np.int64)

@@ -12,6 +12,7 @@ from ase_vibent.structures.point_defects import (
 )
 from ase_vibent.structures.relaxation import relaxed
 from ase_vibent.structures.saddles import Saddle, dimer_saddle, path_saddle
+from ase_vibent.structures.sublattices import label_sublattices
 from ase_vibent.structures.validity import check_structure
 from ase_vibent.structures.voids import voids
 from ase_vibent.structures.wigner_seitz import SiteOccupation, wigner_seitz_defects
@@ -27,6 +28,7 @@ __all__ = [
     "divacancies",
     "dumbbells",
     "interstitials",
+    "label_sublattices",
     "path_saddle",
     "rattled",
     "relaxed",

@@ -84,6 +84,9 @@ class CrystalSymmetry:
         Indices of atoms that make up one primitive cell.
     sites : ndarray, shape (n_inequivalent,)
         Indices of atoms, one of every inequivalent kind.
+    orbit_of_atom, site_of_atom : ndarrays, shape (N,)
+        Atoms that symmetry operations, or lattice translations alone, map on each other
+        have the same number.
     """
 
     def __init__(self, crystal: Atoms):
@@ -95,6 +98,8 @@ class CrystalSymmetry:
         self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ cell[0]
         self.basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
         self.sites = np.unique(found.equivalent_atoms)
+        self.orbit_of_atom: NDArray[np.intp] = found.equivalent_atoms
+        self.site_of_atom: NDArray[np.intp] = found.mapping_to_primitive
         # One operation per rotation: the pure translations are those of the primitive cell.
         rotations, first = np.unique(found.rotations, axis=0, return_index=True)
         self._operations = list(zip(rotations, found.translations[first], strict=True))

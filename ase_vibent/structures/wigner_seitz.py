@@ -29,6 +29,8 @@ class SiteOccupation:
         The perfect crystal in the structure's cell.
     site_of_atom : ndarray, shape (N,)
         Index of the site whose Wigner-Seitz cell holds the atom.
+    distances : ndarray, shape (N,), Å
+        From every atom to its site.
     occupation : ndarray, shape (n_sites,)
         Number of atoms in every cell.
     drift : ndarray, shape (3,), Å
@@ -39,6 +41,7 @@ class SiteOccupation:
 
     sites: Atoms = field(repr=False)
     site_of_atom: NDArray[np.intp] = field(repr=False)
+    distances: Array = field(repr=False)
     occupation: NDArray[np.intp] = field(repr=False)
     drift: Array
     n_antisites: int
@@ -57,6 +60,13 @@ class SiteOccupation:
     def interstitial_atoms(self) -> NDArray[np.intp]:
         """Indices of all atoms that share a cell: both atoms of a dumbbell."""
         return np.flatnonzero(self.occupation[self.site_of_atom] > 1)
+
+    @property
+    def surplus_atoms(self) -> NDArray[np.intp]:
+        """Indices of those atoms that are not the closest one to the site of their cell."""
+        closest = np.lexsort((self.distances, self.site_of_atom))
+        _, first = np.unique(self.site_of_atom[closest], return_index=True)
+        return np.setdiff1d(np.arange(len(self.site_of_atom)), closest[first])
 
 
 def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
@@ -80,11 +90,12 @@ def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
     """
     sites = _sites(atoms, crystal)
     drift = _drift(atoms, sites)
-    site_of_atom, _ = _nearest_sites(atoms.positions - drift, sites)
+    site_of_atom, vectors = _nearest_sites(atoms.positions - drift, sites)
     occupation = np.bincount(site_of_atom, minlength=len(sites))
     alone = occupation[site_of_atom] == 1
     swapped = alone & (sites.numbers[site_of_atom] != atoms.numbers)
-    return SiteOccupation(sites, site_of_atom, occupation, drift, int(swapped.sum()))
+    distances = np.linalg.norm(vectors, axis=1)
+    return SiteOccupation(sites, site_of_atom, distances, occupation, drift, int(swapped.sum()))
 
 
 def defect_atoms(atoms: Atoms, crystal: Atoms) -> NDArray[np.intp]:

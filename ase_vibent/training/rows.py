@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor
-from ase_vibent.descriptors.neighbours import species_indices
+from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.targets import Targets
 

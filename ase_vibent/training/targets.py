@@ -17,6 +17,7 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
@@ -103,11 +104,10 @@ class ReferenceCrystals:
         return self.crystals[str(name)]
 
     def bulk_constants(self, species: Sequence[str]) -> Mapping[str, float]:
-        """Mass-free bulk site entropy of every species of the first crystal, units of k_B."""
+        """Mass-free bulk site entropy of every kind of site of the first crystal, units of k_B."""
         for crystal in self.crystals.values():
-            bulk = _bulk(crystal)
-            symbols = np.array(crystal.get_chemical_symbols())
-            return {s: float(bulk[symbols == s].mean()) for s in species if s in symbols}
+            bulk, kinds = _bulk(crystal), species_indices(crystal, species)
+            return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
     def targets(self, atoms: Atoms, number: int = 0) -> Targets:

@@ -13,10 +13,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors import ACE, Descriptor
-from ase_vibent.descriptors.neighbours import species_indices
+from ase_vibent.descriptors import ACE, Descriptor, collapsed
+from ase_vibent.descriptors.kinds import kinds_of, species_indices
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.model import SiteModel
+from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, Rows, assemble_rows
 from ase_vibent.training.solvers import SOLVERS
@@ -39,6 +40,7 @@ def train(
     frames: Sequence[Atoms] | str | os.PathLike[str],
     descriptor: Descriptor | None = None,
     *,
+    resolve: str = "sublattices",
     quantities: Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
     solver: str = "ridge",
@@ -59,6 +61,9 @@ def train(
     descriptor : Descriptor, optional
         By default ACE of the species that occur, with a cutoff of 5 Å, correlation order
         3 and degree 16.
+    resolve : {"sublattices", "species", "nothing"}
+        What the model tells apart: sublattices where all frames have labels of them, species
+        only, or no kinds of sites at all.
     quantities : sequence of {"entropy", "gradient", "strain", "sites", "site_gradients"}, optional
         Labels to fit. By default totals and their derivatives, wherever a frame has them;
         those of sites only where there is nothing else.
@@ -100,8 +105,10 @@ def train(
     targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
     chosen = _chosen_quantities(targets, quantities)
     if descriptor is None:
-        present = {s for atoms in frames for s in atoms.get_chemical_symbols()}
+        labelled = all(atoms.has(SUBLATTICES) for atoms in frames)
+        present = {k for atoms in frames for k in kinds_of(atoms, sublattices=labelled)}
         descriptor = ACE(tuple(sorted(present)))
+    descriptor = collapsed(descriptor, resolve)
     shift, count = _feature_shift(descriptor, frames, references)
     known = references.bulk_constants(descriptor.species)
     rows = assemble_rows(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
+from ase_vibent.descriptors.kinds import bond_length, check_species
 from ase_vibent.errors import InvalidInputError
 
 Indices = NDArray[np.int64]
@@ -32,7 +32,8 @@ class ACE(ChannelDescriptor):
     Parameters
     ----------
     species : sequence of str
-        Chemical symbols.
+        Kinds of sites: chemical symbols; "Si:1" for silicon of a sublattice (see
+        `label_sublattices`), "*" for any species. The first that fits counts.
     cutoff : float, Å
     order : int
         Correlation order: number of neighbours in a product (body order minus one).
@@ -46,6 +47,8 @@ class ACE(ChannelDescriptor):
         Shortest distance that the radial functions are made for; by default 0.8 r0.
     power : int
         Exponent of the distance transform ((1 + r0)/(1 + r))^power.
+    neighbours : sequence of str, optional
+        Kinds of neighbours that are told apart; by default those of the sites.
 
     Raises
     ------
@@ -61,18 +64,16 @@ class ACE(ChannelDescriptor):
     r0: float | None = None
     inner: float | None = None
     power: int = 2
+    neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        species = tuple([self.species] if isinstance(self.species, str) else self.species)
-        unknown = [s for s in species if s not in atomic_numbers]
-        if not species or unknown or len(set(species)) < len(species):
-            raise InvalidInputError(
-                f"species: expected different chemical symbols, got {list(species)}"
-            )
+        species = check_species(self.species)
         object.__setattr__(self, "species", species)
+        if self.neighbours is not None:
+            neighbours = check_species(self.neighbours, "neighbours")
+            object.__setattr__(self, "neighbours", neighbours)
         if self.r0 is None:
-            radii = [covalent_radii[atomic_numbers[s]] for s in species]
-            object.__setattr__(self, "r0", float(2 * np.mean(radii)))
+            object.__setattr__(self, "r0", bond_length(species))
         if self.inner is None:
             object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
         for name in ("cutoff", "r0", "inner", "l_weight", "degree"):
@@ -93,8 +94,7 @@ class ACE(ChannelDescriptor):
 
     def to_dict(self) -> dict[str, Any]:
         """Hyperparameters, as they stand in a coefficient file."""
-        names = ("species", "cutoff", "order", "degree", "l_weight", "r0", "inner", "power")
-        return {"name": "ACE", **{name: getattr(self, name) for name in names}}
+        return {"name": "ACE", **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @cached_property
     def radial(self) -> RadialBasis:
@@ -114,7 +114,7 @@ class ACE(ChannelDescriptor):
         shells = [
             (z, n, l)
             for l in range(int(self.degree / self.l_weight) + 1)
-            for z in range(len(self.species))
+            for z in range(len(self.neighbour_species))
             for n in range(1, int(self.degree) + 1)
             if n + self.l_weight * l <= self.degree + 1e-9
         ]

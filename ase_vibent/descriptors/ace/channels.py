@@ -32,12 +32,20 @@ class ChannelDescriptor:
     Attributes
     ----------
     species : sequence of str
-        Chemical symbols.
+        Kinds of sites: chemical symbols, or sublattices as "Si:1"; "*" is any.
+    neighbours : sequence of str, optional
+        Kinds of neighbours that have channels of their own; by default those of the sites.
     cutoff : float, Å
     """
 
     species: Sequence[str]
     cutoff: float
+    neighbours: Sequence[str] | None = None
+
+    @property
+    def neighbour_species(self) -> Sequence[str]:
+        """Kinds of neighbours."""
+        return self.species if self.neighbours is None else self.neighbours
 
     @property
     def radial(self) -> RadialBasis:
@@ -192,4 +200,4 @@ class ChannelDescriptor:
         from ase_vibent.descriptors.neighbours import find_neighbours
 
         find = find_neighbours if lists is None else lists.find
-        return find(atoms, self.species, self.cutoff)
+        return find(atoms, self.species, self.cutoff, neighbours=self.neighbours)

@@ -42,7 +42,7 @@ def linear_sums(
 
     def work(chunk: Chunk) -> ChunkSums:
         return chunk_sums(
-            chunk, near.species, points.ravel(), basis.tables, products, of_products, gradient
+            chunk, near.centre_kinds, points.ravel(), basis.tables, products, of_products, gradient
         )
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
@@ -59,7 +59,7 @@ def readout_sums(
         features = features_of(products, chunk.blocks, densities)
         if closest < COINCIDENT:
             near.check_distances(points, closest)
-        values, weights = map(np.asarray, readout(features, near.species[chunk.centres]))
+        values, weights = map(np.asarray, readout(features, near.centre_kinds[chunk.centres]))
         for name, got, shape in (
             ("values", values, features.shape[:1]),
             ("slopes", weights, features.shape),
@@ -119,7 +119,7 @@ def features(basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList) -> Arr
 def summed_features(basis: ChannelDescriptor, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
     """See `ChannelDescriptor.compute_with_gradients`."""
     centres = np.empty(len(atoms), dtype=np.int64)
-    centres[near.owners] = near.species
+    centres[near.owners] = near.centre_kinds
     slopes = _feature_gradients(basis, atoms, near, centres, len(basis.species))
     strain = slopes[:, len(atoms) :]
     return SummedFeatures(

@@ -103,17 +103,18 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
 
 
 @compiled
-def chunk_sums(chunk, species, points, tables, products, weights, want_gradient):
+def chunk_sums(chunk, kinds, points, tables, products, weights, want_gradient):
     """Linear model of a chunk's atoms.
 
     Parameters
     ----------
     chunk : Chunk
-    species : ndarray of int64, shape (n_points,)
+    kinds : ndarray of int64, shape (n_points,)
+        Of centres.
     points : ndarray, shape (4 * n_points,), Å
     tables : Tables
     products : Products
-    weights : ndarray, shape (n_species, n_products)
+    weights : ndarray, shape (n_kinds, n_products)
     want_gradient : bool
 
     Returns
@@ -138,7 +139,7 @@ def chunk_sums(chunk, species, points, tables, products, weights, want_gradient)
             near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, density)
-        own = weights[species[chunk.centres[start]]]
+        own = weights[kinds[chunk.centres[start]]]
         weighted_sum(products, own, density, shared, adjoint, slope)
         for lane in range(stop - start):
             values[start + lane] = adjoint[0, lane]

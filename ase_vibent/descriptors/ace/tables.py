@@ -79,7 +79,7 @@ def kernel_tables(basis: ChannelDescriptor) -> Tables:
     if (
         len(np.unique(basis.channels, axis=0)) < len(z)
         or z.min() < 0
-        or z.max() >= len(basis.species)
+        or z.max() >= len(basis.neighbour_species)
         or n.min() < 1
         or n.max() > len(basis.radial.recursion)
         or members.min() < -1
