@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_changes
 from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.model import SiteModel
+from ase_vibent.structures.sublattices import SUBLATTICES
 
 Array = NDArray[np.float64]
+
+#: Properties that only the surrogate has: standard deviations in eV/K, grades of atoms.
+UNCERTAINTIES = ("entropy_std", "entropies_std", "extrapolation_grades")
+#: What to do about atoms that are unlike those of the training set.
+POLICIES = ("warn", "raise", "ignore")
+#: Extrapolation grade from which an environment counts as unlike those of the training set.
+EXTRAPOLATION_LIMIT = 1.5
 
 
 class SiteEntropyCalculator(EntropyCalculator):
@@ -38,14 +50,37 @@ class SiteEntropyCalculator(EntropyCalculator):
         A trained model or its coefficient file.
     temperature : float, K
         May be set later.
+    extrapolation : {"warn", "raise", "ignore"}
+        What to do where an atom's extrapolation grade exceeds `EXTRAPOLATION_LIMIT`. "warn"
+        looks once in a while, whenever atoms have moved so far that neighbours
+        are found anew; "raise" looks at every evaluation. A model without a training domain
+        cannot tell.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range, or the model predicts something else.
+    ModelFileError
+        If the file is none of ours.
     """
 
+    implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
+        *EntropyCalculator.implemented_properties,
+        *UNCERTAINTIES,
+    ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "temperature": 300.0,
         "model": None,
+        "extrapolation": "warn",
     }
 
-    def __init__(self, model: SiteModel | str | os.PathLike[str], *, temperature: float = 300.0):
+    def __init__(
+        self,
+        model: SiteModel | str | os.PathLike[str],
+        *,
+        temperature: float = 300.0,
+        extrapolation: str = "warn",
+    ):
         # Trajectories and databases keep parameters: a path they can hold, an object not.
         source = "in memory"
         if not isinstance(model, SiteModel):
@@ -56,10 +91,15 @@ class SiteEntropyCalculator(EntropyCalculator):
             )
         self.model = model
         self._neighbours = NeighbourLists()
-        super().__init__(temperature=temperature, model=source)
+        super().__init__(temperature=temperature, model=source, extrapolation=extrapolation)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change the temperature; another model needs another calculator."""
+        """Change parameters; another model needs another calculator."""
+        if kwargs.get("extrapolation", "warn") not in POLICIES:
+            raise InvalidInputError(
+                f"extrapolation: expected one of {', '.join(POLICIES)}, "
+                f"got {kwargs['extrapolation']!r}"
+            )
         if "model" in kwargs and self.parameters.get("model") is not None:
             raise InvalidInputError(
                 "model: it cannot be exchanged; make a new SiteEntropyCalculator"
@@ -71,7 +111,7 @@ class SiteEntropyCalculator(EntropyCalculator):
         changes = super().check_state(atoms, tol)
         if (
             self.atoms is not None
-            and resolves_sublattices(self.model.kinds)
+            and resolves_sublattices(self.model.species)
             and not np.array_equal(
                 self.atoms.arrays[SUBLATTICES], atoms.arrays.get(SUBLATTICES, ())
             )
@@ -79,10 +119,49 @@ class SiteEntropyCalculator(EntropyCalculator):
             changes.append(SUBLATTICES)
         return changes
 
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
+        super().calculate(atoms, properties, system_changes)
+        if {"entropy_std", "entropies_std"}.intersection(properties):
+            total, sites = self.model.uncertainty(self.atoms)
+            self.results.update(entropy_std=kB * total, entropies_std=kB * sites)
+        if "extrapolation_grades" in properties:
+            grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
+            self.results["extrapolation_grades"] = grades
+
+    def _check_extrapolation(self, atoms: Atoms) -> None:
+        """Follow the policy; called after an evaluation, which has found the neighbours."""
+        policy, near = self.parameters["extrapolation"], self._neighbours.latest
+        if policy == "ignore" or self.model.domain is None or near is None:
+            return
+        if near.familiar and policy == "warn":
+            return
+        grades = self.model.extrapolation_grades(atoms, lists=self._neighbours)
+        near.familiar = True
+        far = np.flatnonzero(grades > EXTRAPOLATION_LIMIT)
+        if not len(far):
+            return
+        worst = int(grades.argmax())
+        message = (
+            f"atoms: {len(far)} of {len(atoms)} atoms have environments unlike those of the "
+            f"training set, the farthest is atom {worst} with an extrapolation grade of "
+            f"{grades[worst]:.3g} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify the "
+            "prediction (vibent verify), or train on structures of this kind"
+        )
+        if policy == "raise":
+            raise ExtrapolationError(message, grades)
+        warnings.warn(message, ExtrapolationWarning, stacklevel=2)
+
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature
         sums = self.model.evaluate(atoms, gradient=gradient, lists=self._neighbours)
+        self._check_extrapolation(atoms)
         reduced = sums.values + mass_entropy(check_masses(atoms))
         entropies = classical_entropy(reduced, np.full(len(atoms), 3.0), temperature)
         free_energies = temperature * (3 * kB - entropies)

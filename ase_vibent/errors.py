@@ -78,3 +78,25 @@ class TrainingError(VibentError):
 
 class ModelFileError(VibentError):
     """A coefficient file is truncated, altered, foreign or from a newer version."""
+
+
+class ExtrapolationError(VibentError):
+    """Atoms have environments far from those that the model was trained on.
+
+    Attributes
+    ----------
+    grades : ndarray, shape (N,)
+        Extrapolation grade of every atom; 1 is the edge of the training set.
+    """
+
+    def __init__(self, message: str, grades: NDArray[np.float64]):
+        super().__init__(message)
+        self.grades = grades
+
+    def __reduce__(self) -> tuple:
+        """Keep the extra attribute when the error crosses a process boundary."""
+        return type(self), (self.args[0], self.grades)
+
+
+class ExtrapolationWarning(UserWarning):
+    """What `ExtrapolationError` says, as a warning."""

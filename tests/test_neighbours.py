@@ -24,9 +24,9 @@ def pairs_of(found, atoms, cutoff):
     points, rows = found.points(atoms), []
     for chunk in found.chunks:
         for i, centre in enumerate(chunk.centres):
-            for z in range(len(found.symbols)):
+            for z in range(len(found.neighbours)):
                 own = chunk.candidates[chunk.offsets[i, z] : chunk.offsets[i, z + 1]]
-                assert np.all(found.species[own] == z)
+                assert np.all(found.centre_kinds[own] == z)
                 vectors = points[own, :3] - points[centre, :3]
                 for j, vector in zip(found.owners[own], vectors, strict=True):
                     if np.linalg.norm(vector) < cutoff:

@@ -58,7 +58,7 @@ class Chunk(NamedTuple):
     most: int
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NeighbourList:
     """Atoms and those periodic images that a cutoff reaches (points), sorted by place.
 
@@ -78,6 +78,8 @@ class NeighbourList:
         Complete within the cutoff until an atom has moved by half the skin.
     chunks : tuple of Chunk
         Every atom is a centre of one of them.
+    familiar : bool
+        Set by a user of the list who has seen that the atoms' environments are known ones.
     """
 
     atoms: Atoms
@@ -89,6 +91,7 @@ class NeighbourList:
     cutoff: float
     skin: float
     chunks: tuple[Chunk, ...]
+    familiar: bool = False
 
     def serves(self, atoms: Atoms) -> bool:
         """Whether the list is complete for a structure."""
@@ -175,6 +178,11 @@ class NeighbourLists:
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and other processes find their own neighbours.
         return NeighbourLists, (self.skin, self.most_lists, self.most_points)
+
+    @property
+    def latest(self) -> NeighbourList | None:
+        """The list that was used last."""
+        return self._lists[-1] if self._lists else None
 
     def find(
         self,

@@ -15,7 +15,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Site values w · D + Dᵀ W D with W of low rank, P3 (16)-(18); a `Readout`.
+    """Site values w · x + xᵀ W x, x = D - shift, W of low rank, P3 (16)-(18); a `Readout`.
 
     W = Σ_r κ_r u_r u_rᵀ, so that an atom costs 2 · rank · n_features operations.
 
@@ -27,6 +27,8 @@ class Quadratic:
         u_r.
     curvatures : ndarray, shape (n_species, rank)
         κ_r.
+    shift : ndarray, shape (n_species, n_features), optional
+        Subtracted from the features; zero by default.
 
     Raises
     ------
@@ -37,10 +39,13 @@ class Quadratic:
     weights: Array
     factors: Array
     curvatures: Array
+    shift: Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("weights", "factors", "curvatures"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+        if self.shift is None:
+            object.__setattr__(self, "shift", np.zeros_like(self.weights))
         if self.weights.ndim != 2:
             raise InvalidInputError(
                 f"weights: expected shape (n_species, n_features), got {self.weights.shape}"
@@ -50,8 +55,9 @@ class Quadratic:
         for name, expected in (
             ("factors", (n_species, rank, n_features)),
             ("curvatures", (n_species, rank)),
+            ("shift", (n_species, n_features)),
         ):
-            shape = getattr(self, name).shape
+            shape = np.shape(getattr(self, name))
             if shape != expected:
                 raise InvalidInputError(f"{name}: expected shape {expected}, got {shape}")
 
@@ -88,11 +94,13 @@ class Quadratic:
                 f"weights: of shape {self.weights.shape}, made for other species or features "
                 f"than the descriptor's {species.max(initial=0) + 1} and {features.shape[1]}"
             )
+        assert self.shift is not None
         values, slopes = np.empty(len(features)), np.empty_like(features)
         for z in range(len(self.weights)):
             own = species == z
-            projections = features[own] @ self.factors[z].T
+            centred = features[own] - self.shift[z]
+            projections = centred @ self.factors[z].T
             bent = projections * self.curvatures[z]
-            values[own] = features[own] @ self.weights[z] + np.sum(bent * projections, axis=1)
+            values[own] = centred @ self.weights[z] + np.sum(bent * projections, axis=1)
             slopes[own] = self.weights[z] + 2 * bent @ self.factors[z]
         return values, slopes

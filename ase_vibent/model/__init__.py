@@ -1,0 +1,8 @@
+"""Site models, what they know of their own errors, and their coefficient file."""
+
+from ase_vibent.model.curvature import Curvature
+from ase_vibent.model.domain import TrainingDomain
+from ase_vibent.model.posterior import Posterior
+from ase_vibent.model.site_model import SiteModel
+
+__all__ = ["Curvature", "Posterior", "SiteModel", "TrainingDomain"]

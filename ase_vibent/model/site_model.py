@@ -1,0 +1,265 @@
+"""The site model: a function of the descriptor per kind of site."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
+from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.descriptors.neighbours import NeighbourLists
+from ase_vibent.errors import InvalidInputError, ModelFileError
+from ase_vibent.model.curvature import Curvature
+from ase_vibent.model.domain import TrainingDomain
+from ase_vibent.model.file import read_archive, write_archive
+from ase_vibent.model.parts import ModelPart
+from ase_vibent.model.posterior import Posterior
+
+Array = NDArray[np.float64]
+
+_ARRAYS = ("constants", "weights", "shift", "scale")
+#: Optional parts by the name of the attribute.
+_PARTS: dict[str, type[ModelPart]] = {
+    "curvature": Curvature,
+    "posterior": Posterior,
+    "domain": TrainingDomain,
+}
+
+
+@dataclass(frozen=True)
+class SiteModel:
+    """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z, P2 (13)-(15), P3 (16).
+
+    z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
+    of the perfect crystal, so the model is strictly extensive. Its target is a name
+    only: for "entropy" the values are mass-free reduced site entropies in units of k_B.
+
+    Attributes
+    ----------
+    descriptor : Descriptor
+    constants : ndarray, shape (n_kinds,)
+    weights : ndarray, shape (n_kinds, n_features)
+    shift : ndarray, shape (n_kinds, n_features)
+        Features of the perfect crystal, or their mean.
+    scale : ndarray, shape (n_kinds, n_features)
+        Column scale of the fit, kept for statistics; already contained in the weights.
+    target : str
+    header : dict
+        What a reader of the file should know: solver, training errors, data checksum.
+    curvature : Curvature, optional
+        W; the model is linear without.
+    posterior : Posterior, optional
+        Uncertainty of the linear coefficients.
+    domain : TrainingDomain, optional
+        Environments the model was trained on.
+    """
+
+    descriptor: Descriptor
+    constants: Array
+    weights: Array
+    shift: Array
+    scale: Array
+    target: str = "entropy"
+    header: dict[str, Any] = field(default_factory=dict)
+    curvature: Curvature | None = None
+    posterior: Posterior | None = None
+    domain: TrainingDomain | None = None
+
+    def __post_init__(self) -> None:
+        shape = len(self.descriptor.species), self.descriptor.n_features
+        for name in _ARRAYS:
+            array, expected = getattr(self, name), shape[:1] if name == "constants" else shape
+            if array.shape != expected or not np.all(np.isfinite(array)):
+                raise InvalidInputError(
+                    f"{name}: expected finite numbers of shape {expected}, got shape {array.shape}"
+                )
+        for name, part in self._parts().items():
+            if not part.fits(*shape):
+                raise InvalidInputError(
+                    f"{name}: made for other kinds of sites or features than {shape}"
+                )
+
+    def _parts(self) -> dict[str, ModelPart]:
+        return {name: part for name in _PARTS if (part := getattr(self, name)) is not None}
+
+    @property
+    def species(self) -> Sequence[str]:
+        """Kinds of sites the model knows."""
+        return self.descriptor.species
+
+    def evaluate(
+        self, atoms: Atoms, *, gradient: bool = True, lists: NeighbourLists | None = None
+    ) -> SiteSums:
+        """Site values, gradient and strain derivative of their sum.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        gradient : bool
+            Whether derivatives are wanted.
+        lists : NeighbourLists, optional
+            Keeps the neighbours for structures that differ little.
+
+        Returns
+        -------
+        SiteSums
+        """
+        offsets = self.constants
+        if self.curvature is None:
+            sums = self.descriptor.linear_model(atoms, self.weights, gradient=gradient, lists=lists)
+            offsets = offsets - np.einsum("zf,zf->z", self.weights, self.shift)
+        else:
+            sums = self.descriptor.site_model(
+                atoms, self._quadratic(), gradient=gradient, lists=lists
+            )
+        values = sums.values + offsets[species_indices(atoms, self.species)]
+        return SiteSums(values, sums.gradient, sums.strain)
+
+    def _quadratic(self) -> Quadratic:
+        """All but the constants as a function of the features."""
+        curvature = self.curvature
+        if curvature is None:
+            n_kinds, n_features = self.weights.shape
+            curvature = Curvature(np.zeros((n_kinds, 0, n_features)), np.zeros((n_kinds, 0)))
+        return Quadratic(self.weights, curvature.factors, curvature.curvatures, self.shift)
+
+    def site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every site value with respect to every position.
+
+        Parameters
+        ----------
+        atoms : Atoms
+            Small: memory grows with N² times the number of features.
+
+        Returns
+        -------
+        ndarray, shape (N, N, 3), 1/Å
+            The site comes first.
+        """
+        kinds = species_indices(atoms, self.species)
+        _, slopes = self._quadratic()(self.descriptor.compute(atoms), kinds)
+        features = self.descriptor.compute_site_gradients(atoms)
+        return np.einsum("inaf,if->ina", features, slopes)
+
+    def uncertainty(self, atoms: Atoms) -> tuple[float, Array]:
+        """Standard deviations of the total and of the site values, as the fit leaves them.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        total : float
+        sites : ndarray, shape (N,)
+
+        Raises
+        ------
+        InvalidInputError
+            If the model keeps no posterior covariance.
+        """
+        if self.posterior is None:
+            raise InvalidInputError(
+                "model: keeps no posterior covariance; train it with a solver that has one "
+                "(ridge, bayesian-ridge, ard)"
+            )
+        kinds = species_indices(atoms, self.species)
+        centred = self.descriptor.compute(atoms) - self.shift[kinds]
+        sums = np.zeros_like(self.shift)
+        np.add.at(sums, kinds, centred)
+        return self.posterior.total_std(sums), self.posterior.site_std(centred, kinds)
+
+    def extrapolation_grades(self, atoms: Atoms, *, lists: NeighbourLists | None = None) -> Array:
+        """How far every atom's environment is from those of the training set; see `TrainingDomain`.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        lists : NeighbourLists, optional
+            As in `evaluate`.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+            1 is the edge of the training set.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model does not know its training set.
+        """
+        domain = self.domain
+        if domain is None:
+            raise InvalidInputError("model: does not keep which environments it was trained on")
+
+        def readout(features: Array, species: NDArray[np.int64]) -> tuple[Array, Array]:
+            return domain.grades(features, species), features
+
+        return self.descriptor.site_model(atoms, readout, gradient=False, lists=lists).values
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the coefficient file: whole under its final name, or not at all.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ModelFileError
+            If the file cannot be written.
+        """
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        for name, part in self._parts().items():
+            arrays |= {f"{name}.{key}": array for key, array in part.arrays().items()}
+        header = {
+            **self.header,
+            "target": self.target,
+            "descriptor": self.descriptor.to_dict(),
+            "parts": sorted(self._parts()),
+        }
+        write_archive(path, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SiteModel:
+        """Read a coefficient file; never runs code from it.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        SiteModel
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, truncated, altered, foreign, or too new.
+        """
+        header, arrays = read_archive(path)
+        try:
+            descriptor = descriptor_from_dict(header.pop("descriptor"))
+            target = str(header.pop("target"))
+            parts = {
+                name: _PARTS[name](
+                    **{
+                        key.removeprefix(f"{name}."): array
+                        for key, array in arrays.items()
+                        if key.startswith(f"{name}.")
+                    }
+                )
+                for name in header.pop("parts")
+            }
+            numbers = {name: arrays[name] for name in _ARRAYS}
+            return cls(descriptor, **numbers, target=target, header=header, **parts)  # type: ignore[arg-type]
+        except Exception as error:  # whatever a foreign header leads to
+            raise ModelFileError(
+                f"{path}: its content makes no model ({type(error).__name__}: {error})"
+            ) from error
