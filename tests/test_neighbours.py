@@ -77,7 +77,7 @@ def test_blocks_hold_one_species_and_chunks_every_point_they_touch():
         assert chunk.blocks[-1] == len(chunk.centres)
         for start, stop in zip(chunk.blocks[:-1], chunk.blocks[1:], strict=True):
             assert 0 < stop - start <= 8
-            assert len(set(found.species[chunk.centres[start:stop]])) == 1
+            assert len(set(found.centre_kinds[chunk.centres[start:stop]])) == 1
         touched = np.concatenate([chunk.centres, chunk.candidates])
         assert (chunk.first, chunk.last) == (touched.min(), touched.max() + 1)
         assert chunk.most == np.diff(chunk.offsets[:, [0, -1]]).max()
@@ -89,7 +89,7 @@ def test_memory_is_a_few_hundred_bytes_per_atom():
     stored = sum(
         array.nbytes for chunk in found.chunks for array in chunk if isinstance(array, np.ndarray)
     )
-    stored += found.owners.nbytes + found.shifts.nbytes + found.species.nbytes
+    stored += found.owners.nbytes + found.shifts.nbytes + found.centre_kinds.nbytes
     # 58 candidates of 4 bytes, and here as many images as atoms.
     assert stored < 600 * len(atoms)
 

@@ -125,7 +125,7 @@ def test_sites_are_left_out_unless_asked_for_or_alone(silicon_frames):
     assert model.header["quantities"] == ["sites"]
 
 
-@pytest.mark.parametrize("solver", ["ridge", "bayesian-ridge", "rrqr"])
+@pytest.mark.parametrize("solver", ["ridge", "bayesian-ridge", "ard", "rrqr"])
 def test_solvers_agree_on_what_is_predicted(silicon_frames, silicon_model, solver):
     model = train(silicon_frames, SMALL, solver=solver)
     atoms = silicon_frames[3]

@@ -155,7 +155,9 @@ def _add_train(commands: _Commands) -> None:
     train.add_argument("--cutoff", type=float, default=5.0, help="Å; default 5")
     train.add_argument("--order", type=int, default=3, help="correlation order; default 3")
     train.add_argument("--degree", type=float, default=16, help="total degree; default 16")
-    train.add_argument("--solver", choices=("ridge", "bayesian-ridge", "rrqr"), default="ridge")
+    train.add_argument(
+        "--solver", choices=("ridge", "bayesian-ridge", "ard", "rrqr"), default="ridge"
+    )
     train.add_argument(
         "--quantities",
         nargs="+",

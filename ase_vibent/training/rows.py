@@ -1,9 +1,8 @@
-"""The design matrix of a site model: rows of all labels of all frames."""
+"""The design matrix of a site model: rows of all labels of all frames, kind by kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,68 +13,26 @@ from ase_vibent.descriptors import Descriptor
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.targets import Targets
+from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
-#: Rows that are gathered before they are reduced to a triangle, which carries as much.
-ROW_BLOCK = 20_000
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Weighted rows of a design matrix.
-
-    Attributes
-    ----------
-    features : ndarray, shape (n_rows, n_species * n_features)
-    constants : ndarray, shape (n_rows, n_species)
-        How often the constant of each species enters.
-    values : ndarray, shape (n_rows,)
-    count : int
-        Number of rows of the problem. Many rows are reduced to the triangle of their QR
-        decomposition, which leaves every least-squares problem as it is.
-    """
-
-    features: Array
-    constants: Array
-    values: Array
-    count: int
-
-    def reduced(self) -> Rows:
-        """Triangle of the QR decomposition, as many rows as there are columns."""
-        whole = np.hstack([self.features, self.constants, self.values[:, None]])
-        triangle = np.linalg.qr(whole, mode="r")
-        n_features, n_constants = self.features.shape[1], self.constants.shape[1]
-        features, constants, values = np.split(
-            triangle, [n_features, n_features + n_constants], axis=1
-        )
-        return Rows(features, constants, values[:, 0], self.count)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """All rows of several sets."""
-        return cls(
-            np.concatenate([part.features for part in parts]),
-            np.concatenate([part.constants for part in parts]),
-            np.concatenate([part.values for part in parts]),
-            sum(part.count for part in parts),
-        )
-
-
-def assemble_rows(
+def assemble_triangles(
     descriptor: Descriptor,
     frames: Sequence[Atoms],
     targets: Sequence[Targets],
     shift: Array,
     known: Mapping[str, float],
     quantities: Sequence[str],
-    weights: Mapping[str, float],
     *,
-    reduce: bool = True,
     progress: Progress = lambda items: items,
-) -> Rows:
-    """Design matrix of all frames, P0 (4.3), (4.4).
+) -> dict[str, Triangle]:
+    """Design matrices of all frames, P0 (4.3), (4.4), one for each kind of row.
+
+    Columns are the constants that are fitted, in the order of species, then the features
+    species by species. Kinds are weighted when they are merged: see `weighted_rows`.
 
     Parameters
     ----------
@@ -88,37 +45,51 @@ def assemble_rows(
     known : mapping of str to float
         Constants that are not fitted.
     quantities : sequence of str
-    weights : mapping of str to float
-    reduce : bool
-        Whether many rows may be reduced to their triangle, to bound the memory.
     progress : callable (items) -> items
+        Progress bar around the frames.
 
     Returns
     -------
-    Rows
-
-    Raises
-    ------
-    TrainingError
-        If there is no row at all.
+    dict of str to Triangle
+        Quantities that no frame has are not in it.
     """
     fixed = np.array([known.get(s, 0.0) for s in descriptor.species])
-    block = max(ROW_BLOCK, 2 * shift.size)
-    gathered: list[Rows] = []
+    free = np.array([s not in known for s in descriptor.species])
+    triangles: dict[str, Triangle] = {}
     for atoms, target in progress(list(zip(frames, targets, strict=True))):
         for kind, features, constants, values in _frame_rows(
             descriptor, atoms, target, shift, quantities
         ):
-            weight = weights[kind]
-            values = weight * (values - constants @ fixed)
-            gathered.append(Rows(weight * features, weight * constants, values, len(values)))
-        if reduce and sum(len(rows.values) for rows in gathered) > block:
-            gathered = [Rows.joined(gathered).reduced()]
-    if not gathered:
+            triangle = triangles.setdefault(kind, Triangle(int(free.sum()) + shift.size))
+            triangle.add(np.hstack([constants[:, free], features]), values - constants @ fixed)
+    return triangles
+
+
+def weighted_rows(triangles: Mapping[str, Triangle], weights: Mapping[str, float]) -> Triangle:
+    """All rows, each times the weight of its kind.
+
+    Parameters
+    ----------
+    triangles : mapping of str to Triangle
+    weights : mapping of str to float
+        Kinds of weight zero are left out.
+
+    Returns
+    -------
+    Triangle
+
+    Raises
+    ------
+    TrainingError
+        If no row is left.
+    """
+    kept = [part.weighted(weights[kind]) for kind, part in triangles.items() if weights[kind] > 0]
+    if not kept:
         raise TrainingError(
-            f"frames: none of {len(frames)} frames gives a row for {', '.join(quantities)}"
+            f"frames: no row is left to fit; there are {', '.join(triangles) or 'none'}, and those "
+            "with a weight of zero are left out"
         )
-    return Rows.joined(gathered)
+    return Triangle.merged(kept)
 
 
 def _frame_rows(

@@ -1,8 +1,8 @@
-"""Least-squares solvers for centred, column-scaled design matrices."""
+"""Least-squares solvers on the triangle of all rows, with posterior covariances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,58 +12,61 @@ from scipy.linalg import qr, solve_triangular, svd
 from scipy.optimize import minimize_scalar
 
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Coefficients and how they were found.
+    """Coefficients, how they were found and how well they are known.
 
     Attributes
     ----------
     coefficients : ndarray, shape (n_columns,)
     details : dict
         What the report should say: regularisation strength, rank, effective parameters.
+    covariance_factor : ndarray, shape (n_columns, k)
+        L of the posterior covariance L Lᵀ of the coefficients; the noise is in it.
+    noise : float
+        Standard deviation of a row's value; NaN where as many parameters as rows are fitted.
     """
 
     coefficients: Array
     details: dict[str, Any]
+    covariance_factor: Array
+    noise: float
 
 
-def ridge(
-    matrix: Array,
-    values: Array,
-    *,
-    strength: float | str = "evidence",
-    n_rows: int | None = None,
-) -> Solution:
-    """Ridge regression with an automatic strength.
+def ridge(triangle: Triangle, *, strength: float | str = "evidence") -> Solution:
+    """Ridge regression, with an automatic strength if wanted.
 
     Parameters
     ----------
-    matrix : ndarray, shape (n_rows, n_columns)
-    values : ndarray, shape (n_rows,)
+    triangle : Triangle
     strength : float, "evidence" or "gcv"
         A fixed penalty, the maximum of the marginal likelihood, or the minimum of
         generalised cross-validation.
-    n_rows : int, optional
-        Number of rows of the problem, where matrix and values are its triangle.
 
     Returns
     -------
     Solution
+        Covariance of the Gaussian prior whose mode is ridge regression.
+
+    Raises
+    ------
+    InvalidInputError
+        If the strength is none of these.
     """
-    # The triangle of a QR carries everything but the constant part of the residual.
-    rotated, triangle = qr(matrix, mode="economic", check_finite=False)
-    projected = rotated.T @ values
-    outside = max(float(values @ values - projected @ projected), 0.0)
-    left, singular, right = svd(triangle, full_matrices=False, check_finite=False)
-    components, squares = left.T @ projected, singular**2
-    n_rows = len(values) if n_rows is None else n_rows
+    n_columns, n_rows = triangle.n_columns, triangle.n_rows
+    left, singular, right = svd(triangle.matrix[:n_columns], check_finite=False)
+    components = left.T @ triangle.values[:n_columns]
+    outside = float(np.sum(triangle.values[n_columns:] ** 2))
+    singular[singular <= 1e-15 * singular.max(initial=0.0)] = 0.0
+    squares = singular**2
 
     def residual(penalty: float) -> float:
-        return outside + float(np.sum((components * penalty / (squares + penalty)) ** 2))
+        return outside + float(np.sum((components * _shrinkage(squares, penalty)) ** 2))
 
     def gcv(log_penalty: float) -> float:
         penalty = np.exp(log_penalty)
@@ -91,14 +94,32 @@ def ridge(
         penalty = float(strength)
     else:
         raise InvalidInputError(f"strength: expected a number ≥ 0, got {strength}")
-    filtered = np.divide(
-        singular, squares + penalty, out=np.zeros_like(singular), where=squares + penalty > 0
-    )
-    freedom = float(np.sum(singular * filtered))
+    kept = 1 - _shrinkage(squares, penalty)
+    filtered = np.divide(kept, singular, out=np.zeros_like(singular), where=singular > 0)
+    freedom = float(np.sum(kept))
+    noise = _noise(residual(penalty), n_rows - freedom)
+    # Rows fewer than columns: along other directions the prior stands alone.
+    precisions = np.append(squares, np.zeros(n_columns - len(squares))) + penalty
+    known = precisions > 0
+    deviations = np.zeros(n_columns)
+    deviations[known] = noise / np.sqrt(precisions[known])
     return Solution(
-        right.T @ (filtered * components),
+        right[: len(squares)].T @ (filtered * components),
         {"strength": penalty, "effective_parameters": freedom},
+        right.T * deviations,
+        noise,
     )
+
+
+def _shrinkage(squares: Array, penalty: float) -> Array:
+    """Share of every component that ridge regression leaves in the residual."""
+    total = squares + penalty
+    return np.where(total > 0, penalty / np.where(total > 0, total, 1.0), 1.0)
+
+
+def _noise(squared_residual: float, freedom: float) -> float:
+    """Standard deviation from a residual of so many degrees of freedom."""
+    return float(np.sqrt(squared_residual / freedom)) if freedom > 1e-9 else np.nan
 
 
 def _minimise(criterion: Callable[[float], float], largest: float) -> float:
@@ -110,14 +131,14 @@ def _minimise(criterion: Callable[[float], float], largest: float) -> float:
     return float(np.exp(minimize_scalar(criterion, bounds=bounds, method="bounded").x))
 
 
-def bayesian_ridge(matrix: Array, values: Array, *, max_iter: int = 1000) -> Solution:
-    """Bayesian ridge regression of scikit-learn, P0 4.2.1.
+def bayesian_ridge(triangle: Triangle, **options: Any) -> Solution:
+    """Bayesian ridge regression of scikit-learn, P0 4.2.1, as on all rows.
 
     Parameters
     ----------
-    matrix : ndarray, shape (n_rows, n_columns)
-    values : ndarray, shape (n_rows,)
-    max_iter : int
+    triangle : Triangle
+    **options
+        Of `sklearn.linear_model.BayesianRidge`.
 
     Returns
     -------
@@ -125,39 +146,157 @@ def bayesian_ridge(matrix: Array, values: Array, *, max_iter: int = 1000) -> Sol
     """
     from sklearn.linear_model import BayesianRidge
 
-    fit = BayesianRidge(fit_intercept=False, max_iter=max_iter).fit(matrix, values)
+    matrix, values, options = _as_samples(triangle, options)
+    fit = BayesianRidge(fit_intercept=False, **options).fit(matrix, values)
+    precision, weight_precision = float(fit.alpha_), float(fit.lambda_)
     return Solution(
         np.asarray(fit.coef_),
-        {"noise_precision": float(fit.alpha_), "weight_precision": float(fit.lambda_)},
+        {"noise_precision": precision, "weight_precision": weight_precision},
+        _posterior_factor(matrix, precision, np.full(triangle.n_columns, weight_precision)),
+        precision**-0.5,
     )
 
 
-def rank_revealing_qr(matrix: Array, values: Array, *, tolerance: float = 1e-8) -> Solution:
+def ard(triangle: Triangle, **options: Any) -> Solution:
+    """Automatic relevance determination of scikit-learn, as on all rows.
+
+    Parameters
+    ----------
+    triangle : Triangle
+    **options
+        Of `sklearn.linear_model.ARDRegression`.
+
+    Returns
+    -------
+    Solution
+        Coefficients that are pruned are zero, without variance.
+    """
+    from sklearn.linear_model import ARDRegression
+
+    matrix, values, options = _as_samples(triangle, options)
+    fit = ARDRegression(fit_intercept=False, **options).fit(matrix, values)
+    kept = fit.lambda_ < fit.threshold_lambda
+    factor = np.zeros((triangle.n_columns, int(kept.sum())))
+    factor[kept] = _posterior_factor(matrix[:, kept], float(fit.alpha_), fit.lambda_[kept])
+    return Solution(
+        np.asarray(fit.coef_),
+        {"noise_precision": float(fit.alpha_), "kept": int(kept.sum())},
+        factor,
+        float(fit.alpha_) ** -0.5,
+    )
+
+
+def _as_samples(
+    triangle: Triangle, options: Mapping[str, Any]
+) -> tuple[Array, Array, dict[str, Any]]:
+    """Matrix, values and options by which scikit-learn takes a triangle for all of its rows.
+
+    Their number enters its algorithms beside α₁ only, and the variance of the values as the
+    first guess of the noise: a reflection of the triangle's rows gives them that variance.
+    """
+    matrix, values = triangle.matrix, triangle.values
+    n_kept = len(values)
+    mean = np.sqrt(max(float(values @ values) / n_kept - triangle.variance, 0.0))
+    wanted = np.full(n_kept, mean)
+    # Plus a vector without mean, of the length that is left.
+    across = np.append(np.ones(n_kept - 1), 1.0 - n_kept)
+    length = np.sqrt(n_kept * triangle.variance)
+    wanted += across * (length / max(float(np.linalg.norm(across)), 1e-300))
+    mirror = values - wanted
+    square = mirror @ mirror
+    if square > 0:
+        matrix = matrix - np.outer(mirror, (2 / square) * (mirror @ matrix))
+        values = values - mirror * ((2 / square) * (mirror @ values))
+    surplus = (triangle.n_rows - n_kept) / 2
+    return matrix, values, {**options, "alpha_1": options.get("alpha_1", 1e-6) + surplus}
+
+
+def _posterior_factor(matrix: Array, precision: float, weight_precisions: Array) -> Array:
+    """L with L Lᵀ = (precision · XᵀX + diag(weight_precisions))⁻¹, without the normal equations."""
+    stack = np.vstack([np.sqrt(precision) * matrix, np.diag(np.sqrt(weight_precisions))])
+    root = np.linalg.qr(stack, mode="r")
+    return np.asarray(solve_triangular(root, np.eye(len(root))))
+
+
+def rank_revealing_qr(triangle: Triangle, *, tolerance: float = 1e-8) -> Solution:
     """Pivoted QR that sets dependent columns to zero, P4 4.1.2.
 
     Parameters
     ----------
-    matrix : ndarray, shape (n_rows, n_columns)
-    values : ndarray, shape (n_rows,)
+    triangle : Triangle
     tolerance : float
         Relative to the largest pivot.
 
     Returns
     -------
     Solution
+        Least-squares covariance in the columns that are kept.
     """
-    rotated, triangle, order = qr(matrix, mode="economic", pivoting=True, check_finite=False)
-    pivots = np.abs(np.diag(triangle))
+    rotated, root, order = qr(triangle.matrix, mode="economic", pivoting=True, check_finite=False)
+    pivots = np.abs(np.diag(root))
     rank = int(np.sum(pivots > tolerance * pivots[0]))
-    coefficients = np.zeros(matrix.shape[1])
-    coefficients[order[:rank]] = solve_triangular(
-        triangle[:rank, :rank], rotated[:, :rank].T @ values
-    )
-    return Solution(coefficients, {"rank": rank, "tolerance": tolerance})
+    root, kept = root[:rank, :rank], order[:rank]
+    coefficients = np.zeros(triangle.n_columns)
+    coefficients[kept] = solve_triangular(root, rotated[:, :rank].T @ triangle.values)
+    noise = _noise(float(triangle.squared_residual(coefficients)), triangle.n_rows - rank)
+    factor = np.zeros((triangle.n_columns, rank))
+    factor[kept] = noise * solve_triangular(root, np.eye(rank))
+    return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
 
 
 SOLVERS: dict[str, Callable[..., Solution]] = {
     "ridge": ridge,
     "bayesian-ridge": bayesian_ridge,
+    "ard": ard,
     "rrqr": rank_revealing_qr,
 }
+
+
+def solve(
+    triangle: Triangle,
+    solver: str = "ridge",
+    *,
+    n_free: int = 0,
+    scale: Array | None = None,
+    **options: Any,
+) -> Solution:
+    """Fit all columns, the first of them without a penalty.
+
+    Parameters
+    ----------
+    triangle : Triangle
+    solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
+    n_free : int
+        The first so many columns carry no penalty, and are linearly independent.
+    scale : ndarray, shape (n_columns - n_free,), optional
+        The other columns are divided by it before they are penalised; infinity leaves a
+        column out.
+    **options
+        Of the solver.
+
+    Returns
+    -------
+    Solution
+        Of all columns as they came; those that were free have a flat prior.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such solver.
+    """
+    if solver not in SOLVERS:
+        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
+    inner = triangle.eliminated(n_free)
+    inverse = np.ones(inner.n_columns) if scale is None else 1 / scale
+    found = SOLVERS[solver](inner.scaled(inverse), **options)
+    others = inverse * found.coefficients
+    factor = inverse[:, None] * found.covariance_factor
+    head = triangle.factor[:n_free, :n_free]
+    answer = solve_triangular(head, triangle.factor[:n_free, n_free:-1] @ factor)
+    own = found.noise * solve_triangular(head, np.eye(n_free))
+    return Solution(
+        np.append(triangle.first_coefficients(n_free, others), others),
+        found.details,
+        np.block([[own, -answer], [np.zeros((len(others), n_free)), factor]]),
+        found.noise,
+    )

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Descriptor, collapsed
+from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.kinds import kinds_of, species_indices
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.report import Report, evaluate_frames
-from ase_vibent.training.rows import Progress, Rows, assemble_rows
-from ase_vibent.training.solvers import SOLVERS
+from ase_vibent.training.rows import Progress, assemble_triangles, weighted_rows
+from ase_vibent.training.solvers import SOLVERS, Solution, solve
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
+from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
@@ -69,9 +71,10 @@ def train(
         those of sites only where there is nothing else.
     weights : mapping, optional
         Weight of each kind of row; by default 60, 1, 1, 60, 1.
-    solver : {"ridge", "bayesian-ridge", "rrqr"}
+    solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     solver_options : mapping, optional
-        Passed on to the solver.
+        Passed on to the solver, except "smoothness": the power p of a prior by which rough
+        features have small coefficients, see `ChannelDescriptor.smoothness`; by default none.
     test : sequence of Atoms, or float
         Held-out frames, or the fraction of frames to hold out, whole configurations at a
         time. Perfect crystals are never held out by a fraction.
@@ -111,28 +114,19 @@ def train(
     descriptor = collapsed(descriptor, resolve)
     shift, count = _feature_shift(descriptor, frames, references)
     known = references.bulk_constants(descriptor.species)
-    rows = assemble_rows(
-        descriptor,
-        frames,
-        targets,
-        shift,
-        known,
-        chosen,
-        fit_weights,
-        # Scikit-learn counts the rows itself.
-        reduce=solver != "bayesian-ridge",
-        progress=progress,
+    triangles = assemble_triangles(
+        descriptor, frames, targets, shift, known, chosen, progress=progress
     )
-    _require_determined(rows, descriptor.species, known, count)
-    coefficients, constants, scale, details = _solve(
-        rows, [s not in known for s in descriptor.species], shift, solver, solver_options or {}
-    )
-    for z, symbol in enumerate(descriptor.species):
-        constants[z] = known.get(symbol, constants[z])
+    rows = weighted_rows(triangles, fit_weights)
+    free = [z for z, symbol in enumerate(descriptor.species) if symbol not in known]
+    _require_determined(rows, descriptor.species, free, count)
+    solution, scale = _solve(rows, len(free), descriptor, shift, solver, solver_options or {})
+    constants = np.array([known.get(symbol, 0.0) for symbol in descriptor.species])
+    constants[free] = solution.coefficients[: len(free)]
     model = SiteModel(
         descriptor,
         constants=constants,
-        weights=coefficients.reshape(shift.shape),
+        weights=solution.coefficients[len(free) :].reshape(shift.shape),
         shift=shift,
         scale=scale.reshape(shift.shape),
     )
@@ -143,12 +137,12 @@ def train(
     model.header.update(
         units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        solver={"name": solver, **details},
+        solver={"name": solver, **solution.details},
         quantities=list(chosen),
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),
         n_frames=len(frames),
-        n_rows=rows.count,
+        n_rows=rows.n_rows,
         data_checksum=data_checksum(frames),
         errors=report.metrics(),
     )
@@ -248,7 +242,7 @@ def _feature_shift(
 
 
 def _require_determined(
-    rows: Rows, species: Sequence[str], known: Mapping[str, float], count: NDArray[np.int64]
+    rows: Triangle, species: Sequence[str], free: Sequence[int], count: NDArray[np.int64]
 ) -> None:
     for symbol, number in zip(species, count, strict=True):
         if number == 0:
@@ -256,8 +250,7 @@ def _require_determined(
                 f"species: no frame holds {symbol}, so nothing determines its constant; leave it "
                 "out of the descriptor or add structures"
             )
-    free = [z for z, s in enumerate(species) if s not in known]
-    rank = np.linalg.matrix_rank(rows.constants[:, free]) if free else 0
+    rank = np.linalg.matrix_rank(rows.matrix[:, : len(free)]) if free else 0
     if rank < len(free):
         raise TrainingError(
             f"species: nothing determines the constants of {', '.join(species[z] for z in free)} "
@@ -267,31 +260,41 @@ def _require_determined(
 
 
 def _solve(
-    rows: Rows,
-    free: Sequence[bool],
-    magnitude: Array,
+    rows: Triangle,
+    n_free: int,
+    descriptor: Descriptor,
+    shift: Array,
     solver: str,
     options: Mapping[str, Any],
-) -> tuple[Array, Array, Array, dict[str, Any]]:
-    """Coefficients, constants, column scale and solver details."""
-    constants = np.zeros(rows.constants.shape[1])
-    offsets = rows.constants[:, np.array(free)]
-    # Constants carry no penalty: eliminate them before, solve for them after.
-    basis = np.linalg.qr(offsets)[0]
-    matrix = rows.features - basis @ (basis.T @ rows.features)
-    values = rows.values - basis @ (basis.T @ rows.values)
-    scale = np.linalg.norm(matrix, axis=0) / np.sqrt(rows.count)
+) -> tuple[Solution, Array]:
+    """Solution for free constants and features, and the column scale of these."""
+    scale = rows.eliminated(n_free).column_rms()
     # What centring leaves of equal features is rounding.
-    noise = 1e-12 * np.abs(magnitude).max(initial=0.0)
-    scale[scale <= max(noise, 1e-12 * scale.max(initial=0.0))] = np.inf
-    if not np.any(np.isfinite(scale)):
+    noise = 1e-12 * np.abs(shift).max(initial=0.0)
+    dead = scale <= max(noise, 1e-12 * scale.max(initial=0.0))
+    if dead.all():
         raise TrainingError(
             "frames: all features equal the perfect crystal's; add rattled or defective structures"
         )
-    if solver == "ridge":
-        options = {"n_rows": rows.count, **options}
-    solution = SOLVERS[solver](matrix / scale, values, **options)
-    coefficients = solution.coefficients / scale
-    residual = rows.values - rows.features @ coefficients
-    constants[np.array(free)] = np.linalg.lstsq(offsets, residual)[0]
-    return coefficients, constants, np.where(np.isfinite(scale), scale, 0.0), solution.details
+    roughness, options = _roughness(descriptor, solver, options)
+    divisor = np.where(dead, np.inf, scale * roughness)
+    solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
+    return solution, np.where(dead, 0.0, scale)
+
+
+def _roughness(
+    descriptor: Descriptor, solver: str, options: Mapping[str, Any]
+) -> tuple[Array, dict[str, Any]]:
+    """What coefficients are penalised by, column by column, and the solver's own options."""
+    options = dict(options)
+    power = options.pop("smoothness", 0)
+    n_species = len(descriptor.species)
+    if not power:
+        return np.ones(n_species * descriptor.n_features), options
+    if solver == "rrqr":
+        raise InvalidInputError("smoothness: rrqr penalises nothing; use another solver")
+    if not isinstance(descriptor, ChannelDescriptor):
+        raise InvalidInputError(
+            f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
+        )
+    return np.tile(descriptor.smoothness(power), n_species), options

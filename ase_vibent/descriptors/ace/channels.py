@@ -15,6 +15,7 @@ from ase_vibent.descriptors.ace.products import Products
 from ase_vibent.descriptors.ace.radial import RadialBasis
 from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from ase_vibent.descriptors.neighbours import NeighbourList, NeighbourLists
@@ -93,6 +94,36 @@ class ChannelDescriptor:
     def tables(self) -> Tables:
         """What the compiled kernels are told of the basis."""
         return kernel_tables(self)
+
+    def smoothness(self, power: float) -> Array:
+        """Roughness of every feature, by which a smoothness prior divides its coefficient.
+
+        Σ (n^p + l^p) over the factors of its products, the roughest product's, over that of
+        the smoothest feature: the algebraic prior of ACEpotentials.jl.
+
+        Parameters
+        ----------
+        power : float
+            p > 0.
+
+        Returns
+        -------
+        ndarray, shape (n_features,)
+
+        Raises
+        ------
+        InvalidInputError
+            If the power is not positive.
+        """
+        if not 0 < power < np.inf:
+            raise InvalidInputError(f"smoothness: expected a power > 0, got {power}")
+        _, n, lm = self.channels.T
+        of_channel = n**power + np.floor(np.sqrt(lm)) ** power
+        members = self.products.members
+        of_product = np.sum(np.where(members < 0, 0.0, of_channel[members]), axis=1)
+        roughness = np.zeros(self.n_features)
+        np.maximum.at(roughness, self.products.feature_of, of_product[self.products.product_of])
+        return roughness / roughness.min()
 
     def compute(self, atoms: Atoms) -> Array:
         """Features of every atom.
