@@ -24,38 +24,49 @@ class Posterior(ModelPart):
     Attributes
     ----------
     factor : ndarray of float32, shape (n_kinds, n_features, rank), k_B
-        L.
+        L in the rows of the weights.
+    constants : ndarray of float32, shape (n_kinds, rank), k_B
+        L in the rows of the constants; zero where these are known.
     noise : ndarray, shape (), k_B
         Of a total entropy.
     scale : ndarray, shape ()
     """
 
     factor: NDArray[np.float32]
+    constants: NDArray[np.float32]
     noise: Array
     scale: Array
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """See `ModelPart`."""
         n_kinds, n_features, rank = np.shape(self.factor)
-        return {"factor": (n_kinds, n_features, rank), "noise": (), "scale": ()}
+        return {
+            "factor": (n_kinds, n_features, rank),
+            "constants": (n_kinds, rank),
+            "noise": (),
+            "scale": (),
+        }
 
     def fits(self, n_kinds: int, n_features: int) -> bool:
         """See `ModelPart`."""
         return self.factor.shape[:2] == (n_kinds, n_features)
 
-    def total_std(self, sums: Array) -> float:
+    def total_std(self, centred: Array, kinds: Indices) -> float:
         """Standard deviation of a structure's total.
 
         Parameters
         ----------
-        sums : ndarray, shape (n_kinds, n_features)
-            Centred features, summed over the sites of each kind.
+        centred : ndarray, shape (N, n_features)
+        kinds : ndarray of int64, shape (N,)
 
         Returns
         -------
         float, k_B
         """
-        spread = np.einsum("zf,zfr->r", sums, self.factor)
+        spread = np.zeros(self.factor.shape[2])
+        for z in range(len(self.factor)):
+            own = kinds == z
+            spread += centred[own].sum(axis=0) @ self.factor[z] + own.sum() * self.constants[z]
         return float(self.scale * np.sqrt(spread @ spread + self.noise**2))
 
     def site_std(self, centred: Array, kinds: Indices) -> Array:
@@ -73,5 +84,6 @@ class Posterior(ModelPart):
         result = np.empty(len(centred))
         for z in range(len(self.factor)):
             own = kinds == z
-            result[own] = np.linalg.norm(centred[own] @ self.factor[z], axis=1)
+            spread = centred[own] @ self.factor[z] + self.constants[z]
+            result[own] = np.linalg.norm(spread, axis=1)
         return self.scale * result

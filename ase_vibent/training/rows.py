@@ -1,140 +1,192 @@
-"""The design matrix of a site model: rows of all labels of all frames, kind by kind."""
+"""Rows of a training set, reduced to triangles by fold and kind of row."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_vibent.descriptors import Descriptor
-from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent import dataset
 from ase_vibent.errors import TrainingError
+from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
 from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
+#: Fold of perfect crystals, which is never left out.
+ALWAYS = -1
+#: Folds of cross-validation.
+FOLDS = 5
+#: Totals that are kept as they are, to see how well they are predicted when left out.
+MOST_TOTALS = 2000
 
-def assemble_triangles(
-    descriptor: Descriptor,
-    frames: Sequence[Atoms],
-    targets: Sequence[Targets],
-    shift: Array,
-    known: Mapping[str, float],
-    quantities: Sequence[str],
-    *,
-    progress: Progress = lambda items: items,
-) -> dict[str, Triangle]:
-    """Design matrices of all frames, P0 (4.3), (4.4), one for each kind of row.
 
-    Columns are the constants that are fitted, in the order of species, then the features
-    species by species. Kinds are weighted when they are merged: see `weighted_rows`.
+class Total(NamedTuple):
+    """The total entropy of one frame.
+
+    Attributes
+    ----------
+    fold : int
+    row : ndarray, shape (n_columns,)
+    value : float, k_B
+    """
+
+    fold: int
+    row: Array
+    value: float
+
+
+class TrainingRows:
+    """All rows of a training set, P0 (4.3), (4.4), in memory that does not grow with their number.
 
     Parameters
     ----------
-    descriptor : Descriptor
+    problem : SiteProblem
+    quantities : sequence of str
+        Kinds of row to fit.
+
+    Attributes
+    ----------
+    triangles : dict of int to dict of str to Triangle
+        By fold and kind of row, without weights.
+    totals : list of Total
+        Of the frames that have one, whether totals are fitted or not.
+    """
+
+    def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
+        self.problem, self.quantities = problem, tuple(quantities)
+        self.triangles: dict[int, dict[str, Triangle]] = defaultdict(dict)
+        self.totals: list[Total] = []
+
+    def add(self, atoms: Atoms, target: Targets, fold: int) -> None:
+        """Add the rows of a frame.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        target : Targets
+        fold : int
+        """
+        wanted = {*self.quantities, "entropy"}
+        for kind, matrix, values in self.problem.rows(atoms, target, tuple(wanted)):
+            if kind == "entropy" and len(self.totals) < MOST_TOTALS:
+                self.totals.append(Total(fold, matrix[0], values[0]))
+            if kind in self.quantities:
+                of_fold = self.triangles[fold]
+                of_fold.setdefault(kind, Triangle(matrix.shape[1])).add(matrix, values)
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds that can be left out."""
+        return sorted(set(self.triangles) - {ALWAYS})
+
+    def merged(self, weights: Mapping[str, float], *, without: int | None = None) -> Triangle:
+        """All rows, each times the weight of its kind.
+
+        Parameters
+        ----------
+        weights : mapping of str to float
+            Kinds of weight zero are left out.
+        without : int, optional
+            Fold to leave out.
+
+        Returns
+        -------
+        Triangle
+
+        Raises
+        ------
+        TrainingError
+            If no row is left.
+        """
+        kept = [
+            triangle.weighted(weights[kind])
+            for fold, kinds in self.triangles.items()
+            for kind, triangle in kinds.items()
+            if fold != without and weights[kind] > 0
+        ]
+        if not kept:
+            raise TrainingError(
+                f"frames: there is no row to fit for {', '.join(self.quantities)}; rows of weight "
+                "zero are left out"
+            )
+        return Triangle.merged(kept)
+
+
+def gather_rows(
+    problem: SiteProblem,
+    frames: Sequence[Atoms],
+    targets: Sequence[Targets],
+    quantities: Sequence[str],
+    *,
+    folds: Sequence[int] | None = None,
+    progress: Progress = lambda items: items,
+) -> TrainingRows:
+    """Rows of all frames.
+
+    Parameters
+    ----------
+    problem : SiteProblem
     frames : sequence of Atoms
     targets : sequence of Targets
         One per frame.
-    shift : ndarray, shape (n_species, n_features)
-        Subtracted from features in value rows.
-    known : mapping of str to float
-        Constants that are not fitted.
     quantities : sequence of str
+    folds : sequence of int, optional
+        Of the frames; by default `split_folds`.
     progress : callable (items) -> items
         Progress bar around the frames.
 
     Returns
     -------
-    dict of str to Triangle
-        Quantities that no frame has are not in it.
+    TrainingRows
     """
-    fixed = np.array([known.get(s, 0.0) for s in descriptor.species])
-    free = np.array([s not in known for s in descriptor.species])
-    triangles: dict[str, Triangle] = {}
-    for atoms, target in progress(list(zip(frames, targets, strict=True))):
-        for kind, features, constants, values in _frame_rows(
-            descriptor, atoms, target, shift, quantities
-        ):
-            triangle = triangles.setdefault(kind, Triangle(int(free.sum()) + shift.size))
-            triangle.add(np.hstack([constants[:, free], features]), values - constants @ fixed)
-    return triangles
+    rows = TrainingRows(problem, quantities)
+    numbers = split_folds(frames) if folds is None else folds
+    for atoms, target, fold in progress(list(zip(frames, targets, numbers, strict=True))):
+        rows.add(atoms, target, fold)
+    return rows
 
 
-def weighted_rows(triangles: Mapping[str, Triangle], weights: Mapping[str, float]) -> Triangle:
-    """All rows, each times the weight of its kind.
+def split_folds(frames: Sequence[Atoms], n_folds: int = FOLDS, seed: int = 0) -> list[int]:
+    """Fold of every frame, whole configurations at a time, P1 5.2.
 
     Parameters
     ----------
-    triangles : mapping of str to Triangle
-    weights : mapping of str to float
-        Kinds of weight zero are left out.
+    frames : sequence of Atoms
+    n_folds : int
+        Fewer if there are fewer configurations.
+    seed : int
 
     Returns
     -------
-    Triangle
-
-    Raises
-    ------
-    TrainingError
-        If no row is left.
+    list of int
+        `ALWAYS` for perfect crystals.
     """
-    kept = [part.weighted(weights[kind]) for kind, part in triangles.items() if weights[kind] > 0]
-    if not kept:
-        raise TrainingError(
-            f"frames: no row is left to fit; there are {', '.join(triangles) or 'none'}, and those "
-            "with a weight of zero are left out"
-        )
-    return Triangle.merged(kept)
+    folds = np.full(len(frames), ALWAYS)
+    chosen = shuffled_configurations(frames, seed)
+    folds[chosen] = np.arange(len(chosen)) % n_folds
+    return folds.tolist()
 
 
-def _frame_rows(
-    descriptor: Descriptor,
-    atoms: Atoms,
-    target: Targets,
-    shift: Array,
-    quantities: Sequence[str],
-) -> Iterable[tuple[str, Array, Array, Array]]:
-    """Kind, features, counts of constants, and values of the rows of one frame."""
-    gradient = target.gradient if "gradient" in quantities else None
-    strain = target.strain if "strain" in quantities else None
-    n_species, n_features = shift.shape
-    if gradient is None and strain is None:
-        values = descriptor.compute(atoms)
-    else:
-        summed = descriptor.compute_with_gradients(atoms)
-        values = summed.values
-        for kind, slopes, wanted in (
-            ("gradient", summed.gradient, gradient),
-            ("strain", summed.strain, strain),
-        ):
-            if wanted is not None:
-                by_row = slopes.reshape(n_species, -1, n_features).transpose(1, 0, 2)
-                features = by_row.reshape(wanted.size, n_species * n_features)
-                yield kind, features, np.zeros((wanted.size, n_species)), wanted.ravel()
-    membership = np.eye(n_species)[species_indices(atoms, descriptor.species)]
-    centred = values - membership @ shift
-    per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
-    if "entropy" in quantities and target.entropy is not None:
-        yield (
-            "entropy",
-            per_site.sum(axis=0)[None],
-            membership.sum(axis=0)[None],
-            np.array([target.entropy]),
-        )
-    if "sites" in quantities and target.sites is not None:
-        yield "sites", per_site, membership, target.sites
-    if "site_gradients" in quantities and target.site_gradients is not None:
-        slopes = descriptor.compute_site_gradients(atoms)
-        of_species = np.einsum("iz,inaf->inazf", membership, slopes)
-        n_rows = target.site_gradients.size
-        yield (
-            "site_gradients",
-            of_species.reshape(n_rows, -1),
-            np.zeros((n_rows, n_species)),
-            target.site_gradients.ravel(),
-        )
+def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> NDArray[np.int64]:
+    """Numbers of all frames but perfect crystals, in random order.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64
+    """
+    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
+    # Processes write frames as they finish; their keys bring them into one order again.
+    candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
+    return np.random.default_rng(seed).permutation(np.array(candidates, dtype=np.int64))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,16 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Descriptor, collapsed
-from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.kinds import kinds_of, species_indices
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
-from ase_vibent.model import SiteModel
+from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.training.calibration import posterior
+from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
-from ase_vibent.training.rows import Progress, assemble_triangles, weighted_rows
-from ase_vibent.training.solvers import SOLVERS, Solution, solve
+from ase_vibent.training.rows import Progress, gather_rows, shuffled_configurations
+from ase_vibent.training.solvers import SOLVERS
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
@@ -112,23 +113,15 @@ def train(
         present = {k for atoms in frames for k in kinds_of(atoms, sublattices=labelled)}
         descriptor = ACE(tuple(sorted(present)))
     descriptor = collapsed(descriptor, resolve)
-    shift, count = _feature_shift(descriptor, frames, references)
-    known = references.bulk_constants(descriptor.species)
-    triangles = assemble_triangles(
-        descriptor, frames, targets, shift, known, chosen, progress=progress
-    )
-    rows = weighted_rows(triangles, fit_weights)
-    free = [z for z, symbol in enumerate(descriptor.species) if symbol not in known]
-    _require_determined(rows, descriptor.species, free, count)
-    solution, scale = _solve(rows, len(free), descriptor, shift, solver, solver_options or {})
-    constants = np.array([known.get(symbol, 0.0) for symbol in descriptor.species])
-    constants[free] = solution.coefficients[: len(free)]
-    model = SiteModel(
-        descriptor,
-        constants=constants,
-        weights=solution.coefficients[len(free) :].reshape(shift.shape),
-        shift=shift,
-        scale=scale.reshape(shift.shape),
+    problem = SiteProblem.of_frames(descriptor, frames, references)
+    rows = gather_rows(problem, frames, targets, chosen, progress=progress)
+    all_rows = rows.merged(fit_weights)
+    options = solver_options or {}
+    fit = problem.fit(all_rows, solver, options)
+    model = replace(
+        fit.model(),
+        posterior=posterior(fit, rows, fit_weights, solver, options),
+        domain=_domain(problem, frames),
     )
     report = Report(
         train=evaluate_frames(model, frames, references),
@@ -137,12 +130,12 @@ def train(
     model.header.update(
         units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        solver={"name": solver, **solution.details},
+        solver={"name": solver, **fit.solution.details},
         quantities=list(chosen),
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),
         n_frames=len(frames),
-        n_rows=rows.n_rows,
+        n_rows=all_rows.n_rows,
         data_checksum=data_checksum(frames),
         errors=report.metrics(),
     )
@@ -166,11 +159,8 @@ def split_frames(
     """
     if not 0 <= fraction < 1:
         raise InvalidInputError(f"test: expected a fraction from 0 up to 1, got {fraction}")
-    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
-    # Processes write frames as they finish; their keys bring them into one order again.
-    candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
-    n_test = round(fraction * len(candidates))
-    held = set(np.random.default_rng(seed).permutation(candidates)[:n_test].tolist())
+    candidates = shuffled_configurations(frames, seed)
+    held = set(candidates[: round(fraction * len(candidates))].tolist())
     return (
         [atoms for k, atoms in enumerate(frames) if k not in held],
         [atoms for k, atoms in enumerate(frames) if k in held],
@@ -214,87 +204,12 @@ def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None)
     return tuple(wanted)
 
 
-def _feature_shift(
-    descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
-) -> tuple[Array, NDArray[np.int64]]:
-    """Mean features per species, of the first perfect crystal where it has the species.
+def _domain(problem: SiteProblem, frames: Sequence[Atoms]) -> TrainingDomain:
+    """Where the frames' environments lie."""
 
-    Also the number of atoms of every species in the frames.
-    """
-    shape = (len(descriptor.species), descriptor.n_features)
-    crystals = list(references.crystals.values())[:1]
-    shift, missing = np.zeros(shape), np.ones(shape[0], dtype=bool)
-    count = np.zeros(shape[0], dtype=np.int64)
-    for atoms in frames:
-        count += np.bincount(species_indices(atoms, descriptor.species), minlength=shape[0])
-    for group in (crystals, frames):
-        sums, numbers = np.zeros(shape), np.zeros(shape[0])
-        if missing.any():
-            for atoms in group:
-                features = descriptor.compute(atoms)
-                species = species_indices(atoms, descriptor.species)
-                np.add.at(sums, species, features)
-                numbers += np.bincount(species, minlength=shape[0])
-        found = missing & (numbers > 0)
-        shift[found] = sums[found] / numbers[found, None]
-        missing &= ~found
-    return shift, count
+    def environments() -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        for atoms in frames:
+            descriptor = problem.descriptor
+            yield descriptor.compute(atoms), species_indices(atoms, descriptor.species)
 
-
-def _require_determined(
-    rows: Triangle, species: Sequence[str], free: Sequence[int], count: NDArray[np.int64]
-) -> None:
-    for symbol, number in zip(species, count, strict=True):
-        if number == 0:
-            raise TrainingError(
-                f"species: no frame holds {symbol}, so nothing determines its constant; leave it "
-                "out of the descriptor or add structures"
-            )
-    rank = np.linalg.matrix_rank(rows.matrix[:, : len(free)]) if free else 0
-    if rank < len(free):
-        raise TrainingError(
-            f"species: nothing determines the constants of {', '.join(species[z] for z in free)} "
-            f"({rank} of {len(free)} are independent); add value labels of structures with other "
-            "compositions, or a perfect crystal labelled with a name"
-        )
-
-
-def _solve(
-    rows: Triangle,
-    n_free: int,
-    descriptor: Descriptor,
-    shift: Array,
-    solver: str,
-    options: Mapping[str, Any],
-) -> tuple[Solution, Array]:
-    """Solution for free constants and features, and the column scale of these."""
-    scale = rows.eliminated(n_free).column_rms()
-    # What centring leaves of equal features is rounding.
-    noise = 1e-12 * np.abs(shift).max(initial=0.0)
-    dead = scale <= max(noise, 1e-12 * scale.max(initial=0.0))
-    if dead.all():
-        raise TrainingError(
-            "frames: all features equal the perfect crystal's; add rattled or defective structures"
-        )
-    roughness, options = _roughness(descriptor, solver, options)
-    divisor = np.where(dead, np.inf, scale * roughness)
-    solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
-    return solution, np.where(dead, 0.0, scale)
-
-
-def _roughness(
-    descriptor: Descriptor, solver: str, options: Mapping[str, Any]
-) -> tuple[Array, dict[str, Any]]:
-    """What coefficients are penalised by, column by column, and the solver's own options."""
-    options = dict(options)
-    power = options.pop("smoothness", 0)
-    n_species = len(descriptor.species)
-    if not power:
-        return np.ones(n_species * descriptor.n_features), options
-    if solver == "rrqr":
-        raise InvalidInputError("smoothness: rrqr penalises nothing; use another solver")
-    if not isinstance(descriptor, ChannelDescriptor):
-        raise InvalidInputError(
-            f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
-        )
-    return np.tile(descriptor.smoothness(power), n_species), options
+    return TrainingDomain.of_environments(environments, problem.shift)

@@ -1,0 +1,260 @@
+"""The least-squares problem of a site model: its columns, its rows, and its solution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors import Descriptor
+from ase_vibent.descriptors.ace.channels import ChannelDescriptor
+from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.errors import InvalidInputError, TrainingError
+from ase_vibent.model import SiteModel
+from ase_vibent.training.solvers import Solution, solve
+from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.triangle import Triangle
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SiteProblem:
+    """Which coefficients there are: constants that are fitted, then features kind by kind.
+
+    Attributes
+    ----------
+    descriptor : Descriptor
+    shift : ndarray, shape (n_kinds, n_features)
+        Subtracted from the features: those of the perfect crystal, or their mean.
+    known : mapping of str to float
+        Constants that are not fitted, k_B, by kind of site.
+    """
+
+    descriptor: Descriptor
+    shift: Array
+    known: Mapping[str, float]
+
+    @classmethod
+    def of_frames(
+        cls, descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
+    ) -> SiteProblem:
+        """Problem of a training set.
+
+        Parameters
+        ----------
+        descriptor : Descriptor
+        frames : sequence of Atoms
+        references : ReferenceCrystals
+
+        Returns
+        -------
+        SiteProblem
+
+        Raises
+        ------
+        TrainingError
+            If no frame holds a kind of site.
+        """
+        n_kinds = len(descriptor.species)
+        count = np.zeros(n_kinds, dtype=np.int64)
+        for atoms in frames:
+            count += np.bincount(species_indices(atoms, descriptor.species), minlength=n_kinds)
+        for kind, number in zip(descriptor.species, count, strict=True):
+            if number == 0:
+                raise TrainingError(
+                    f"species: no frame holds {kind}, so nothing determines its constant; leave "
+                    "it out of the descriptor or add structures"
+                )
+        known = references.bulk_constants(descriptor.species)
+        return cls(descriptor, _mean_features(descriptor, frames, references), known)
+
+    @property
+    def free(self) -> list[int]:
+        """Kinds of sites whose constants are fitted."""
+        return [z for z, kind in enumerate(self.descriptor.species) if kind not in self.known]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of coefficients."""
+        return len(self.free) + self.shift.size
+
+    def rows(
+        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
+    ) -> Iterator[tuple[str, Array, Array]]:
+        """Rows of one frame.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        target : Targets
+        quantities : sequence of str
+            Kinds of row that are wanted; those without a label are left out.
+
+        Yields
+        ------
+        kind : str
+        matrix : ndarray, shape (n, n_columns)
+        values : ndarray, shape (n,)
+            Less what the known constants contribute.
+        """
+        constants = np.array([self.known.get(kind, 0.0) for kind in self.descriptor.species])
+        for kind, features, counts, values in self._feature_rows(atoms, target, quantities):
+            matrix = np.hstack([counts[:, self.free], features])
+            yield kind, matrix, values - counts @ constants
+
+    def _feature_rows(
+        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
+    ) -> Iterator[tuple[str, Array, Array, Array]]:
+        """Kind, features, counts of constants, and values."""
+        descriptor = self.descriptor
+        gradient = target.gradient if "gradient" in quantities else None
+        strain = target.strain if "strain" in quantities else None
+        n_kinds, n_features = self.shift.shape
+        if gradient is None and strain is None:
+            values = descriptor.compute(atoms)
+        else:
+            summed = descriptor.compute_with_gradients(atoms)
+            values = summed.values
+            for name, slopes, wanted in (
+                ("gradient", summed.gradient, gradient),
+                ("strain", summed.strain, strain),
+            ):
+                if wanted is not None:
+                    by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
+                    features = by_row.reshape(wanted.size, n_kinds * n_features)
+                    yield name, features, np.zeros((wanted.size, n_kinds)), wanted.ravel()
+        membership = np.eye(n_kinds)[species_indices(atoms, descriptor.species)]
+        centred = values - membership @ self.shift
+        per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
+        if "entropy" in quantities and target.entropy is not None:
+            total = np.array([target.entropy])
+            yield "entropy", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
+        if "sites" in quantities and target.sites is not None:
+            yield "sites", per_site, membership, target.sites
+        if "site_gradients" in quantities and target.site_gradients is not None:
+            of_kinds = np.einsum(
+                "iz,inaf->inazf", membership, descriptor.compute_site_gradients(atoms)
+            )
+            n_rows = target.site_gradients.size
+            yield (
+                "site_gradients",
+                of_kinds.reshape(n_rows, -1),
+                np.zeros((n_rows, n_kinds)),
+                target.site_gradients.ravel(),
+            )
+
+    def fit(self, rows: Triangle, solver: str, options: Mapping[str, Any]) -> LinearFit:
+        """Solve for all coefficients.
+
+        Parameters
+        ----------
+        rows : Triangle
+            All rows, weighted.
+        solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
+        options : mapping
+            Of the solver, and "smoothness".
+
+        Returns
+        -------
+        LinearFit
+
+        Raises
+        ------
+        TrainingError
+            If nothing determines a constant, or no feature varies.
+        """
+        n_free = len(self.free)
+        self._require_determined(rows)
+        scale = rows.eliminated(n_free).column_rms()
+        # What centring leaves of equal features is rounding.
+        noise = 1e-12 * np.abs(self.shift).max(initial=0.0)
+        dead = scale <= max(noise, 1e-12 * scale.max(initial=0.0))
+        if dead.all():
+            raise TrainingError(
+                "frames: all features equal the perfect crystal's; add rattled or defective "
+                "structures"
+            )
+        roughness, options = _roughness(self.descriptor, solver, options)
+        divisor = np.where(dead, np.inf, scale * roughness)
+        solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
+        return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
+
+    def _require_determined(self, rows: Triangle) -> None:
+        free = self.free
+        rank = np.linalg.matrix_rank(rows.matrix[:, : len(free)]) if free else 0
+        if rank < len(free):
+            names = ", ".join(self.descriptor.species[z] for z in free)
+            raise TrainingError(
+                f"species: nothing determines the constants of {names} ({rank} of {len(free)} are "
+                "independent); add value labels of structures with other compositions, or a "
+                "perfect crystal labelled with a name"
+            )
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Solution of a problem.
+
+    Attributes
+    ----------
+    problem : SiteProblem
+    solution : Solution
+    scale : ndarray, shape (n_kinds, n_features)
+        Root mean square of every column; zero where a feature does not vary.
+    """
+
+    problem: SiteProblem
+    solution: Solution
+    scale: Array
+
+    def model(self) -> SiteModel:
+        """The linear site model."""
+        problem = self.problem
+        species, free = problem.descriptor.species, problem.free
+        constants = np.array([problem.known.get(kind, 0.0) for kind in species])
+        constants[free] = self.solution.coefficients[: len(free)]
+        weights = self.solution.coefficients[len(free) :].reshape(problem.shift.shape)
+        return SiteModel(problem.descriptor, constants, weights, problem.shift, self.scale)
+
+
+def _mean_features(
+    descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
+) -> Array:
+    """Mean features per kind of site, of the first perfect crystal where it has the kind."""
+    shape = (len(descriptor.species), descriptor.n_features)
+    crystals = list(references.crystals.values())[:1]
+    mean, missing = np.zeros(shape), np.ones(shape[0], dtype=bool)
+    for group in (crystals, frames):
+        sums, numbers = np.zeros(shape), np.zeros(shape[0])
+        if missing.any():
+            for atoms in group:
+                kinds = species_indices(atoms, descriptor.species)
+                np.add.at(sums, kinds, descriptor.compute(atoms))
+                numbers += np.bincount(kinds, minlength=shape[0])
+        found = missing & (numbers > 0)
+        mean[found] = sums[found] / numbers[found, None]
+        missing &= ~found
+    return mean
+
+
+def _roughness(
+    descriptor: Descriptor, solver: str, options: Mapping[str, Any]
+) -> tuple[Array, dict[str, Any]]:
+    """What coefficients are penalised by, column by column, and the solver's own options."""
+    options = dict(options)
+    power = options.pop("smoothness", 0)
+    n_kinds = len(descriptor.species)
+    if not power:
+        return np.ones(n_kinds * descriptor.n_features), options
+    if solver == "rrqr":
+        raise InvalidInputError("smoothness: rrqr penalises nothing; use another solver")
+    if not isinstance(descriptor, ChannelDescriptor):
+        raise InvalidInputError(
+            f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
+        )
+    return np.tile(descriptor.smoothness(power), n_kinds), options
