@@ -48,7 +48,7 @@ def write_archive(path: PathLike, header: dict[str, Any], arrays: Arrays) -> Non
             "package_version": __version__,
         }
     )
-    content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content["header"] = np.frombuffer(text.encode(), dtype=np.uint8)
     content["checksum"] = np.frombuffer(_checksum(content).encode(), dtype=np.uint8)
     target = Path(path)
@@ -93,7 +93,7 @@ def _checksum(content: Arrays) -> str:
     digest = hashlib.sha256()
     for name in sorted(content.keys() - {"checksum"}):
         digest.update(repr((name, content[name].shape, content[name].dtype.str)).encode())
-        digest.update(np.ascontiguousarray(content[name]).tobytes())
+        digest.update(content[name].tobytes())
     return digest.hexdigest()
 
 

@@ -20,6 +20,7 @@ from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.calibration import posterior
+from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows, shuffled_configurations
@@ -46,13 +47,14 @@ def train(
     resolve: str = "sublattices",
     quantities: Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
+    quadratic: bool | Mapping[str, Any] = False,
     solver: str = "ridge",
     solver_options: Mapping[str, Any] | None = None,
     test: Sequence[Atoms] | float = 0.0,
     seed: int = 0,
     progress: Progress = lambda items: items,
 ) -> SiteModel:
-    """Fit a linear site-entropy model, P0 (4.3), (4.4).
+    """Fit a site-entropy model, P0 (4.3), (4.4), P3 (16)-(18).
 
     The constant of every species that the first perfect crystal holds is its converged
     bulk value; other constants are fitted.
@@ -72,6 +74,9 @@ def train(
         those of sites only where there is nothing else.
     weights : mapping, optional
         Weight of each kind of row; by default 60, 1, 1, 60, 1.
+    quadratic : bool or mapping
+        Whether a quadratic form (EQML) is fitted to what the linear model leaves; a
+        mapping holds options of `fit_curvature`: directions, rank.
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     solver_options : mapping, optional
         Passed on to the solver, except "smoothness": the power p of a prior by which rough
@@ -123,6 +128,12 @@ def train(
         posterior=posterior(fit, rows, fit_weights, solver, options),
         domain=_domain(problem, frames),
     )
+    if quadratic:
+        keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}
+        curvature = fit_curvature(
+            model, frames, targets, chosen, fit_weights, progress=progress, **keywords
+        )
+        model = replace(model, curvature=curvature)
     report = Report(
         train=evaluate_frames(model, frames, references),
         test=evaluate_frames(model, held_out, references) if held_out else {},

@@ -1,0 +1,140 @@
+"""Error bars and the extrapolation grade: what they are made of, and what they promise."""
+
+import pickle
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.units import kB
+from conftest import LATTICE_SI, rattled
+from scipy.stats import norm
+
+from ase_vibent import SiteEntropyCalculator, SiteModel
+from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
+from ase_vibent.model import Posterior, TrainingDomain
+from ase_vibent.training.calibration import calibrated_scale
+
+
+@pytest.fixture
+def interstitial(silicon):
+    atoms = silicon.copy()
+    atoms.append("Si")
+    atoms.positions[-1] = atoms.positions[0] + np.full(3, LATTICE_SI / 2)
+    return atoms
+
+
+def test_standard_deviations_are_those_of_the_covariance():
+    """Against Σ itself, whole and block by block."""
+    rng = np.random.default_rng(0)
+    factor, constants = rng.normal(size=(2, 3, 9)), rng.normal(size=(2, 9))
+    model = Posterior(factor.astype(np.float32), constants, np.array(0.3), np.array(2.0))
+    features, kinds = rng.normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+    rows = np.zeros((5, 8))
+    for i, z in enumerate(kinds):
+        rows[i, 3 * z : 3 * z + 3], rows[i, 6 + z] = features[i], 1
+    whole = np.vstack([model.factor.reshape(6, 9), constants])
+    covariance = rows @ whole @ whole.T @ rows.T
+    expected = 2 * np.sqrt(covariance.sum() + 0.3**2)
+    assert model.total_std(features, kinds) == pytest.approx(expected, rel=1e-6)
+    sites = model.site_std(features, kinds)
+    np.testing.assert_allclose(sites, 2 * np.sqrt(np.diag(covariance)), rtol=1e-6)
+
+
+def test_scale_recovers_inflated_errors():
+    errors = np.random.default_rng(1).normal(scale=3.0, size=4000)
+    assert calibrated_scale(errors) == pytest.approx(3.0, rel=0.05)
+    inside = np.abs(errors) < norm.ppf(0.9) * calibrated_scale(errors)
+    assert inside.mean() == pytest.approx(0.8, abs=0.02)
+    assert calibrated_scale(errors[:3]) == 1.0
+
+
+def test_grade_is_the_distance_from_the_training_set():
+    """Full rank: Mahalanobis' distance itself, 1 for the farthest training environment."""
+    rng = np.random.default_rng(2)
+    mixing = rng.normal(size=(4, 4))
+    clouds = [rng.normal(size=(200, 4)) @ mixing + 7 for _ in range(3)]
+    kinds = np.zeros(200, dtype=int)
+    domain = TrainingDomain.of_environments(
+        lambda: ((cloud, kinds) for cloud in clouds), np.full((1, 4), 6.0)
+    )
+    points = np.vstack(clouds)
+    inverse = np.linalg.inv(np.cov(points.T, bias=True))
+    moved = points - points.mean(axis=0)
+    distances = np.sqrt(np.einsum("ia,ab,ib->i", moved, inverse, moved))
+    grades = domain.grades(points, np.zeros(600, dtype=int))
+    np.testing.assert_allclose(grades, distances / distances.max(), rtol=1e-4)
+    assert grades.max() == pytest.approx(1)
+
+
+def test_calculator_offers_uncertainties(silicon_model, silicon):
+    atoms = rattled(silicon, 0.1, seed=9)
+    calculator = SiteEntropyCalculator(silicon_model)
+    total = calculator.get_property("entropy_std", atoms)
+    sites = calculator.get_property("entropies_std", atoms)
+    expected_total, expected_sites = silicon_model.uncertainty(atoms)
+    assert total == pytest.approx(kB * expected_total)
+    np.testing.assert_allclose(sites, kB * expected_sites)
+    # Nothing is known less well than an atom where none was in training.
+    assert np.all(sites > 0)
+    grades = calculator.get_property("extrapolation_grades", atoms)
+    assert grades.shape == (len(atoms),)
+    assert 0 < grades.max() < 1.5
+
+
+def test_crystal_is_known_best(silicon_model, silicon):
+    """The crystal's constant is exact and its features are the origin: no uncertainty but noise."""
+    total, sites = silicon_model.uncertainty(silicon)
+    posterior = silicon_model.posterior
+    assert total == pytest.approx(float(posterior.scale * posterior.noise), rel=1e-3)
+    assert np.all(sites < 1e-3 * silicon_model.uncertainty(rattled(silicon, 0.1, 9))[1].min())
+
+
+def test_policy_on_extrapolation(silicon_model, interstitial, recwarn):
+    warner = SiteEntropyCalculator(silicon_model)
+    with pytest.warns(ExtrapolationWarning, match="atom 16"):
+        warner.get_property("entropy", interstitial)
+    assert warner.get_property("extrapolation_grades", interstitial).argmax() == 16
+    raiser = SiteEntropyCalculator(silicon_model, extrapolation="raise")
+    with pytest.raises(ExtrapolationError) as caught:
+        raiser.get_property("entropy", interstitial)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.grades.argmax() == 16
+    recwarn.clear()
+    silent = SiteEntropyCalculator(silicon_model, extrapolation="ignore")
+    silent.get_property("entropy", interstitial)
+    assert not [w for w in recwarn if issubclass(w.category, ExtrapolationWarning)]
+    with pytest.raises(InvalidInputError, match="extrapolation"):
+        SiteEntropyCalculator(silicon_model, extrapolation="shout")
+
+
+def test_familiar_structures_cause_no_warning(silicon_model, silicon, recwarn):
+    calculator = SiteEntropyCalculator(silicon_model)
+    for seed in range(5):
+        calculator.get_property("forces", rattled(silicon, 0.1, seed=20 + seed))
+    assert not [w for w in recwarn if issubclass(w.category, ExtrapolationWarning)]
+
+
+def test_parts_survive_the_file(tmp_path, silicon_model, silicon):
+    silicon_model.save(tmp_path / "si.vibent")
+    loaded = SiteModel.load(tmp_path / "si.vibent")
+    atoms = rattled(silicon, 0.1, seed=3)
+    assert loaded.uncertainty(atoms)[0] == silicon_model.uncertainty(atoms)[0]
+    np.testing.assert_array_equal(
+        loaded.extrapolation_grades(atoms), silicon_model.extrapolation_grades(atoms)
+    )
+
+
+def test_models_without_parts_say_so(silicon_model):
+    bare = SiteModel(
+        silicon_model.descriptor,
+        silicon_model.constants,
+        silicon_model.weights,
+        silicon_model.shift,
+        silicon_model.scale,
+    )
+    calculator = SiteEntropyCalculator(bare)
+    atoms = bulk("Si", "diamond", a=LATTICE_SI)
+    with pytest.raises(InvalidInputError, match="posterior"):
+        calculator.get_property("entropy_std", atoms)
+    with pytest.raises(InvalidInputError, match="trained on"):
+        calculator.get_property("extrapolation_grades", atoms)
