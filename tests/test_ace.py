@@ -229,3 +229,21 @@ def test_total_degree_selects_the_documented_functions():
 def test_bad_hyperparameters_are_named(wrong):
     with pytest.raises(InvalidInputError, match=next(iter(wrong)).replace("r0", "cutoff")):
         ACE(**{"species": ["Si"], **wrong})
+
+
+def test_roughness_grows_with_the_degrees_of_factors():
+    """Σ (n^p + l^p): every neighbour function, and every pair n ≤ n' of one l, by hand."""
+    single = [n**3 for n in range(1, 6)]
+    pairs = [
+        n**3 + m**3 + 2 * l**3
+        for l in range(3)
+        for m in range(1, 5)
+        for n in range(1, m + 1)
+        if n + m + 3 * l <= 5
+    ]
+    descriptor = ACE(["Si"], cutoff=4.0, order=2, degree=5, l_weight=1.5)
+    np.testing.assert_allclose(np.sort(descriptor.smoothness(3)), sorted(single + pairs))
+    alone = ACE(["Si"], cutoff=4.0, order=1, degree=5)
+    np.testing.assert_allclose(alone.smoothness(3), single)
+    with pytest.raises(InvalidInputError, match="power"):
+        descriptor.smoothness(0)

@@ -134,6 +134,20 @@ def test_solvers_agree_on_what_is_predicted(silicon_frames, silicon_model, solve
     assert model.header["solver"]["name"] == solver
 
 
+def test_smoothness_makes_rough_features_pay(silicon_frames):
+    """Two minima of residual + penalty, which differ by the penalty: each is best in its own."""
+    roughness = SMALL.smoothness(2)
+    options = [{"strength": 1.0}, {"strength": 1.0, "smoothness": 2}]
+    plain, smooth = (
+        train(silicon_frames, SMALL, solver_options=one).scale
+        * train(silicon_frames, SMALL, solver_options=one).weights
+        for one in options
+    )
+    assert np.sum((roughness * smooth) ** 2) < 0.5 * np.sum((roughness * plain) ** 2)
+    with pytest.raises(InvalidInputError, match="rrqr"):
+        train(silicon_frames, SMALL, solver="rrqr", solver_options={"smoothness": 2})
+
+
 def test_a_representable_target_is_recovered(silicon_frames):
     """Labels made by a known model are learned back: rows, shifts and scales are consistent."""
     crystal = silicon_frames[0]

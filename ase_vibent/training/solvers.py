@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from scipy.linalg import qr, solve_triangular, svd
 from scipy.optimize import minimize_scalar
 
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.training.triangle import Triangle
+from ase_vibent.training.triangle import Triangle, upper_factor
 
 Array = NDArray[np.float64]
 
@@ -146,76 +146,90 @@ def bayesian_ridge(triangle: Triangle, **options: Any) -> Solution:
     """
     from sklearn.linear_model import BayesianRidge
 
-    matrix, values, options = _as_samples(triangle, options)
-    fit = BayesianRidge(fit_intercept=False, **options).fit(matrix, values)
+    matrix, values = triangle.matrix, triangle.values
+    # It counts rows where it adds α₁ to half of their number, and guesses the noise from their
+    # values: both are told those of the stream.
+    surplus = (triangle.n_rows - len(values)) / 2
+    told = {
+        "alpha_init": 1 / (triangle.variance + np.finfo(float).eps),
+        **options,
+        "alpha_1": options.get("alpha_1", 1e-6) + surplus,
+    }
+    fit = BayesianRidge(fit_intercept=False, **told).fit(matrix, values)
     precision, weight_precision = float(fit.alpha_), float(fit.lambda_)
-    return Solution(
-        np.asarray(fit.coef_),
-        {"noise_precision": precision, "weight_precision": weight_precision},
-        _posterior_factor(matrix, precision, np.full(triangle.n_columns, weight_precision)),
-        precision**-0.5,
+    coefficients, factor = _posterior(
+        matrix, values, precision, np.full(triangle.n_columns, weight_precision)
     )
+    details = {"noise_precision": precision, "weight_precision": weight_precision}
+    return Solution(coefficients, details, factor, precision**-0.5)
 
 
-def ard(triangle: Triangle, **options: Any) -> Solution:
-    """Automatic relevance determination of scikit-learn, as on all rows.
+def ard(
+    triangle: Triangle,
+    *,
+    max_iter: int = 300,
+    tol: float = 1e-3,
+    hyperprior: float = 1e-6,
+    threshold_lambda: float = 1e4,
+) -> Solution:
+    """Automatic relevance determination, the iteration of scikit-learn's `ARDRegression`.
+
+    Posteriors come from QR decompositions: scikit-learn squares the matrix, and its
+    pseudoinverse then cuts off directions that only the prior determines.
 
     Parameters
     ----------
     triangle : Triangle
-    **options
-        Of `sklearn.linear_model.ARDRegression`.
+    max_iter : int
+    tol : float
+        Sum of the changes of coefficients at which the iteration ends.
+    hyperprior : float
+        Shape and rate of the Gamma priors of all precisions.
+    threshold_lambda : float
+        Precision from which on a coefficient is zero.
 
     Returns
     -------
     Solution
-        Coefficients that are pruned are zero, without variance.
-    """
-    from sklearn.linear_model import ARDRegression
-
-    matrix, values, options = _as_samples(triangle, options)
-    fit = ARDRegression(fit_intercept=False, **options).fit(matrix, values)
-    kept = fit.lambda_ < fit.threshold_lambda
-    factor = np.zeros((triangle.n_columns, int(kept.sum())))
-    factor[kept] = _posterior_factor(matrix[:, kept], float(fit.alpha_), fit.lambda_[kept])
-    return Solution(
-        np.asarray(fit.coef_),
-        {"noise_precision": float(fit.alpha_), "kept": int(kept.sum())},
-        factor,
-        float(fit.alpha_) ** -0.5,
-    )
-
-
-def _as_samples(
-    triangle: Triangle, options: Mapping[str, Any]
-) -> tuple[Array, Array, dict[str, Any]]:
-    """Matrix, values and options by which scikit-learn takes a triangle for all of its rows.
-
-    Their number enters its algorithms beside α₁ only, and the variance of the values as the
-    first guess of the noise: a reflection of the triangle's rows gives them that variance.
+        Coefficients that are zero have no variance.
     """
     matrix, values = triangle.matrix, triangle.values
-    n_kept = len(values)
-    mean = np.sqrt(max(float(values @ values) / n_kept - triangle.variance, 0.0))
-    wanted = np.full(n_kept, mean)
-    # Plus a vector without mean, of the length that is left.
-    across = np.append(np.ones(n_kept - 1), 1.0 - n_kept)
-    length = np.sqrt(n_kept * triangle.variance)
-    wanted += across * (length / max(float(np.linalg.norm(across)), 1e-300))
-    mirror = values - wanted
-    square = mirror @ mirror
-    if square > 0:
-        matrix = matrix - np.outer(mirror, (2 / square) * (mirror @ matrix))
-        values = values - mirror * ((2 / square) * (mirror @ values))
-    surplus = (triangle.n_rows - n_kept) / 2
-    return matrix, values, {**options, "alpha_1": options.get("alpha_1", 1e-6) + surplus}
+    precision = float(1 / (triangle.variance + np.finfo(float).eps))
+    weight_precisions = np.ones(triangle.n_columns)
+    coefficients = np.zeros(triangle.n_columns)
+    kept = np.ones(triangle.n_columns, dtype=bool)
+    for step in range(max_iter):
+        before = coefficients.copy()
+        found, factor = _posterior(matrix[:, kept], values, precision, weight_precisions[kept])
+        coefficients[kept] = found
+        determined = 1 - weight_precisions[kept] * np.sum(factor**2, axis=1)
+        squared_residual = float(triangle.squared_residual(coefficients))
+        weight_precisions[kept] = (determined + 2 * hyperprior) / (found**2 + 2 * hyperprior)
+        freedom = triangle.n_rows - float(determined.sum())
+        precision = (freedom + 2 * hyperprior) / (squared_residual + 2 * hyperprior)
+        kept = weight_precisions < threshold_lambda
+        coefficients[~kept] = 0
+        if not kept.any() or (step and np.sum(np.abs(before - coefficients)) < tol):
+            break
+    root = np.zeros((triangle.n_columns, int(kept.sum())))
+    coefficients[kept], root[kept] = _posterior(
+        matrix[:, kept], values, precision, weight_precisions[kept]
+    )
+    details = {"noise_precision": precision, "kept": int(kept.sum()), "iterations": step + 1}
+    return Solution(coefficients, details, root, precision**-0.5)
 
 
-def _posterior_factor(matrix: Array, precision: float, weight_precisions: Array) -> Array:
-    """L with L Lᵀ = (precision · XᵀX + diag(weight_precisions))⁻¹, without the normal equations."""
-    stack = np.vstack([np.sqrt(precision) * matrix, np.diag(np.sqrt(weight_precisions))])
-    root = np.linalg.qr(stack, mode="r")
-    return np.asarray(solve_triangular(root, np.eye(len(root))))
+def _posterior(
+    matrix: Array, values: Array, precision: float, weight_precisions: Array
+) -> tuple[Array, Array]:
+    """Mean of coefficients, and L with L Lᵀ = (precision · XᵀX + diag(weight_precisions))⁻¹."""
+    n_columns = len(weight_precisions)
+    stack = np.zeros((len(values) + n_columns, n_columns + 1))
+    stack[: len(values)] = np.sqrt(precision) * np.column_stack([matrix, values])
+    np.fill_diagonal(stack[len(values) :], np.sqrt(weight_precisions))
+    root = upper_factor([stack])[:n_columns]
+    factor = np.asarray(solve_triangular(root[:, :-1], np.eye(n_columns)))
+    return factor @ root[:, -1], factor
 
 
 def rank_revealing_qr(triangle: Triangle, *, tolerance: float = 1e-8) -> Solution:

@@ -114,7 +114,7 @@ class Triangle:
         if self._pending:
             parts = [self._factor, *self._pending]
             self._pending = []
-            self._factor = _upper_factor(parts)
+            self._factor = upper_factor(parts)
         return self._factor
 
     @property
@@ -176,7 +176,7 @@ class Triangle:
         Triangle
         """
         kept = np.append(np.arange(self.n_columns)[chosen], self.n_columns)
-        return self._of(_upper_factor([self.factor[:, kept]]), self.n_rows, self._sums[kept])
+        return self._of(upper_factor([self.factor[:, kept]]), self.n_rows, self._sums[kept])
 
     def eliminated(self, n_first: int) -> Triangle:
         """The problem that the first columns leave to the others, once fitted without penalty.
@@ -232,8 +232,18 @@ class Triangle:
         return triangle
 
 
-def _upper_factor(parts: list[Array]) -> Array:
-    """R of the rows of all parts."""
+def upper_factor(parts: list[Array]) -> Array:
+    """R of the QR decomposition of the rows of all parts.
+
+    Parameters
+    ----------
+    parts : list of ndarray, shape (n, n_columns)
+        Emptied on the way, so that their memory can be used again.
+
+    Returns
+    -------
+    ndarray, shape (min(n_rows, n_columns), n_columns)
+    """
     n_rows, width = sum(map(len, parts)), parts[0].shape[1]
     stack = np.empty((n_rows, width), order="F")
     start = 0

@@ -1,0 +1,124 @@
+"""Fits to a stream of rows that never exist at once: time, peak memory and accuracy.
+
+    python benchmarks/solvers.py [--rows 14e6] [--columns 700] [--threads 2]
+
+Columns are sums of ever smaller random numbers, so that neighbours are almost the same; their
+coefficients are known. Error: of the values without noise, over the noise, which is √(columns /
+rows) for an estimator that has no other. Then 10⁵ rows of 100 columns, better conditioned, beside
+scikit-learn on all rows: the largest difference of coefficients over the largest coefficient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--rows", type=float, default=14e6)
+parser.add_argument("--columns", type=int, default=700)
+parser.add_argument("--block", type=int, default=20_000, help="rows generated at once")
+parser.add_argument("--threads", type=int, default=2)
+options = parser.parse_args()
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = str(options.threads)
+
+# Numerical libraries read their thread counts when they are loaded.
+from collections.abc import Iterator  # noqa: E402
+from time import perf_counter  # noqa: E402
+
+import numpy as np  # noqa: E402
+from sklearn.linear_model import ARDRegression, BayesianRidge, Ridge  # noqa: E402
+
+from ase_vibent.training.solvers import SOLVERS, solve  # noqa: E402
+from ase_vibent.training.triangle import Triangle  # noqa: E402
+
+NOISE = 1e-3
+RUNS = {
+    "ridge, fixed": ("ridge", {"strength": 1.0}),
+    "ridge, evidence": ("ridge", {}),
+    "ridge, GCV": ("ridge", {"strength": "gcv"}),
+    **{name: (name, {}) for name in SOLVERS if name != "ridge"},
+}
+
+
+class Stream:
+    """Blocks of random rows with known coefficients."""
+
+    def __init__(self, n_rows: int, n_columns: int, ratio: float = 1e8):
+        self.n_rows, self.n_columns = n_rows, n_columns
+        self.random = np.random.default_rng(0)
+        self.truth = self.random.normal(size=n_columns)
+        self.increments = np.geomspace(1, 1 / ratio, n_columns)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, self.n_rows, options.block):
+            began = perf_counter()
+            n = min(options.block, self.n_rows - start)
+            matrix = self.random.random((n, self.n_columns), dtype=np.float32) - 0.5
+            matrix = np.cumsum(matrix * self.increments, axis=1)
+            values = matrix @ self.truth + NOISE * self.random.normal(size=n)
+            self.seconds += perf_counter() - began
+            yield matrix, values
+
+
+def peak() -> float:
+    """Largest memory of this process so far, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def stream() -> None:
+    """All solvers on a stream."""
+    rows, start = Stream(int(options.rows), options.columns), peak()
+    began = perf_counter()
+    triangle = Triangle.from_blocks(rows)
+    singular = np.linalg.svd(triangle.matrix / triangle.column_rms(), compute_uv=False)
+    seconds = perf_counter() - began
+    print(f"{rows.n_rows:,} rows of {rows.n_columns} columns, {options.threads} threads")
+    print(f"start: {start:.2f} GiB; condition of scaled columns: {singular[0] / singular[-1]:.1e}")
+    print(f"rows made in {rows.seconds:.0f} s, reduced in {seconds - rows.seconds:.0f} s")
+    print(f"{'solver':<16} {'seconds':>8} {'peak, GiB':>10} {'error':>9}  found")
+    without_noise = triangle.matrix @ rows.truth
+    for name, (solver, settings) in RUNS.items():
+        began = perf_counter()
+        solution = solve(triangle, solver, scale=triangle.column_rms(), **settings)
+        seconds = perf_counter() - began
+        difference = triangle.matrix @ solution.coefficients - without_noise
+        error = np.linalg.norm(difference) / np.sqrt(rows.n_rows) / NOISE
+        found = ", ".join(f"{key} {value:.3g}" for key, value in solution.details.items())
+        found += f", noise {solution.noise:.3e}"
+        print(f"{name:<16} {seconds:8.1f} {peak():10.2f} {error:9.2e}  {found}", flush=True)
+    print(f"{'√(columns/rows)':<36} {np.sqrt(rows.n_columns / rows.n_rows):9.2e}")
+
+
+def compare() -> None:
+    """Scikit-learn on all rows at once."""
+    rows = Stream(100_000, 100, ratio=10)
+    blocks = list(rows)
+    matrix = np.concatenate([block for block, _ in blocks])
+    values = np.concatenate([block for _, block in blocks])
+    scale = np.sqrt(np.mean(matrix**2, axis=0))
+    began = perf_counter()
+    triangle = Triangle.from_blocks(blocks)
+    seconds = perf_counter() - began
+    condition = np.linalg.cond(triangle.matrix / scale)
+    print(f"\n10⁵ rows of 100 columns of condition {condition:.0e}, reduced in {seconds:.2f} s")
+    print(f"{'solver':<16} {'seconds':>8} {'scikit-learn':>13} {'difference':>11}")
+    for name, theirs in (
+        ("ridge, fixed", Ridge(alpha=1.0, fit_intercept=False, solver="svd")),
+        ("bayesian-ridge", BayesianRidge(fit_intercept=False)),
+        ("ard", ARDRegression(fit_intercept=False)),
+    ):
+        solver, settings = RUNS[name]
+        began = perf_counter()
+        ours = solve(triangle, solver, scale=scale, **settings).coefficients * scale
+        middle = perf_counter()
+        expected = theirs.fit(matrix / scale, values).coef_
+        end = perf_counter()
+        difference = np.abs(ours - expected).max() / np.abs(expected).max()
+        print(f"{name:<16} {middle - began:8.2f} {end - middle:13.2f} {difference:11.1e}")
+
+
+stream()
+compare()
