@@ -108,6 +108,11 @@ def _add_label(commands: _Commands) -> None:
         help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
     )
     label.add_argument(
+        "--moments",
+        action="store_true",
+        help="moments of local densities of states: wanted for quantum corrections",
+    )
+    label.add_argument(
         "--displacement",
         type=length,
         default=0.01,

@@ -88,6 +88,7 @@ def _label_tasks(options: argparse.Namespace) -> list[LabelTask]:
         "strain": options.strain,
         "sites": options.sites,
         "site_gradients": options.site_gradients,
+        "moments": options.moments,
         "options": {
             "displacement": options.displacement,
             "interaction_range": options.interaction_range,

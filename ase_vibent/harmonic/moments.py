@@ -17,6 +17,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -46,6 +47,24 @@ def moment_columns(n_species: int) -> list[tuple[int, ...]]:
         for length in range(3)
         for path in combinations_with_replacement(range(n_species), length)
     ]
+
+
+def path_species(atoms: Atoms) -> tuple[list[str], NDArray[np.int64]]:
+    """Species that tell the moments of a structure apart.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    symbols : list of str
+        Those that the structure holds, in alphabetical order.
+    species : ndarray of int64, shape (N,)
+        Index of every atom's.
+    """
+    symbols, species = np.unique(atoms.get_chemical_symbols(), return_inverse=True)
+    return symbols.tolist(), species.astype(np.int64)
 
 
 def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) -> Array:
