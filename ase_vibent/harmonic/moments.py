@@ -100,24 +100,25 @@ def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) ->
     return np.array(columns).T
 
 
-def mass_factors(inverse_masses: Array) -> Array:
+def mass_factors(own: Array, passed: Array) -> Array:
     """What makes moments M_k of mass-free ones.
 
     Parameters
     ----------
-    inverse_masses : ndarray, shape (n_species,), 1/amu
-        0 for a species that the structure does not hold.
+    own : ndarray, shape (n_kinds,), 1/amu
+        Inverse masses of the atoms whose moments these are.
+    passed : ndarray, shape (n_species,), 1/amu
+        Inverse masses of the species on the paths.
 
     Returns
     -------
-    ndarray, shape (n_species, 3, n_columns), 1/amu^k
-        By species of the atom: M_k,i = Σ_c factors[z_i, k - 1, c] P_ic.
+    ndarray, shape (n_kinds, 3, n_columns), 1/amu^k
+        M_k,i = Σ_c factors[z_i, k - 1, c] P_ic.
     """
-    paths = moment_columns(len(inverse_masses))
-    factors = np.zeros((len(inverse_masses), 3, len(paths)))
+    paths = moment_columns(len(passed))
+    factors = np.zeros((len(own), 3, len(paths)))
     for column, path in enumerate(paths):
-        along = float(np.prod(inverse_masses[list(path)]))
-        factors[:, len(path), column] = inverse_masses * along
+        factors[:, len(path), column] = own * np.prod(passed[list(path)])
     return factors
 
 
