@@ -39,7 +39,8 @@ def attach_labels(
     asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
     mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
     `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
-    `vibent_moments` (N × 3 for one species, (eV/Å²)^k). Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
+    `vibent_moments` (N × 3 for one species, (eV/Å²)^k).
+    Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
 
     Parameters

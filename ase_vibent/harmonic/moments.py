@@ -12,6 +12,7 @@ free of masses as long as all atoms of a species z have the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -23,9 +24,13 @@ from scipy.sparse import csr_array
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import Statistics
+from ase_vibent.harmonic.modes import check_masses
 
 Array = NDArray[np.float64]
 
+#: Relative standard deviation of 1/m within a species that its mean may stand for: the error of
+#: a total is of second order in it.
+ISOTOPE_SPREAD = 0.05
 #: Modes of an atom: the zeroth moment.
 MODES_PER_ATOM = 3
 
@@ -98,6 +103,39 @@ def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) ->
             traces = around.sum(axis=1) * (1 if first == second else 2)
         columns.append(np.asarray(traces).reshape(-1, 3).sum(axis=1))
     return np.array(columns).T
+
+
+def mean_inverse_masses(atoms: Atoms, groups: Sequence[NDArray[np.bool_]]) -> Array:
+    """Mean 1/m of groups of atoms, which stands for that of every one of them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    groups : sequence of ndarray of bool, shape (N,)
+
+    Returns
+    -------
+    ndarray, shape (n_groups,), 1/amu
+        0 for an empty group: no path goes through it.
+
+    Raises
+    ------
+    InvalidStructureError
+        If the masses within a group differ by more than `ISOTOPE_SPREAD`.
+    """
+    inverse, means = 1 / check_masses(atoms), np.zeros(len(groups))
+    for index, own in enumerate(groups):
+        if not own.any():
+            continue
+        means[index] = inverse[own].mean()
+        if inverse[own].std() > ISOTOPE_SPREAD * means[index]:
+            masses = atoms.get_masses()[own]
+            raise InvalidStructureError(
+                f"atoms: masses from {masses.min():g} to {masses.max():g} amu in one species; "
+                "quantum corrections take a mean for all of its atoms, which stands for a spread "
+                f"of {ISOTOPE_SPREAD:.0%} at most"
+            )
+    return means
 
 
 def mass_factors(own: Array, passed: Array) -> Array:

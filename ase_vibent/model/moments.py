@@ -15,16 +15,16 @@ from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import quantum_correction
-from ase_vibent.harmonic.modes import check_masses
-from ase_vibent.harmonic.moments import mass_factors, moment_columns, thermodynamics_of_moments
+from ase_vibent.harmonic.moments import (
+    mass_factors,
+    mean_inverse_masses,
+    moment_columns,
+    thermodynamics_of_moments,
+)
 from ase_vibent.model.parts import ModelPart
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-#: Relative standard deviation of 1/m within a species that a mean may stand for. The error is of
-#: second order: natural boron (0.04) loses 0.2 % of the correction.
-ISOTOPE_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MomentModel(ModelPart):
 
     As in the site model, z is the kind of site i and x_i = D_i - shift_z. The columns c are those
     of `moment_columns`. Atoms of a species count with their mean inverse mass, so that the
-    masses of all species are free, and isotopes may be mixed as far as `ISOTOPE_SPREAD`.
+    masses of all species are free, and isotopes may be mixed as far as `mean_inverse_masses` says.
 
     Attributes
     ----------
@@ -116,8 +116,8 @@ class MomentModel(ModelPart):
                 f"atoms: the quantum correction was learned without {chemical_symbols[unknown[0]]}"
             )
         return mass_factors(
-            _inverse_masses(atoms, [kinds == z for z in range(len(self.shift))]),
-            _inverse_masses(atoms, [atoms.numbers == number for number in self.numbers]),
+            mean_inverse_masses(atoms, [kinds == z for z in range(len(self.shift))]),
+            mean_inverse_masses(atoms, [atoms.numbers == number for number in self.numbers]),
         )
 
 
@@ -141,20 +141,3 @@ class _Correction:
             values[own] = getattr(found, self.quantity)
             slopes[own] = getattr(found, f"{self.quantity}_slopes") @ self.weights[z]
         return values, slopes
-
-
-def _inverse_masses(atoms: Atoms, groups: list[NDArray[np.bool_]]) -> Array:
-    """Mean 1/m of groups of atoms, 1/amu; 0 for an empty group, which nothing can pass through."""
-    inverse, means = 1 / check_masses(atoms), np.zeros(len(groups))
-    for index, own in enumerate(groups):
-        if not own.any():
-            continue
-        means[index] = inverse[own].mean()
-        if inverse[own].std() > ISOTOPE_SPREAD * means[index]:
-            masses = atoms.get_masses()[own]
-            raise InvalidStructureError(
-                f"atoms: masses of one kind of site from {masses.min():g} to {masses.max():g} amu; "
-                "the quantum correction takes one mass for all of them, with a spread of "
-                f"{ISOTOPE_SPREAD:.0%} at most"
-            )
-    return means

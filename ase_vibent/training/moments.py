@@ -13,7 +13,14 @@ from ase_vibent import dataset
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError, TrainingError
-from ase_vibent.harmonic.moments import moment_columns, path_species
+from ase_vibent.harmonic.entropy import quantum_correction
+from ase_vibent.harmonic.moments import (
+    mass_factors,
+    mean_inverse_masses,
+    moment_columns,
+    path_species,
+    thermodynamics_of_moments,
+)
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.training.solvers import ridge
 
@@ -64,7 +71,10 @@ def fit_moments(
             f"frames: none with labels of moments holds {', '.join(missing)}; label all with "
             "moments=True, or none"
         )
-    fits = [_solve(triangle, magnitude, n_columns) for triangle, magnitude in zip(triangles, shift, strict=True)]
+    fits = [
+        _solve(triangle, magnitude, n_columns)
+        for triangle, magnitude in zip(triangles, shift, strict=True)
+    ]
     weights, constants = (np.stack(parts, axis=1) for parts in zip(*fits, strict=True))
     numbers = np.array([atomic_numbers[s] for s in species])
     return MomentModel(numbers, weights, constants, shift)
@@ -100,6 +110,26 @@ def moment_targets(atoms: Atoms, species: Sequence[str]) -> Array:
     targets = np.zeros((len(atoms), len(paths)))
     targets[:, [paths.index(path) for path in own]] = label
     return targets
+
+
+def labelled_correction(atoms: Atoms, temperature: float) -> Array:
+    """Quantum correction of the free energy from labels of moments.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Labelled.
+    temperature : float, K
+
+    Returns
+    -------
+    ndarray, shape (N,), eV
+    """
+    symbols, species = path_species(atoms)
+    passed = mean_inverse_masses(atoms, [species == z for z in range(len(symbols))])
+    factors = mass_factors(passed, passed)[species]
+    moments = np.einsum("ikc,ic->ik", factors, moment_targets(atoms, symbols))
+    return thermodynamics_of_moments(moments, quantum_correction, temperature).free_energy
 
 
 class _Triangle:
