@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -147,7 +148,8 @@ class _Triangle:
 
     def reduce(self) -> None:
         """Bring the rows to a triangle."""
-        self.rows = np.linalg.qr(self.rows, mode="r")
+        triangle: Any = np.linalg.qr(self.rows, mode="r")
+        self.rows = triangle
 
 
 def _solve(triangle: _Triangle, magnitude: Array, n_columns: int) -> tuple[Array, Array]:
