@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -23,7 +22,8 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.model.moments import MomentModel
-from ase_vibent.training.solvers import ridge
+from ase_vibent.training.solvers import solve
+from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
@@ -59,24 +59,30 @@ def fit_moments(
         return None
     species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
     n_columns = len(moment_columns(len(species)))
-    triangles = [_Triangle(1 + shift.shape[1] + n_columns) for _ in shift]
+    triangles = [[Triangle(1 + shift.shape[1]) for _ in range(n_columns)] for _ in shift]
     for atoms in labelled:
         kinds = species_indices(atoms, descriptor.species)
         centred = descriptor.compute(atoms) - shift[kinds]
-        rows = np.hstack([np.ones((len(atoms), 1)), centred, moment_targets(atoms, species)])
+        rows = np.hstack([np.ones((len(atoms), 1)), centred])
+        targets = moment_targets(atoms, species)
         for z in np.unique(kinds):
-            triangles[z].add(rows[kinds == z])
-    missing = [k for k, t in zip(descriptor.species, triangles, strict=True) if not t.count]
-    if missing:
-        raise TrainingError(
-            f"frames: none with labels of moments holds {', '.join(missing)}; label all with "
-            "moments=True, or none"
-        )
+            own = kinds == z
+            for triangle, values in zip(triangles[z], targets.T, strict=True):
+                triangle.add(rows[own], values[own])
+    for kind, of_kind in zip(descriptor.species, triangles, strict=True):
+        if not of_kind[0].n_rows:
+            raise TrainingError(
+                f"frames: none with labels of moments holds {kind}; label all with moments=True, "
+                "or none"
+            )
     fits = [
-        _solve(triangle, magnitude, n_columns)
-        for triangle, magnitude in zip(triangles, shift, strict=True)
+        [_fit(triangle, magnitude) for triangle in of_kind]
+        for of_kind, magnitude in zip(triangles, shift, strict=True)
     ]
-    weights, constants = (np.stack(parts, axis=1) for parts in zip(*fits, strict=True))
+    weights, constants = (
+        np.array([[fit[part] for fit in of_kind] for of_kind in fits]).swapaxes(0, 1)
+        for part in range(2)
+    )
     numbers = np.array([atomic_numbers[s] for s in species])
     return MomentModel(numbers, weights, constants, shift)
 
@@ -133,40 +139,13 @@ def labelled_correction(atoms: Atoms, temperature: float) -> Array:
     return thermodynamics_of_moments(moments, quantum_correction, temperature).free_energy
 
 
-class _Triangle:
-    """Triangle of the QR decomposition of rows that are added one after another."""
-
-    def __init__(self, width: int):
-        self.rows = np.empty((0, width))
-        self.count = 0
-
-    def add(self, rows: Array) -> None:
-        """Add rows; as many are kept as twice the width at most."""
-        self.rows, self.count = np.vstack([self.rows, rows]), self.count + len(rows)
-        if len(self.rows) > 2 * self.rows.shape[1]:
-            self.reduce()
-
-    def reduce(self) -> None:
-        """Bring the rows to a triangle."""
-        triangle: Any = np.linalg.qr(self.rows, mode="r")
-        self.rows = triangle
-
-
-def _solve(triangle: _Triangle, magnitude: Array, n_columns: int) -> tuple[Array, Array]:
-    """Weights, shape (n_columns, n_features), and constants, by ridge regression."""
-    triangle.reduce()
-    # The first row holds the means, the others the rows with their means taken off.
-    (first, means, targets), (_, matrix, values) = (
-        np.split(rows, [1, triangle.rows.shape[1] - n_columns], axis=1)
-        for rows in (triangle.rows[:1], triangle.rows[1:])
-    )
-    scale = np.linalg.norm(matrix, axis=0) / np.sqrt(triangle.count)
-    noise = 1e-12 * max(np.abs(magnitude).max(initial=0.0), scale.max(initial=0.0))
-    scale[scale <= noise] = np.inf
-    weights = np.zeros((n_columns, len(magnitude)))
-    if np.any(np.isfinite(scale)):  # otherwise all environments are the same
-        for column, wanted in enumerate(values.T):
-            fit = ridge(matrix / scale, wanted, n_rows=triangle.count - 1)
-            weights[column] = fit.coefficients / scale
-    constants = (targets[0] - weights @ means[0]) / first[0, 0]
-    return weights, constants
+def _fit(triangle: Triangle, magnitude: Array) -> tuple[Array, float]:
+    """Weights and constant of one moment for one kind of site."""
+    scale = triangle.eliminated(1).column_rms() if triangle.n_rows > 1 else np.zeros(len(magnitude))
+    # What centring leaves of equal features is rounding.
+    dead = scale <= 1e-12 * max(np.abs(magnitude).max(initial=0.0), scale.max(initial=0.0))
+    if dead.all():  # all environments are the same
+        weights = np.zeros(len(magnitude))
+        return weights, float(triangle.first_coefficients(1, weights)[0])
+    solution = solve(triangle, "ridge", n_free=1, scale=np.where(dead, np.inf, scale))
+    return solution.coefficients[1:], float(solution.coefficients[0])
