@@ -110,6 +110,8 @@ class SiteEntropyCalculator(EntropyCalculator):
                 f"extrapolation: expected one of {', '.join(POLICIES)}, "
                 f"got {kwargs['extrapolation']!r}"
             )
+        if kwargs.get("quantum"):
+            self.model.require_moments()
         if "model" in kwargs and self.parameters.get("model") is not None:
             raise InvalidInputError(
                 "model: it cannot be exchanged; make a new SiteEntropyCalculator"

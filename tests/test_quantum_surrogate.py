@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -19,6 +22,7 @@ from ase_vibent import (
     dataset,
     train,
 )
+from ase_vibent.cli import main
 from ase_vibent.errors import (
     InvalidInputError,
     InvalidStructureError,
@@ -34,6 +38,7 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.hessian import compute_hessian
+from ase_vibent.label_run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
 
@@ -171,7 +176,7 @@ def test_exact_moments_give_the_correction(frames):
 # --- Labels ---------------------------------------------------------------------------------
 
 
-def test_labels_know_no_masses_and_leave_fixed_atoms_out(frames, tmp_path):
+def test_labels_know_no_masses_and_are_kept(frames, tmp_path):
     atoms = frames[1].copy()
     del atoms.arrays[dataset.MOMENTS]
     atoms.set_masses(np.linspace(1, 50, len(atoms)))
@@ -182,6 +187,9 @@ def test_labels_know_no_masses_and_leave_fixed_atoms_out(frames, tmp_path):
     path = tmp_path / "labels.xyz"
     dataset.write_labels(path, frames[1:2])
     np.testing.assert_array_equal(dataset.read_labels(path)[0].arrays[dataset.MOMENTS], label)
+    task = LabelTask(frames[1], moments=True)
+    assert task.missing_label(heavy) is None
+    assert task.missing_label(atoms) == dataset.MOMENTS
 
 
 def test_targets_of_frames_that_lack_a_species():
@@ -316,21 +324,34 @@ def test_masses_are_free(model, frames):
         correction(model, mixed, 200, "free_energy")
 
 
-def test_moments_travel_with_the_model(model, frames, tmp_path):
+def test_moments_travel_with_the_model(model, frames, tmp_path, capsys):
     path = tmp_path / "model.vibent"
     model.save(path)
     values = [correction(m, frames[-1], 100, "free_energy") for m in (model, SiteModel.load(path))]
     assert values[0] == values[1]
+    structure = tmp_path / "structure.xyz"
+    dataset.write_labels(structure, frames[-1:])
+    command = ["predict", str(path), str(structure), "-T", "100", "--json"]
+    printed = []
+    for statistics in ([], ["--quantum"]):
+        assert main([*command, *statistics]) == 0
+        printed.append(json.loads(capsys.readouterr().out)[0]["free_energy_eV"])
+    assert printed[1] - printed[0] == pytest.approx(values[0], rel=1e-12)
     calculator = SiteEntropyCalculator(model, temperature=100)
     before = calculator.get_property("free_energy", frames[-1])
     calculator.set(quantum=True)
     assert calculator.get_property("free_energy", frames[-1]) == before + values[0]
 
 
-def test_a_model_without_moments_says_what_to_do(silicon_model, silicon):
-    calculator = SiteEntropyCalculator(silicon_model, quantum=True)
-    with pytest.raises(InvalidInputError, match=r"quantum: .*moments=True.*train again"):
-        calculator.get_property("energy", silicon)
+def test_a_model_without_moments_says_what_to_do(model):
+    classical_one = replace(model, moments=None)
+    calculator = SiteEntropyCalculator(classical_one)
+    says = pytest.raises(InvalidInputError, match=r"quantum: .*moments=True.*train again")
+    with says:
+        SiteEntropyCalculator(classical_one, quantum=True)
+    with says:
+        calculator.set(quantum=True)
+    assert not calculator.parameters["quantum"]
 
 
 def test_environments_unlike_any_are_refused(model):

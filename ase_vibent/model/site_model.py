@@ -160,21 +160,25 @@ class SiteModel:
         gradient: bool = True,
         lists: NeighbourLists | None = None,
     ) -> tuple[SiteSums, SiteSums]:
-        """Quantum minus classical entropy (eV/K) and free energy (eV); see `MomentModel.evaluate`.
+        """Quantum minus classical entropy (eV/K) and free energy (eV); see `MomentModel.evaluate`."""
+        return self.require_moments().evaluate(
+            self.descriptor, atoms, temperature, gradient=gradient, lists=lists
+        )
+
+    def require_moments(self) -> MomentModel:
+        """The moment model.
 
         Raises
         ------
         InvalidInputError
-            If the model has no moments.
+            If the model was trained without.
         """
         if self.moments is None:
             raise InvalidInputError(
                 "quantum: the model has no moments of densities of states; label with "
                 "attach_labels(..., moments=True) or 'vibent label --moments', and train again"
             )
-        return self.moments.evaluate(
-            self.descriptor, atoms, temperature, gradient=gradient, lists=lists
-        )
+        return self.moments
 
     def uncertainty(self, atoms: Atoms) -> tuple[float, Array]:
         """Standard deviations of the total and of the site values, as the fit leaves them.
