@@ -160,7 +160,7 @@ class SiteModel:
         gradient: bool = True,
         lists: NeighbourLists | None = None,
     ) -> tuple[SiteSums, SiteSums]:
-        """Quantum minus classical entropy (eV/K) and free energy (eV); see `MomentModel.evaluate`."""
+        """Quantum minus classical entropy (eV/K) and free energy (eV), see `MomentModel`."""
         return self.require_moments().evaluate(
             self.descriptor, atoms, temperature, gradient=gradient, lists=lists
         )
