@@ -14,6 +14,7 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.descriptors import SiteSums
 from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
@@ -38,7 +39,7 @@ class SiteEntropyCalculator(EntropyCalculator):
     Linear in the number of atoms and strictly extensive: the values are thermodynamic
     limits with three modes per atom, S_i(T) = k_B [s_i + (3/2) ln m_i + 3 (1 + ln(T/T0))],
     so masses and isotopes are exact. Compare *differences* to the perfect crystal with
-    Γ-point references. Classical statistics.
+    Γ-point references.
 
     `energy` = `free_energy` = F_vib(T): put it beside a potential in ASE's SumCalculator
     for optimizers, NEB and cell filters on E + F_vib(T). (SumCalculator keeps results of
@@ -50,6 +51,13 @@ class SiteEntropyCalculator(EntropyCalculator):
         A trained model or its coefficient file.
     temperature : float, K
         May be set later.
+    quantum : bool
+        Quantum statistics with zero-point energy instead of classical ones, for models trained on
+        labels of moments (`attach_labels(..., moments=True)`): each site's density of states by
+        the two-point Gauss quadrature of its moments. Made for k_B T above a tenth of the
+        largest ħω; below it, only acoustic modes are excited, which two points do not resolve.
+        Masses are then free per species, see `MomentModel`. Unstable modes, which
+        `HessianEntropyCalculator` leaves out, count as parabolic barriers.
     extrapolation : {"warn", "raise", "ignore"}
         What to do where an atom's extrapolation grade exceeds `EXTRAPOLATION_LIMIT`. "warn"
         looks once in a while, whenever atoms have moved so far that neighbours
@@ -71,6 +79,7 @@ class SiteEntropyCalculator(EntropyCalculator):
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "temperature": 300.0,
         "model": None,
+        "quantum": False,
         "extrapolation": "warn",
     }
 
@@ -79,6 +88,7 @@ class SiteEntropyCalculator(EntropyCalculator):
         model: SiteModel | str | os.PathLike[str],
         *,
         temperature: float = 300.0,
+        quantum: bool = False,
         extrapolation: str = "warn",
     ):
         # Trajectories and databases keep parameters: a path they can hold, an object not.
@@ -91,7 +101,9 @@ class SiteEntropyCalculator(EntropyCalculator):
             )
         self.model = model
         self._neighbours = NeighbourLists()
-        super().__init__(temperature=temperature, model=source, extrapolation=extrapolation)
+        super().__init__(
+            temperature=temperature, model=source, quantum=quantum, extrapolation=extrapolation
+        )
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters; another model needs another calculator."""
@@ -100,6 +112,8 @@ class SiteEntropyCalculator(EntropyCalculator):
                 f"extrapolation: expected one of {', '.join(POLICIES)}, "
                 f"got {kwargs['extrapolation']!r}"
             )
+        if kwargs.get("quantum"):
+            self.model.require_moments()
         if "model" in kwargs and self.parameters.get("model") is not None:
             raise InvalidInputError(
                 "model: it cannot be exchanged; make a new SiteEntropyCalculator"
@@ -169,4 +183,28 @@ class SiteEntropyCalculator(EntropyCalculator):
         if sums.gradient is not None and sums.strain is not None:
             slope, strain_slope = kB * sums.gradient, kB * sums.strain
             derivatives = [slope, -temperature * slope, strain_slope, -temperature * strain_slope]
-        return SiteThermodynamics(entropies, free_energies, *derivatives)
+        classical = SiteThermodynamics(entropies, free_energies, *derivatives)
+        if not self.parameters["quantum"]:
+            return classical
+        correction = self.model.quantum_correction(
+            atoms, temperature, gradient=gradient, lists=self._neighbours
+        )
+        return _corrected(classical, *correction)
+
+
+def _corrected(
+    values: SiteThermodynamics, entropy: SiteSums, free_energy: SiteSums
+) -> SiteThermodynamics:
+    """Values and derivatives plus a correction of them."""
+
+    def plus(value: Array | None, correction: Array | None) -> Array | None:
+        return None if value is None or correction is None else value + correction
+
+    return SiteThermodynamics(
+        values.entropies + entropy.values,
+        values.free_energies + free_energy.values,
+        plus(values.entropy_gradient, entropy.gradient),
+        plus(values.free_energy_gradient, free_energy.gradient),
+        plus(values.entropy_strain, entropy.strain),
+        plus(values.free_energy_strain, free_energy.strain),
+    )

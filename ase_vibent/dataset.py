@@ -47,6 +47,10 @@ SITE_MODES = "vibent_site_modes"
 #: In `atoms.arrays`: gradients of every site entropy with respect to all positions, flattened to
 #: shape (N, 3N), eV/K/Å.
 SITE_GRADIENTS = "vibent_site_gradients"
+#: In `atoms.arrays`: mass-free moments of local densities of states, shape (N, n_columns),
+#: (eV/Å²)^k, see `ase_vibent.harmonic.moments`; (N, 3) for one species. With more of them the paths
+#: are told apart by species, in the alphabetical order of the symbols that the frame holds.
+MOMENTS = "vibent_moments"
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
 

@@ -41,7 +41,7 @@ class LabelTask:
     atoms : Atoms
     name, reference : str or None
         See `attach_labels`.
-    gradient, strain, sites, site_gradients : bool
+    gradient, strain, sites, site_gradients, moments : bool
         Labels wanted beside the total.
     unstable : int or "any"
         Expected number of unstable modes.
@@ -61,6 +61,7 @@ class LabelTask:
     strain: bool = False
     sites: bool = False
     site_gradients: bool = False
+    moments: bool = False
     unstable: int | str = 0
     crystal: Atoms | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +97,7 @@ class LabelTask:
             dataset.STRAIN: self.strain,
             dataset.SITES: self.sites,
             dataset.SITE_GRADIENTS: self.site_gradients,
+            dataset.MOMENTS: self.moments,
         }
         return next(
             (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
@@ -119,6 +121,7 @@ class LabelTask:
             strain=self.strain,
             sites=self.sites,
             site_gradients=self.site_gradients,
+            moments=self.moments,
         )
 
 

@@ -8,11 +8,14 @@ import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 from ase.units import kB
+from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
+from ase_vibent.harmonic.moments import hessian_moments, path_species
+from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.reference import HessianEntropyCalculator
 from ase_vibent.structures.validity import unlabelled
 
@@ -27,6 +30,7 @@ def attach_labels(
     strain: bool = False,
     sites: bool = True,
     site_gradients: bool = False,
+    moments: bool = False,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -34,8 +38,9 @@ def attach_labels(
     `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
     asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
     mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
-    `vibent_entropy_gradient` (eV/K/Å) and `vibent_site_gradients` (eV/K/Å, N × 3N).
-    These are sums over the Γ point of the cell: only differences to its perfect crystal
+    `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
+    `vibent_moments` (N × 3 for one species, (eV/Å²)^k).
+    Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
 
     Parameters
@@ -52,6 +57,10 @@ def attach_labels(
     gradient, strain, sites, site_gradients : bool
         Which labels are wanted beside the total entropy. Gradients of all sites cost some tens
         of force calls per site.
+    moments : bool
+        Whether moments of local densities of states are wanted, for quantum corrections. They
+        need nothing but the Hessian, in a cell wide enough that no atom's displacement is
+        felt by another from two sides.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -83,6 +92,8 @@ def attach_labels(
     if site_gradients:
         gradients = calculator.reduced_site_gradients(system, atoms)
         labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
+    if moments:
+        labelled.arrays[dataset.MOMENTS] = _moments(atoms, system)
     if gradient or strain:
         derivative = system.gradient(
             calculator.responses(atoms, strain=strain),
@@ -105,6 +116,15 @@ def attach_labels(
             slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _moments(atoms: Atoms, system: HarmonicSystem) -> NDArray[np.float64]:
+    """Mass-free moments of every atom, zero on fixed ones."""
+    _, species = path_species(atoms)
+    free = hessian_moments(system.hessian, species[system.free], species.max() + 1)
+    moments = np.zeros((len(atoms), free.shape[1]))
+    moments[system.free] = free
+    return moments
 
 
 def _survives_as_text(value: str) -> bool:

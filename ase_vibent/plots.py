@@ -15,6 +15,8 @@ _TITLES = {
     "gradient": "entropy gradient",
     "strain": "strain derivative of the entropy",
     "sites": "site entropies",
+    "site_gradients": "gradients of site entropies",
+    "quantum": "quantum correction of site free energies",
 }
 
 

@@ -108,6 +108,11 @@ def _add_label(commands: _Commands) -> None:
         help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
     )
     label.add_argument(
+        "--moments",
+        action="store_true",
+        help="moments of local densities of states: wanted for quantum corrections",
+    )
+    label.add_argument(
         "--displacement",
         type=length,
         default=0.01,
@@ -183,6 +188,11 @@ def _add_predict(commands: _Commands) -> None:
     predict.add_argument("model", help="coefficient file")
     predict.add_argument("structures", nargs="+", help="files that ASE reads")
     predict.add_argument("-T", "--temperature", type=float, default=300.0, help="K; default 300")
+    predict.add_argument(
+        "--quantum",
+        action="store_true",
+        help="quantum statistics, zero-point energy included: for models trained on moments",
+    )
     predict.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
 
 

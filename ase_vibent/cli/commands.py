@@ -88,6 +88,7 @@ def _label_tasks(options: argparse.Namespace) -> list[LabelTask]:
         "strain": options.strain,
         "sites": options.sites,
         "site_gradients": options.site_gradients,
+        "moments": options.moments,
         "options": {
             "displacement": options.displacement,
             "interaction_range": options.interaction_range,
@@ -176,7 +177,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`vibent predict`: entropies and free energies of structures."""
-    calculator = SiteEntropyCalculator(options.model, temperature=options.temperature)
+    calculator = SiteEntropyCalculator(
+        options.model, temperature=options.temperature, quantum=options.quantum
+    )
     sources, structures = read_structures(options.structures)
     if options.output:
         require_writable(options.output)
@@ -201,10 +204,10 @@ def predict(options: argparse.Namespace) -> int:
                 "free_energy_eV": values["free_energy"],
             }
         )
-        predicted.append(_with_predictions(atoms, values, options.temperature))
+        predicted.append(_with_predictions(atoms, calculator))
     if options.output:
         dataset.write_labels(options.output, predicted)
-    show(options, rows, _prediction_table(rows, options.temperature))
+    show(options, rows, _prediction_table(rows, calculator))
     return 1 if any("error" in row for row in rows) else 0
 
 
@@ -218,7 +221,8 @@ def info(options: argparse.Namespace) -> int:
         "n_features": model.descriptor.n_features,
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
-    lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, classical"]
+    statistics = "classical" if model.moments is None else "classical and quantum"
+    lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, {statistics}"]
     for key, value in header.items():
         if key != "errors":
             lines.append(f"  {key.replace('_', ' '):<20} {_plain(value)}")
@@ -235,10 +239,12 @@ def _plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _with_predictions(atoms: Atoms, values: dict[str, Any], temperature: float) -> Atoms:
+def _with_predictions(atoms: Atoms, calculator: SiteEntropyCalculator) -> Atoms:
     """Copy with predictions under names that training never takes for labels."""
     copy: Atoms = atoms.copy()
-    copy.info["predicted_temperature"] = temperature
+    values = calculator.results
+    copy.info["predicted_temperature"] = calculator.temperature
+    copy.info["predicted_statistics"] = _statistics(calculator)
     copy.info["predicted_entropy"] = values["entropy"]
     copy.info["predicted_free_energy"] = values["free_energy"]
     copy.arrays["predicted_entropies"] = values["entropies"]
@@ -246,9 +252,13 @@ def _with_predictions(atoms: Atoms, values: dict[str, Any], temperature: float) 
     return copy
 
 
-def _prediction_table(rows: Sequence[dict[str, Any]], temperature: float) -> str:
+def _statistics(calculator: SiteEntropyCalculator) -> str:
+    return "quantum" if calculator.parameters["quantum"] else "classical"
+
+
+def _prediction_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> str:
     lines = [
-        f"T = {temperature:g} K",
+        f"T = {calculator.temperature:g} K, {_statistics(calculator)}",
         f"{'structure':<24} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
         f"{'F_vib (eV)':>14}",
     ]

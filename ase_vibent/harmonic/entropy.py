@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.units import kB
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import HBAR_OMEGA
 
 Array = NDArray[np.float64]
@@ -91,6 +93,77 @@ def quantum(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
         entropy_slope=-kB * heat_capacity / (2 * eigenvalues),
         free_energy_slope=energy * (0.5 + occupation) / (2 * eigenvalues),
     )
+
+
+def quantum_correction(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
+    """Quantum minus classical oscillators: F_q - F_cl = k_B T [ln(2 sinh(x/2)) - ln x].
+
+    Here x = ħω/k_B T. It is smooth in λ = ω² and zero at λ = 0: rigid-body motions do not count.
+    For an unstable mode it is that of a parabolic barrier, down to the crossover temperature.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray of any shape, eV/Å²/amu
+    temperature : float, K
+
+    Returns
+    -------
+    ModeThermodynamics
+
+    Raises
+    ------
+    InvalidInputError
+        If a mode is unstable with ħ|ω| ≥ 2π k_B T, where a barrier has no such correction.
+    """
+    thermal = kB * temperature
+    scale = (HBAR_OMEGA / thermal) ** 2
+    squares = scale * eigenvalues
+    if not np.all(squares > -((2 * np.pi) ** 2)):
+        raise InvalidInputError(
+            f"temperature: {temperature:g} K is below the crossover ħ|ω|/(2π k_B) of an unstable "
+            "mode, where its quantum correction ends"
+        )
+    value, slope, curvature = _log_sinh_ratio(squares)
+    return ModeThermodynamics(
+        entropy=kB * (2 * squares * slope - value),
+        free_energy=thermal * value,
+        entropy_slope=kB * scale * (slope + 2 * squares * curvature),
+        free_energy_slope=thermal * scale * slope,
+    )
+
+
+#: Expansion of ln(sinh(√y/2)/(√y/2)) in y, to rounding where |y| < 0.5.
+_SMALL = Polynomial(
+    [
+        0,
+        1 / 24,
+        -1 / 2880,
+        1 / 181440,
+        -1 / 9676800,
+        1 / 479001600,
+        -691 / 15692092416000,
+        1 / 1046139494400,
+    ]
+)
+
+
+def _log_sinh_ratio(squares: Array) -> tuple[Array, Array, Array]:
+    """ln(sinh(x/2)/(x/2)) as a function of y = x² > -4π², and its derivatives in y."""
+    small = np.abs(squares) < 0.5
+    x = np.sqrt(np.where(small, 1.0, squares) + 0j)  # imaginary for y < 0
+    decay, gap = np.exp(-x), -np.expm1(-x)
+    excess = (1 + decay) / (2 * gap) - 1 / x
+    bend = 1 / x**2 - decay / gap**2
+    far = (
+        x / 2 + np.log(gap) - np.log(x),
+        excess / (2 * x),
+        (bend - excess / x) / (4 * x**2),
+    )
+    value, slope, curvature = (
+        np.where(small, _SMALL.deriv(order)(squares), function.real)
+        for order, function in enumerate(far)
+    )
+    return value, slope, curvature
 
 
 def reduced_entropy(eigenvalues: Array) -> Array:

@@ -2,7 +2,8 @@
 
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
+from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.posterior import Posterior
 from ase_vibent.model.site_model import SiteModel
 
-__all__ = ["Curvature", "Posterior", "SiteModel", "TrainingDomain"]
+__all__ = ["Curvature", "MomentModel", "Posterior", "SiteModel", "TrainingDomain"]

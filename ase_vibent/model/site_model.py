@@ -18,6 +18,7 @@ from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
+from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 
@@ -29,6 +30,7 @@ _PARTS: dict[str, type[ModelPart]] = {
     "curvature": Curvature,
     "posterior": Posterior,
     "domain": TrainingDomain,
+    "moments": MomentModel,
 }
 
 
@@ -58,6 +60,8 @@ class SiteModel:
         Uncertainty of the linear coefficients.
     domain : TrainingDomain, optional
         Environments the model was trained on.
+    moments : MomentModel, optional
+        Moments of local densities of states, for quantum corrections.
     """
 
     descriptor: Descriptor
@@ -70,6 +74,7 @@ class SiteModel:
     curvature: Curvature | None = None
     posterior: Posterior | None = None
     domain: TrainingDomain | None = None
+    moments: MomentModel | None = None
 
     def __post_init__(self) -> None:
         shape = len(self.descriptor.species), self.descriptor.n_features
@@ -146,6 +151,34 @@ class SiteModel:
         _, slopes = self._quadratic()(self.descriptor.compute(atoms), kinds)
         features = self.descriptor.compute_site_gradients(atoms)
         return np.einsum("inaf,if->ina", features, slopes)
+
+    def quantum_correction(
+        self,
+        atoms: Atoms,
+        temperature: float,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> tuple[SiteSums, SiteSums]:
+        """Quantum minus classical entropy (eV/K) and free energy (eV), see `MomentModel`."""
+        return self.require_moments().evaluate(
+            self.descriptor, atoms, temperature, gradient=gradient, lists=lists
+        )
+
+    def require_moments(self) -> MomentModel:
+        """The moment model.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model was trained without.
+        """
+        if self.moments is None:
+            raise InvalidInputError(
+                "quantum: the model has no moments of densities of states; label with "
+                "attach_labels(..., moments=True) or 'vibent label --moments', and train again"
+            )
+        return self.moments
 
     def uncertainty(self, atoms: Atoms) -> tuple[float, Array]:
         """Standard deviations of the total and of the site values, as the fit leaves them.

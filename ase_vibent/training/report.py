@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 from numpy.typing import NDArray
 
+from ase_vibent import dataset
+from ase_vibent.errors import InvalidStructureError
+from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
-from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
+from ase_vibent.training.moments import labelled_correction
+from ase_vibent.training.targets import ReferenceCrystals
 
 Array = NDArray[np.float64]
 
@@ -22,6 +27,7 @@ UNITS = {
     "strain": "k_B",
     "sites": "k_B",
     "site_gradients": "k_B/Å",
+    "quantum": "k_B T0",
 }
 
 
@@ -88,11 +94,12 @@ def evaluate_frames(
     Returns
     -------
     dict of str to Comparison
-        By kind of row: entropy, gradient, strain, sites, site_gradients.
+        By kind of row: entropy, gradient, strain, sites, site_gradients; and quantum: corrections
+        of site free energies at T0 = 300 K in units of k_B T0, from moments.
     """
     if references is None:
         references = ReferenceCrystals(frames)
-    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in QUANTITIES}
+    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in UNITS}
     for number, atoms in enumerate(frames):
         target = references.targets(atoms, number)
         sums = model.evaluate(atoms)
@@ -102,6 +109,8 @@ def evaluate_frames(
         pairs["sites"].append((target.sites, sums.values))
         if target.site_gradients is not None:
             pairs["site_gradients"].append((target.site_gradients, model.site_gradients(atoms)))
+        if model.moments is not None and dataset.MOMENTS in atoms.arrays:
+            pairs["quantum"].append(_corrections(model, atoms))
     comparisons = {}
     for kind, values in pairs.items():
         present = [(np.ravel(e), np.ravel(p)) for e, p in values if e is not None]
@@ -109,6 +118,16 @@ def evaluate_frames(
             exact, predicted = (np.concatenate(side) for side in zip(*present, strict=True))
             comparisons[kind] = Comparison(exact, predicted)
     return comparisons
+
+
+def _corrections(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
+    """From labels and predicted, of every site; NaN where its moments admit no correction."""
+    try:
+        exact = labelled_correction(atoms, T0)
+        predicted = model.quantum_correction(atoms, T0, gradient=False)[1].values
+    except InvalidStructureError:
+        exact = predicted = np.full(len(atoms), np.nan)
+    return exact / (kB * T0), predicted / (kB * T0)
 
 
 def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -21,6 +21,7 @@ from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows, shuffled_configurations
@@ -56,6 +57,7 @@ def train(
 ) -> SiteModel:
     """Fit a site-entropy model, P0 (4.3), (4.4), P3 (16)-(18).
 
+    Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged
     bulk value; other constants are fitted.
 
@@ -127,6 +129,7 @@ def train(
         fit.model(),
         posterior=posterior(fit, rows, fit_weights, solver, options),
         domain=_domain(problem, frames),
+        moments=fit_moments(descriptor, frames, problem.shift),
     )
     if quadratic:
         keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}

@@ -1,0 +1,151 @@
+"""Fit the moments of local densities of states, which give quantum corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.descriptors import Descriptor
+from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.errors import LabelError, TrainingError
+from ase_vibent.harmonic.entropy import quantum_correction
+from ase_vibent.harmonic.moments import (
+    mass_factors,
+    mean_inverse_masses,
+    moment_columns,
+    path_species,
+    thermodynamics_of_moments,
+)
+from ase_vibent.model.moments import MomentModel
+from ase_vibent.training.solvers import solve
+from ase_vibent.training.triangle import Triangle
+
+Array = NDArray[np.float64]
+
+
+def fit_moments(
+    descriptor: Descriptor, frames: Sequence[Atoms], shift: Array
+) -> MomentModel | None:
+    """Moment model of the frames that have labels of moments.
+
+    Every atom of them is a row, for each moment. Moments are local, so perfect crystals and
+    other frames count alike and no finite-size correction is needed.
+
+    Parameters
+    ----------
+    descriptor : Descriptor
+    frames : sequence of Atoms
+    shift : ndarray, shape (n_kinds, n_features)
+        Subtracted from features.
+
+    Returns
+    -------
+    MomentModel, or None if no frame has such labels
+
+    Raises
+    ------
+    TrainingError
+        If a kind of site does not occur in these frames.
+    LabelError
+        If a label is malformed.
+    """
+    labelled = [atoms for atoms in frames if dataset.MOMENTS in atoms.arrays]
+    if not labelled:
+        return None
+    species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
+    n_columns = len(moment_columns(len(species)))
+    triangles = [[Triangle(1 + shift.shape[1]) for _ in range(n_columns)] for _ in shift]
+    for atoms in labelled:
+        kinds = species_indices(atoms, descriptor.species)
+        centred = descriptor.compute(atoms) - shift[kinds]
+        rows = np.hstack([np.ones((len(atoms), 1)), centred])
+        targets = moment_targets(atoms, species)
+        for z in np.unique(kinds):
+            own = kinds == z
+            for triangle, values in zip(triangles[z], targets.T, strict=True):
+                triangle.add(rows[own], values[own])
+    for kind, of_kind in zip(descriptor.species, triangles, strict=True):
+        if not of_kind[0].n_rows:
+            raise TrainingError(
+                f"frames: none with labels of moments holds {kind}; label all with moments=True, "
+                "or none"
+            )
+    fits = [
+        [_fit(triangle, magnitude) for triangle in of_kind]
+        for of_kind, magnitude in zip(triangles, shift, strict=True)
+    ]
+    weights, constants = (
+        np.array([[fit[part] for fit in of_kind] for of_kind in fits]).swapaxes(0, 1)
+        for part in range(2)
+    )
+    numbers = np.array([atomic_numbers[s] for s in species])
+    return MomentModel(numbers, weights, constants, shift)
+
+
+def moment_targets(atoms: Atoms, species: Sequence[str]) -> Array:
+    """Labels of moments among columns for more species than the frame holds.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Labelled.
+    species : sequence of str
+        Chemical symbols in alphabetical order, those of the frame among them.
+
+    Returns
+    -------
+    ndarray, shape (N, n_columns), (eV/Å²)^k
+        Zero where a path would go through a species that is not there.
+
+    Raises
+    ------
+    LabelError
+        If the label has another shape.
+    """
+    label, present = atoms.arrays[dataset.MOMENTS], path_species(atoms)[0]
+    own = [tuple(species.index(present[z]) for z in p) for p in moment_columns(len(present))]
+    if label.shape != (len(atoms), len(own)):
+        raise LabelError(
+            f"{dataset.MOMENTS}: expected shape {(len(atoms), len(own))}, got {label.shape}"
+        )
+    paths = moment_columns(len(species))
+    targets = np.zeros((len(atoms), len(paths)))
+    targets[:, [paths.index(path) for path in own]] = label
+    return targets
+
+
+def labelled_correction(atoms: Atoms, temperature: float) -> Array:
+    """Quantum correction of the free energy from labels of moments.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Labelled.
+    temperature : float, K
+
+    Returns
+    -------
+    ndarray, shape (N,), eV
+    """
+    symbols, species = path_species(atoms)
+    passed = mean_inverse_masses(atoms, [species == z for z in range(len(symbols))])
+    factors = mass_factors(passed, passed)[species]
+    moments = np.einsum("ikc,ic->ik", factors, moment_targets(atoms, symbols))
+    return thermodynamics_of_moments(moments, quantum_correction, temperature).free_energy
+
+
+def _fit(triangle: Triangle, magnitude: Array) -> tuple[Array, float]:
+    """Weights and constant of one moment for one kind of site."""
+    scale = triangle.eliminated(1).column_rms() if triangle.n_rows > 1 else np.zeros(len(magnitude))
+    # What centring leaves of equal features is rounding.
+    dead = scale <= 1e-12 * max(np.abs(magnitude).max(initial=0.0), scale.max(initial=0.0))
+    if dead.all():  # all environments are the same
+        weights = np.zeros(len(magnitude))
+        return weights, float(triangle.first_coefficients(1, weights)[0])
+    solution = solve(triangle, "ridge", n_free=1, scale=np.where(dead, np.inf, scale))
+    return solution.coefficients[1:], float(solution.coefficients[0])
