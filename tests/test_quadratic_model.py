@@ -1,12 +1,17 @@
 """EQML: the quadratic step, its derivatives, and its file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import rattled
 
 from ase_vibent import ACE, SiteModel, train
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.model import Curvature
 from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.training_set import TrainingSet
 
 SMALL = ACE(["Si"], cutoff=4.2, order=2, degree=5)
 
@@ -55,10 +60,6 @@ def test_crystal_stays_exact(models, silicon_frames):
 
 def test_known_quadratic_form_is_found_again(models, silicon_frames):
     """Labels made of a linear model and a quadratic form of its directions: recovered exactly."""
-    from dataclasses import replace
-
-    from ase_vibent.model import Curvature
-    from ase_vibent.training.targets import Targets
 
     linear, _ = models
     domain = linear.domain
@@ -72,7 +73,8 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
         targets.append(Targets(sums.values.sum(), sums.gradient, sums.strain, sums.values, None))
     kinds = ("entropy", "gradient", "strain", "sites")
     weights = dict.fromkeys(kinds, 1.0)
-    found = fit_curvature(linear, silicon_frames, targets, kinds, weights, directions=3)
+    data = TrainingSet(silicon_frames, ReferenceCrystals(silicon_frames), targets, kinds)
+    found = fit_curvature(linear, data, weights, directions=3)
     again = replace(linear, curvature=found)
     scale = np.abs(
         truth.evaluate(silicon_frames[1]).values - linear.evaluate(silicon_frames[1]).values
@@ -81,10 +83,10 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
         np.testing.assert_allclose(
             again.evaluate(atoms).values, truth.evaluate(atoms).values, atol=1e-5 * scale
         )
-    low = fit_curvature(linear, silicon_frames, targets, kinds, weights, directions=3, rank=1)
+    low = fit_curvature(linear, data, weights, directions=3, rank=1)
     assert low.curvatures.shape == (1, 1)
     with pytest.raises(InvalidInputError, match="rank"):
-        fit_curvature(linear, silicon_frames, targets, kinds, weights, rank=0)
+        fit_curvature(linear, data, weights, rank=0)
 
 
 def test_file_keeps_the_quadratic_part(models, tmp_path, silicon):

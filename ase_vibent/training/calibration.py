@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from ase_vibent.model import Posterior
 from ase_vibent.training.problem import LinearFit
-from ase_vibent.training.rows import TrainingRows
+from ase_vibent.training.rows import ALWAYS, TrainingRows
 
 Array = NDArray[np.float64]
 
@@ -79,7 +79,8 @@ def left_out_deviations(
         totals = [total for total in rows.totals if total.fold == fold]
         if not totals:
             continue
-        partial = rows.problem.fit(rows.merged(weights, without=fold), solver, options)
+        others = [ALWAYS, *(other for other in rows.folds if other != fold)]
+        partial = rows.problem.fit(rows.merged(weights, folds=others), solver, options)
         matrix = np.array([total.row for total in totals])
         error = matrix @ partial.solution.coefficients - [total.value for total in totals]
         spread = np.linalg.norm(matrix @ partial.solution.covariance_factor, axis=1)

@@ -17,6 +17,7 @@ from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import ridge
 from ase_vibent.training.targets import Targets
+from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
@@ -27,9 +28,7 @@ DIRECTIONS = 24
 
 def fit_curvature(
     model: SiteModel,
-    frames: Sequence[Atoms],
-    targets: Sequence[Targets],
-    quantities: Sequence[str],
+    training_set: TrainingSet,
     weights: Mapping[str, float],
     *,
     directions: int = DIRECTIONS,
@@ -46,10 +45,8 @@ def fit_curvature(
     ----------
     model : SiteModel
         Linear, with its training domain.
-    frames : sequence of Atoms
-    targets : sequence of Targets
-    quantities : sequence of str
-        Kinds of row to fit; gradients of sites are not.
+    training_set : TrainingSet
+        Gradients of sites are not fitted.
     weights : mapping of str to float
         Of the kinds of row.
     directions : int
@@ -75,8 +72,11 @@ def fit_curvature(
     n_kinds, n_directions, _ = basis.shape
     pairs = list(combinations_with_replacement(range(n_directions), 2))
     rows = Triangle(n_kinds * len(pairs))
-    for atoms, target in progress(list(zip(frames, targets, strict=True))):
-        for kind, matrix, values in _rows(model, basis, pairs, atoms, target, quantities):
+    frames = zip(training_set.frames, training_set.targets, strict=True)
+    for atoms, target in progress(list(frames)):
+        for kind, matrix, values in _rows(
+            model, basis, pairs, atoms, target, training_set.quantities
+        ):
             rows.add(weights[kind] * matrix, weights[kind] * values)
     scale = rows.column_rms()
     scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_vibent import dataset
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
+from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
@@ -86,15 +86,38 @@ class TrainingRows:
         """Folds that can be left out."""
         return sorted(set(self.triangles) - {ALWAYS})
 
-    def merged(self, weights: Mapping[str, float], *, without: int | None = None) -> Triangle:
+    def restricted(self, problem: SiteProblem, features: NDArray[np.bool_]) -> TrainingRows:
+        """Rows of a problem with fewer features.
+
+        Parameters
+        ----------
+        problem : SiteProblem
+        features : ndarray of bool, shape (n_features,)
+            Features of this problem that the other one has too.
+
+        Returns
+        -------
+        TrainingRows
+        """
+        n_free, n_kinds = len(problem.free), len(problem.shift)
+        chosen = np.flatnonzero(np.append(np.ones(n_free, bool), np.tile(features, n_kinds)))
+        rows = TrainingRows(problem, self.quantities)
+        for fold, kinds in self.triangles.items():
+            rows.triangles[fold] = {kind: t.columns(chosen) for kind, t in kinds.items()}
+        rows.totals = [total._replace(row=total.row[chosen]) for total in self.totals]
+        return rows
+
+    def merged(
+        self, weights: Mapping[str, float], *, folds: Collection[int] | None = None
+    ) -> Triangle:
         """All rows, each times the weight of its kind.
 
         Parameters
         ----------
         weights : mapping of str to float
             Kinds of weight zero are left out.
-        without : int, optional
-            Fold to leave out.
+        folds : collection of int, optional
+            By default all.
 
         Returns
         -------
@@ -109,7 +132,7 @@ class TrainingRows:
             triangle.weighted(weights[kind])
             for fold, kinds in self.triangles.items()
             for kind, triangle in kinds.items()
-            if fold != without and weights[kind] > 0
+            if (folds is None or fold in folds) and weights[kind] > 0
         ]
         if not kept:
             raise TrainingError(
@@ -121,9 +144,7 @@ class TrainingRows:
 
 def gather_rows(
     problem: SiteProblem,
-    frames: Sequence[Atoms],
-    targets: Sequence[Targets],
-    quantities: Sequence[str],
+    training_set: TrainingSet,
     *,
     folds: Sequence[int] | None = None,
     progress: Progress = lambda items: items,
@@ -133,10 +154,7 @@ def gather_rows(
     Parameters
     ----------
     problem : SiteProblem
-    frames : sequence of Atoms
-    targets : sequence of Targets
-        One per frame.
-    quantities : sequence of str
+    training_set : TrainingSet
     folds : sequence of int, optional
         Of the frames; by default `split_folds`.
     progress : callable (items) -> items
@@ -146,21 +164,22 @@ def gather_rows(
     -------
     TrainingRows
     """
-    rows = TrainingRows(problem, quantities)
+    rows = TrainingRows(problem, training_set.quantities)
+    frames, targets = training_set.frames, training_set.targets
     numbers = split_folds(frames) if folds is None else folds
     for atoms, target, fold in progress(list(zip(frames, targets, numbers, strict=True))):
         rows.add(atoms, target, fold)
     return rows
 
 
-def split_folds(frames: Sequence[Atoms], n_folds: int = FOLDS, seed: int = 0) -> list[int]:
+def split_folds(frames: Sequence[Atoms], n_folds: int | None = FOLDS, seed: int = 0) -> list[int]:
     """Fold of every frame, whole configurations at a time, P1 5.2.
 
     Parameters
     ----------
     frames : sequence of Atoms
-    n_folds : int
-        Fewer if there are fewer configurations.
+    n_folds : int, optional
+        Fewer if there are fewer configurations; None is one for each of them.
     seed : int
 
     Returns
@@ -168,25 +187,8 @@ def split_folds(frames: Sequence[Atoms], n_folds: int = FOLDS, seed: int = 0) ->
     list of int
         `ALWAYS` for perfect crystals.
     """
-    folds = np.full(len(frames), ALWAYS)
+    folds = [ALWAYS] * len(frames)
     chosen = shuffled_configurations(frames, seed)
-    folds[chosen] = np.arange(len(chosen)) % n_folds
-    return folds.tolist()
-
-
-def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> NDArray[np.int64]:
-    """Numbers of all frames but perfect crystals, in random order.
-
-    Parameters
-    ----------
-    frames : sequence of Atoms
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64
-    """
-    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
-    # Processes write frames as they finish; their keys bring them into one order again.
-    candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
-    return np.random.default_rng(seed).permutation(np.array(candidates, dtype=np.int64))
+    for place, number in enumerate(chosen):
+        folds[number] = place % (n_folds or len(chosen))
+    return folds

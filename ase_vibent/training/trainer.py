@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,36 +13,27 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors import ACE, Descriptor, collapsed
-from ase_vibent.descriptors.kinds import kinds_of, species_indices
-from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
+from ase_vibent.descriptors import Descriptor, collapsed
+from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel, TrainingDomain
-from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
-from ase_vibent.training.rows import Progress, gather_rows, shuffled_configurations
+from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.solvers import SOLVERS
-from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
+from ase_vibent.training.targets import QUANTITIES
+from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 Array = NDArray[np.float64]
-
-#: P0 4.2.1, but for sites: with its 600, values are fitted at the expense of gradients, and both
-#: are predicted worse (benchmarks/papers/p0_silicon.py).
-DEFAULT_WEIGHTS = {
-    "entropy": 60.0,
-    "gradient": 1.0,
-    "strain": 1.0,
-    "sites": 60.0,
-    "site_gradients": 1.0,
-}
 
 
 def train(
     frames: Sequence[Atoms] | str | os.PathLike[str],
-    descriptor: Descriptor | None = None,
+    descriptor: Descriptor | Mapping[str, Any] | None = None,
     *,
     resolve: str = "sublattices",
     quantities: Sequence[str] | None = None,
@@ -65,9 +55,10 @@ def train(
     ----------
     frames : sequence of Atoms, or path
         Labelled by `attach_labels`, the perfect crystals they name among them.
-    descriptor : Descriptor, optional
-        By default ACE of the species that occur, with a cutoff of 5 Å, correlation order
-        3 and degree 16.
+    descriptor : Descriptor or mapping, optional
+        By default ACE of the kinds of sites that occur, whose distances and size suit the data
+        (see `choose_descriptor`); a mapping holds those of its parameters that are not left
+        to the data.
     resolve : {"sublattices", "species", "nothing"}
         What the model tells apart: sublattices where all frames have labels of them, species
         only, or no kinds of sites at all.
@@ -75,7 +66,8 @@ def train(
         Labels to fit. By default totals and their derivatives, wherever a frame has them;
         those of sites only where there is nothing else.
     weights : mapping, optional
-        Weight of each kind of row; by default 60, 1, 1, 60, 1.
+        Weight of each kind of row. By default derivatives have 1, and values what predicts
+        left-out configurations best (see `choose_weights`).
     quadratic : bool or mapping
         Whether a quadratic form (EQML) is fitted to what the linear model leaves; a
         mapping holds options of `fit_curvature`: directions, rank.
@@ -102,28 +94,23 @@ def train(
     """
     if isinstance(frames, str | os.PathLike):
         frames = dataset.read_labels(frames)
-    frames = list(frames)
     if solver not in SOLVERS:
         raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
-    fit_weights = _checked_weights(weights)
+    given_weights = None if weights is None else _checked_weights(weights)
     if isinstance(test, int | float):
         frames, held_out = split_frames(frames, float(test), seed)
     else:
         held_out = list(test)
-    if not frames:
-        raise TrainingError("frames: there is no labelled structure to fit")
-    references = ReferenceCrystals([*frames, *held_out])
-    targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
-    chosen = _chosen_quantities(targets, quantities)
-    if descriptor is None:
-        labelled = all(atoms.has(SUBLATTICES) for atoms in frames)
-        present = {k for atoms in frames for k in kinds_of(atoms, sublattices=labelled)}
-        descriptor = ACE(tuple(sorted(present)))
+    training_set = TrainingSet.of(frames, quantities, held_out=held_out)
+    frames, references = training_set.frames, training_set.references
+    if descriptor is None or isinstance(descriptor, Mapping):
+        descriptor = choose_descriptor(training_set, **(descriptor or {}))
     descriptor = collapsed(descriptor, resolve)
-    problem = SiteProblem.of_frames(descriptor, frames, references)
-    rows = gather_rows(problem, frames, targets, chosen, progress=progress)
-    all_rows = rows.merged(fit_weights)
     options = solver_options or {}
+    problem = SiteProblem.of_frames(descriptor, frames, references)
+    rows = gather_rows(problem, training_set, progress=progress)
+    fit_weights = given_weights or choose_weights(rows, solver, options)
+    all_rows = rows.merged(fit_weights)
     fit = problem.fit(all_rows, solver, options)
     model = replace(
         fit.model(),
@@ -133,9 +120,7 @@ def train(
     )
     if quadratic:
         keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}
-        curvature = fit_curvature(
-            model, frames, targets, chosen, fit_weights, progress=progress, **keywords
-        )
+        curvature = fit_curvature(model, training_set, fit_weights, progress=progress, **keywords)
         model = replace(model, curvature=curvature)
     report = Report(
         train=evaluate_frames(model, frames, references),
@@ -145,12 +130,12 @@ def train(
         units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         solver={"name": solver, **fit.solution.details},
-        quantities=list(chosen),
+        quantities=list(training_set.quantities),
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),
         n_frames=len(frames),
         n_rows=all_rows.n_rows,
-        data_checksum=data_checksum(frames),
+        data_checksum=training_set.checksum(),
         errors=report.metrics(),
     )
     return model
@@ -174,19 +159,11 @@ def split_frames(
     if not 0 <= fraction < 1:
         raise InvalidInputError(f"test: expected a fraction from 0 up to 1, got {fraction}")
     candidates = shuffled_configurations(frames, seed)
-    held = set(candidates[: round(fraction * len(candidates))].tolist())
+    held = set(candidates[: round(fraction * len(candidates))])
     return (
         [atoms for k, atoms in enumerate(frames) if k not in held],
         [atoms for k, atoms in enumerate(frames) if k in held],
     )
-
-
-def data_checksum(frames: Sequence[Atoms]) -> str:
-    """SHA-256 of the labelled structures, as they stand in a file."""
-    digest = hashlib.sha256()
-    for atoms in frames:
-        digest.update(dataset.format_frame(atoms).encode())
-    return digest.hexdigest()
 
 
 def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -196,26 +173,6 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
                 f"weights: expected numbers ≥ 0 for {', '.join(QUANTITIES)}, got {name}: {value}"
             )
     return {**DEFAULT_WEIGHTS, **(weights or {})}
-
-
-def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
-    if wanted is None:
-        totals = tuple(q for q in present if not q.startswith("site"))
-        return totals or tuple(present)
-    for quantity in wanted:
-        if quantity not in QUANTITIES:
-            raise InvalidInputError(
-                f"quantities: expected some of {', '.join(QUANTITIES)}, got {quantity!r}"
-            )
-        if quantity not in present:
-            raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
-                f"one (present: {', '.join(present) or 'none'})"
-            )
-    if not wanted:
-        raise TrainingError("quantities: none asked for, so there is no row to fit")
-    return tuple(wanted)
 
 
 def _domain(problem: SiteProblem, frames: Sequence[Atoms]) -> TrainingDomain:

@@ -97,6 +97,20 @@ class ACE(ChannelDescriptor):
         return {"name": "ACE", **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @cached_property
+    def feature_degrees(self) -> tuple[NDArray[np.float64], Indices]:
+        """Total degree of every feature, and its number of factors; both shape (n_features,).
+
+        The features of a smaller basis, all else equal, are those of its degree and order.
+        """
+        lm = self.channels[:, 2]
+        of_channels = self.channels[:, 1] + self.l_weight * np.floor(np.sqrt(lm))
+        members, entries = self.products.members, self.products.product_of
+        of_products = np.where(members >= 0, of_channels[members], 0.0).sum(axis=1)
+        factors = (members >= 0).sum(axis=1)
+        first = np.unique(self.products.feature_of, return_index=True)[1]
+        return of_products[entries[first]], factors[entries[first]]
+
+    @cached_property
     def radial(self) -> RadialBasis:
         """Radial functions."""
         assert self.r0 is not None

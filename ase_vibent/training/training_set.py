@@ -1,0 +1,133 @@
+"""Labelled structures, checked, and what they offer to be fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from ase_vibent import dataset
+from ase_vibent.descriptors.kinds import kinds_of
+from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
+from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Frames with their targets.
+
+    Attributes
+    ----------
+    frames : list of Atoms
+        Labelled, the perfect crystals that they name among them.
+    references : ReferenceCrystals
+    targets : list of Targets
+        One per frame.
+    quantities : tuple of str
+        Kinds of row that are to be fitted.
+    """
+
+    frames: list[Atoms]
+    references: ReferenceCrystals
+    targets: list[Targets]
+    quantities: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        frames: Sequence[Atoms] | str | os.PathLike[str],
+        quantities: Sequence[str] | None = None,
+        *,
+        held_out: Sequence[Atoms] = (),
+    ) -> TrainingSet:
+        """Training set of labelled frames.
+
+        Parameters
+        ----------
+        frames : sequence of Atoms, or path
+        quantities : sequence of str, optional
+            By default totals and their derivatives, wherever a frame has them; those of
+            sites only where there is nothing else.
+        held_out : sequence of Atoms
+            Other frames, whose perfect crystals count too.
+
+        Returns
+        -------
+        TrainingSet
+
+        Raises
+        ------
+        TrainingError, LabelError, InvalidInputError
+            If there is nothing to fit.
+        """
+        if isinstance(frames, str | os.PathLike):
+            frames = dataset.read_labels(frames)
+        if not frames:
+            raise TrainingError("frames: there is no labelled structure to fit")
+        references = ReferenceCrystals([*frames, *held_out])
+        targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
+        return cls(list(frames), references, targets, _chosen_quantities(targets, quantities))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of sites that occur; sublattices where all frames have labels of them."""
+        labelled = all(atoms.has(SUBLATTICES) for atoms in self.frames)
+        present = {k for atoms in self.frames for k in kinds_of(atoms, sublattices=labelled)}
+        return tuple(sorted(present))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of all kinds that are to be fitted."""
+        values = (getattr(t, q) for t in self.targets for q in self.quantities)
+        return sum(np.size(value) for value in values if value is not None)
+
+    def checksum(self) -> str:
+        """SHA-256 of the labelled structures, as they stand in a file."""
+        digest = hashlib.sha256()
+        for atoms in self.frames:
+            digest.update(dataset.format_frame(atoms).encode())
+        return digest.hexdigest()
+
+
+def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
+    """Numbers of all frames but perfect crystals, in random order.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+    seed : int
+
+    Returns
+    -------
+    list of int
+    """
+    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
+    # Processes write frames as they finish; their keys bring them into one order again.
+    candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
+    order = np.random.default_rng(seed).permutation(len(candidates))
+    return [candidates[k] for k in order]
+
+
+def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
+    if wanted is None:
+        totals = tuple(q for q in present if not q.startswith("site"))
+        return totals or tuple(present)
+    for quantity in wanted:
+        if quantity not in QUANTITIES:
+            raise InvalidInputError(
+                f"quantities: expected some of {', '.join(QUANTITIES)}, got {quantity!r}"
+            )
+        if quantity not in present:
+            raise LabelError(
+                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
+                f"one (present: {', '.join(present) or 'none'})"
+            )
+    if not wanted:
+        raise TrainingError("quantities: none asked for, so there is no row to fit")
+    return tuple(wanted)

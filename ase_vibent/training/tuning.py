@@ -1,0 +1,206 @@
+"""Search for a descriptor by cross-validation: order, degree, cutoff, or another family."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
+from ase_vibent.errors import InvalidInputError, LabelError
+from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.training.cross_validation import cross_validated_errors
+from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.rows import gather_rows
+from ase_vibent.training.training_set import TrainingSet
+from ase_vibent.workers import results_as_completed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One descriptor and its errors on configurations that were left out.
+
+    Attributes
+    ----------
+    descriptor : dict
+        Name and hyperparameters.
+    n_features : int
+    rmse : dict of str to float
+        By kind of row, units of k_B (gradients: k_B/Å).
+    score : float
+        Mean logarithm of these: the lower the better.
+    """
+
+    descriptor: dict[str, Any]
+    n_features: int
+    rmse: dict[str, float]
+    score: float
+
+
+def tune(
+    training_set: TrainingSet,
+    descriptors: Sequence[Descriptor],
+    *,
+    weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+    solver: str = "ridge",
+    solver_options: Mapping[str, Any] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    n_jobs: int = 1,
+) -> Generator[Trial, None, None]:
+    """Cross-validated errors of descriptors, grouped by configuration.
+
+    ACE bases that differ in order and degree only are parts of the largest of them, and are
+    fitted on the same rows: the search costs about as much as its largest bases.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+    descriptors : sequence of Descriptor
+    weights, solver, solver_options
+        As of `train`.
+    path : path, optional
+        File of finished trials, one JSON object in a line. Those that stand there already are
+        not made again, if data, weights and solver are the same.
+    n_jobs : int
+        Processes, -1 for all cores.
+
+    Yields
+    ------
+    Trial
+        In the order in which they are ready.
+
+    Raises
+    ------
+    LabelError
+        If the file holds something else.
+    """
+    options = dict(solver_options or {})
+    setting = {
+        "data": training_set.checksum(),
+        "quantities": list(training_set.quantities),
+        "weights": dict(weights),
+        "solver": solver,
+        "options": options,
+    }
+    known = {} if path is None else _read_trials(path, setting)
+    wanted = {_key(descriptor): descriptor for descriptor in descriptors}
+    yield from (known[key] for key in wanted if key in known)
+    groups = list(nested_groups([d for key, d in wanted.items() if key not in known]))
+    work = partial(
+        _try_group, training_set=training_set, weights=weights, solver=solver, options=options
+    )
+    for _, result in results_as_completed(work, groups, n_jobs=n_jobs):
+        if isinstance(result, Exception):
+            raise result
+        for trial in result:
+            if path is not None:
+                _append_trial(path, trial, setting)
+            yield trial
+
+
+def nested_groups(descriptors: Sequence[Descriptor]) -> list[list[Descriptor]]:
+    """Descriptors that are parts of one another, the largest of each group first.
+
+    Parameters
+    ----------
+    descriptors : sequence of Descriptor
+
+    Returns
+    -------
+    list of list of Descriptor
+    """
+    groups: dict[Any, list[Descriptor]] = defaultdict(list)
+    for descriptor in descriptors:
+        key: Any = _key(descriptor)
+        if isinstance(descriptor, ACE):
+            key = replace(descriptor, order=1, degree=2)
+        groups[key].append(descriptor)
+    whole: list[list[Descriptor]] = []
+    for members in groups.values():
+        left = sorted(members, key=lambda d: -d.n_features)
+        while left:
+            largest = left[0]
+            whole.append([member for member in left if _contains(largest, member)])
+            left = [member for member in left if not _contains(largest, member)]
+    return whole
+
+
+def _contains(one: Descriptor, other: Descriptor) -> bool:
+    if one is other:
+        return True
+    if not (isinstance(one, ACE) and isinstance(other, ACE)):
+        return False
+    return one.order >= other.order and one.degree >= other.degree
+
+
+def _features_within(largest: Descriptor, member: Descriptor) -> NDArray[np.bool_]:
+    """Which features of the largest descriptor of a group a member has."""
+    if largest is member or not (isinstance(largest, ACE) and isinstance(member, ACE)):
+        return np.ones(largest.n_features, dtype=bool)
+    degrees, orders = largest.feature_degrees
+    return (degrees <= member.degree + 1e-9) & (orders <= member.order)
+
+
+def _try_group(
+    group: Sequence[Descriptor],
+    *,
+    training_set: TrainingSet,
+    weights: Mapping[str, float],
+    solver: str,
+    options: Mapping[str, Any],
+) -> list[Trial]:
+    """Trials of nested descriptors, all on the rows of the first one."""
+    largest = group[0]
+    problem = SiteProblem.of_frames(largest, training_set.frames, training_set.references)
+    rows = gather_rows(problem, training_set)
+    trials = []
+    for member in group:
+        features = _features_within(largest, member)
+        part = SiteProblem(member, problem.shift[:, features], problem.known)
+        errors = cross_validated_errors(rows.restricted(part, features), weights, solver, options)
+        trials.append(Trial(member.to_dict(), member.n_features, errors.rmse, errors.score))
+    return trials
+
+
+def _key(descriptor: Descriptor) -> str:
+    return json.dumps(descriptor.to_dict(), sort_keys=True)
+
+
+def _read_trials(path: str | os.PathLike[str], setting: Mapping[str, Any]) -> dict[str, Trial]:
+    """Finished trials of the same setting, by descriptor."""
+    trials = {}
+    lines = Path(path).read_text().split("\n") if Path(path).exists() else []
+    # A line that a killed run left unfinished has no end.
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            same = entry.pop("setting") == setting
+            trial = Trial(**entry)
+            key = _key(descriptor_from_dict(trial.descriptor))
+        except (ValueError, TypeError, KeyError, AttributeError, InvalidInputError) as error:
+            raise LabelError(
+                f"{path}: line {number} is no trial of an earlier run ({error}); name another file"
+            ) from error
+        if same:
+            trials[key] = trial
+    return trials
+
+
+def _append_trial(path: str | os.PathLike[str], trial: Trial, setting: Mapping[str, Any]) -> None:
+    line = json.dumps({**asdict(trial), "setting": setting})
+    with open(path, "a+") as file:
+        file.seek(0)
+        content = file.read()
+        if content and not content.endswith("\n"):
+            file.truncate(content.rfind("\n") + 1)
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
