@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,4 +54,35 @@ def parity_plot(sets: Mapping[str, Mapping[str, Comparison]], path: str | os.Pat
         upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
         lower.set_ylabel(f"error ({UNITS[kind]})")
         lower.set_xlabel(f"exact ({UNITS[kind]})")
+    figure.savefig(path, dpi=150)
+
+
+def curve_plot(
+    curves: Mapping[str, Mapping[float, Sequence[float]]],
+    axis: str,
+    path: str | os.PathLike[str],
+) -> None:
+    """Errors of held-out configurations against what varies, on logarithmic axes.
+
+    Parameters
+    ----------
+    curves : mapping of str to mapping of float to sequence of float
+        By kind of row: the errors of all splits at every place of the axis.
+    axis : str
+        Title of the horizontal axis.
+    path : path
+        PNG, PDF or SVG by its ending.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(curves), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for panel, (kind, values) in zip(panels, curves.items(), strict=True):
+        places = sorted(values)
+        for x in places:
+            panel.plot([x] * len(values[x]), values[x], ".", color="C0", alpha=0.4, ms=5)
+        panel.plot(places, [np.mean(values[x]) for x in places], "-", color="C0", lw=1.2)
+        panel.set(xscale="log", yscale="log", xlabel=axis, title=_TITLES[kind])
+        panel.set_ylabel(f"RMSE ({UNITS[kind]})")
+        panel.grid(which="both", lw=0.3, alpha=0.5)
     figure.savefig(path, dpi=150)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ase_vibent.calls import parse_call
 from ase_vibent.errors import InvalidInputError
 
 
@@ -102,24 +102,15 @@ class CalculatorSpec:
     def _factory(self) -> Callable[[], Any]:
         path, _, call = self.text.partition(":")
         try:
-            expression = ast.parse(call.strip(), mode="eval").body
-            keywords: dict[str, Any] = {}
-            if isinstance(expression, ast.Call):
-                if expression.args or any(k.arg is None for k in expression.keywords):
-                    raise ValueError("only keyword arguments are allowed")
-                keywords = {str(k.arg): ast.literal_eval(k.value) for k in expression.keywords}
-                expression = expression.func
-            if not isinstance(expression, ast.Name):
-                raise ValueError("after the colon a name is expected")
-        except (SyntaxError, ValueError) as error:
+            name, keywords = parse_call(call)
+        except ValueError as error:
             raise InvalidInputError(
                 f"calculator: {self.text!r} is neither one of {', '.join(BUILT_IN)} nor of the "
                 f"form module:Name or module:Name(key=value) ({error})"
             ) from error
         try:
-            return partial(getattr(import_module(path), expression.id), **keywords)
+            return partial(getattr(import_module(path), name), **keywords)
         except Exception as error:  # importing a user's module may fail in any way
             raise InvalidInputError(
-                f"calculator: cannot import {expression.id} from {path!r}: "
-                f"{type(error).__name__}: {error}"
+                f"calculator: cannot import {name} from {path!r}: {type(error).__name__}: {error}"
             ) from error

@@ -9,7 +9,10 @@ from ase.build import bulk
 from ase_vibent import ACE, dataset, train
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor
-from ase_vibent.training.cross_validation import cross_validated_errors
+from ase_vibent.training.budget import _by_law as by_law
+from ase_vibent.training.budget import _statistics as budget_statistics
+from ase_vibent.training.budget import as_header, error_budget, format_budget
+from ase_vibent.training.cross_validation import HeldOutErrors, cross_validated_errors
 from ase_vibent.training.learning import learning_curve, random_splits, rows_by_configuration
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import evaluate_frames
@@ -29,8 +32,7 @@ def test_smaller_bases_are_parts_of_larger_ones(silicon):
     """Feature by feature: the same numbers, not only the same span."""
     large = ACE(["Si", "C"], cutoff=4.2, order=3, degree=7, l_weight=0.75)
     small = ACE(["Si", "C"], cutoff=4.2, order=2, degree=5, l_weight=0.75)
-    degrees, orders = large.feature_degrees
-    part = (degrees <= 5) & (orders <= 2)
+    part = large.features_within(small)
     assert part.sum() == small.n_features
     atoms = bulk("SiC", "zincblende", a=4.36, cubic=True)
     atoms.positions[0] += [0.1, 0.2, -0.1]
@@ -139,3 +141,30 @@ def test_descriptor_from_the_data(training_set, silicon_frames):
     model = train(silicon_frames, {"cutoff": 4.0})
     assert model.descriptor.cutoff == 4.0
     assert dataset.NAME in silicon_frames[0].info
+
+
+def test_error_budget(silicon_frames):
+    """A coarse basis is blamed on the basis."""
+    training_set = TrainingSet.of(silicon_frames)
+    coarse = ACE(["Si"], cutoff=4.2, order=2, degree=3)
+    budget = error_budget(training_set, coarse, DEFAULT_WEIGHTS, {})["gradient"]
+    assert budget.basis > 0.5 * budget.total
+    assert list(budget.cutoff_errors) == ["4.2", "5.04", "5.88"]
+    assert budget.cutoff_errors["4.2"] == budget.total
+    fine = ACE(["Si"], cutoff=4.2, order=3, degree=8)
+    scarce = error_budget(training_set, fine, DEFAULT_WEIGHTS, {})["gradient"]
+    assert scarce.total < budget.total
+    for part in ("truncation", "basis", "statistics", "solver"):
+        assert 0 <= getattr(scarce, part) <= scarce.total
+    assert "degree" in budget.advice(4.2)
+    text = format_budget(as_header({"gradient": budget}), 4.2)
+    assert "to halve it: a total degree" in text
+
+
+def test_statistics_of_a_known_curve():
+    """e² = a + b/n through three sizes; what is left at all five folds is b/5."""
+    fewer = {m: HeldOutErrors({"entropy": np.sqrt(0.04 + 0.5 / m)}, {}) for m in (1, 2)}
+    own = HeldOutErrors({"entropy": np.sqrt(0.04 + 0.5 / 4)}, {})
+    assert budget_statistics(own, fewer, "entropy", 5) == pytest.approx(np.sqrt(0.1))
+    # From 4 to 4.8 Å, e0 = 3 and C r^-3 = 4: the law gives the 4 back.
+    assert by_law(5.0, np.sqrt(9 + 16 * 1.2**-6), 1.2) == pytest.approx(4.0)

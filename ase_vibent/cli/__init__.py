@@ -43,11 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
         description="Harmonic vibrational entropy of crystals and defects, atom by atom.",
     )
     parser.add_argument("--version", action="version", version=f"vibent {__version__}")
+    from ase_vibent.cli.training_options import add_training_commands
+
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_make(commands)
     _add_label(commands)
-    _add_train(commands)
+    add_training_commands(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_info(commands)
@@ -151,29 +153,6 @@ def _add_label(commands: _Commands) -> None:
         help="label on the workers of a Dask cluster instead: tcp://host:port, or the "
         "scheduler file; they must see this folder, and -j does not count",
     )
-
-
-def _add_train(commands: _Commands) -> None:
-    train = commands.add_parser("train", help="fit a site model to labels")
-    train.add_argument("labels", help="extended XYZ from 'vibent label'")
-    train.add_argument("-o", "--output", required=True, help="coefficient file (.vibent)")
-    train.add_argument("--cutoff", type=float, default=5.0, help="Å; default 5")
-    train.add_argument("--order", type=int, default=3, help="correlation order; default 3")
-    train.add_argument("--degree", type=float, default=16, help="total degree; default 16")
-    train.add_argument(
-        "--solver", choices=("ridge", "bayesian-ridge", "ard", "rrqr"), default="ridge"
-    )
-    train.add_argument(
-        "--quantities",
-        nargs="+",
-        choices=("entropy", "gradient", "strain", "sites", "site_gradients"),
-        help="labels to fit; default: totals and their derivatives",
-    )
-    train.add_argument(
-        "--test-fraction", type=float, default=0.1, help="configurations held out; default 0.1"
-    )
-    train.add_argument("--seed", type=natural_number, default=0, help="of the split; default 0")
-    train.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
 
 
 def _add_evaluate(commands: _Commands) -> None:

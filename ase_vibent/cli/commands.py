@@ -22,7 +22,7 @@ from ase_vibent.cli.files import (
     show,
 )
 from ase_vibent.cli.make import make
-from ase_vibent.descriptors import ACE
+from ase_vibent.cli.training import learn, train, tune
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.label_run import LabelTask, failure_list, label_structures
@@ -31,11 +31,8 @@ from ase_vibent.model import SiteModel
 from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
-from ase_vibent.training.targets import ReferenceCrystals
-from ase_vibent.training.trainer import split_frames
-from ase_vibent.training.trainer import train as train_model
 
-__all__ = ["demo", "evaluate", "info", "label", "make", "predict", "train"]
+__all__ = ["demo", "evaluate", "info", "label", "learn", "make", "predict", "train", "tune"]
 
 
 def label(options: argparse.Namespace) -> int:
@@ -126,40 +123,6 @@ def _expected_unstable(atoms: Atoms, default: int | str) -> int | str:
         return check_unstable(own)
     except InvalidInputError:
         return default
-
-
-def train(options: argparse.Namespace) -> int:
-    """`vibent train`: labels to coefficient file."""
-    frames = dataset.read_labels(options.labels)
-    fitted, held_out = split_frames(frames, options.test_fraction, options.seed)
-    species = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
-    descriptor = ACE(tuple(species), options.cutoff, options.order, options.degree)
-    require_writable(options.output)
-    require_plottable(options.plot)
-    model = train_model(
-        fitted,
-        descriptor,
-        quantities=options.quantities,
-        solver=options.solver,
-        test=held_out,
-        progress=lambda items: progress_bar(items, None, "features"),
-    )
-    model.save(options.output)
-    if options.plot:
-        references = ReferenceCrystals(frames)
-        sets = {"train": fitted, "test": held_out}
-        parity_plot(
-            {k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot
-        )
-    errors = model.header["errors"]
-    show(
-        options,
-        {"model": str(options.output), "n_features": descriptor.n_features, "errors": errors},
-        f"{descriptor.n_features} functions, {model.header['n_rows']} rows, "
-        f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
-        f"{format_metrics(errors)}\ncoefficient file: {options.output}",
-    )
-    return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ase_vibent.calls import parse_call
 from ase_vibent.descriptors.ace import ACE
 from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
 from ase_vibent.descriptors.kinds import ANY
@@ -20,6 +21,7 @@ __all__ = [
     "SummedFeatures",
     "collapsed",
     "descriptor_from_dict",
+    "descriptor_from_text",
 ]
 
 _DESCRIPTORS = {"ACE": ACE}
@@ -53,6 +55,33 @@ def descriptor_from_dict(data: dict[str, Any]) -> Descriptor:
         return _DESCRIPTORS[name](**parameters)
     except TypeError as error:
         raise InvalidInputError(f"descriptor: {error}") from error
+
+
+def descriptor_from_text(text: str, **defaults: Any) -> Descriptor:
+    """Descriptor from `Name(key=value, …)`, as the command line takes it.
+
+    Parameters
+    ----------
+    text : str
+    **defaults
+        Hyperparameters that the text may leave out.
+
+    Returns
+    -------
+    Descriptor
+
+    Raises
+    ------
+    InvalidInputError
+        If the text is malformed, or makes no descriptor.
+    """
+    try:
+        name, keywords = parse_call(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"descriptor: expected Name or Name(key=value), got {text!r} ({error})"
+        ) from error
+    return descriptor_from_dict({**defaults, **keywords, "name": name})
 
 
 def collapsed(descriptor: Descriptor, resolve: str) -> Descriptor:

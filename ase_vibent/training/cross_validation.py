@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,15 @@ def held_out_errors(
     -------
     HeldOutErrors
     """
-    squares, counts = _squares(rows, train, test, weights, solver, options)
-    return _errors(squares, counts)
+    fit = rows.problem.fit(rows.merged(weights, folds={*train, ALWAYS}), solver, options)
+    squares: defaultdict[str, float] = defaultdict(float)
+    counts: Counter[str] = Counter()
+    for fold in test:
+        for kind, triangle in rows.triangles[fold].items():
+            squares[kind] += float(triangle.squared_residual(fit.solution.coefficients))
+            counts[kind] += triangle.n_rows
+    rmse = {kind: float(np.sqrt(squares[kind] / counts[kind])) for kind in squares}
+    return HeldOutErrors(rmse, dict(counts))
 
 
 def cross_validated_errors(
@@ -73,37 +81,31 @@ def cross_validated_errors(
     -------
     HeldOutErrors
     """
-    squares: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for fold in rows.folds:
-        others = [other for other in rows.folds if other != fold]
-        own, numbers = _squares(rows, others, [fold], weights, solver, options)
-        for kind in own:
-            squares[kind] = squares.get(kind, 0.0) + own[kind]
-            counts[kind] = counts.get(kind, 0) + numbers[kind]
-    return _errors(squares, counts)
+    folds = rows.folds
+    return pooled_errors(
+        [
+            held_out_errors(rows, set(folds) - {fold}, [fold], weights, solver, options)
+            for fold in folds
+        ]
+    )
 
 
-def _squares(
-    rows: TrainingRows,
-    train: Collection[int],
-    test: Collection[int],
-    weights: Mapping[str, float],
-    solver: str,
-    options: Mapping[str, Any],
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Sums of squared errors, and numbers of rows, by kind."""
-    fit = rows.problem.fit(rows.merged(weights, folds={*train, ALWAYS}), solver, options)
-    squares: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for fold in test:
-        for kind, triangle in rows.triangles[fold].items():
-            error = float(triangle.squared_residual(fit.solution.coefficients))
-            squares[kind] = squares.get(kind, 0.0) + error
-            counts[kind] = counts.get(kind, 0) + triangle.n_rows
-    return squares, counts
+def pooled_errors(parts: Sequence[HeldOutErrors]) -> HeldOutErrors:
+    """Errors on the rows of all parts together.
 
+    Parameters
+    ----------
+    parts : sequence of HeldOutErrors
 
-def _errors(squares: Mapping[str, float], counts: Mapping[str, int]) -> HeldOutErrors:
+    Returns
+    -------
+    HeldOutErrors
+    """
+    counts: Counter[str] = Counter()
+    squares: defaultdict[str, float] = defaultdict(float)
+    for part in parts:
+        for kind, error in part.rmse.items():
+            counts[kind] += part.n_rows[kind]
+            squares[kind] += part.n_rows[kind] * error**2
     rmse = {kind: float(np.sqrt(squares[kind] / counts[kind])) for kind in squares}
     return HeldOutErrors(rmse, dict(counts))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
@@ -86,19 +88,22 @@ class TrainingRows:
         """Folds that can be left out."""
         return sorted(set(self.triangles) - {ALWAYS})
 
-    def restricted(self, problem: SiteProblem, features: NDArray[np.bool_]) -> TrainingRows:
-        """Rows of a problem with fewer features.
+    def restricted(self, descriptor: Descriptor, features: NDArray[np.bool_]) -> TrainingRows:
+        """Rows of a descriptor with fewer features.
 
         Parameters
         ----------
-        problem : SiteProblem
+        descriptor : Descriptor
         features : ndarray of bool, shape (n_features,)
-            Features of this problem that the other one has too.
+            Features of the present descriptor that the other one has too.
 
         Returns
         -------
         TrainingRows
         """
+        problem = replace(
+            self.problem, descriptor=descriptor, shift=self.problem.shift[:, features]
+        )
         n_free, n_kinds = len(problem.free), len(problem.shift)
         chosen = np.flatnonzero(np.append(np.ones(n_free, bool), np.tile(features, n_kinds)))
         rows = TrainingRows(problem, self.quantities)

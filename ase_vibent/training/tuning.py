@@ -145,8 +145,7 @@ def _features_within(largest: Descriptor, member: Descriptor) -> NDArray[np.bool
     """Which features of the largest descriptor of a group a member has."""
     if largest is member or not (isinstance(largest, ACE) and isinstance(member, ACE)):
         return np.ones(largest.n_features, dtype=bool)
-    degrees, orders = largest.feature_degrees
-    return (degrees <= member.degree + 1e-9) & (orders <= member.order)
+    return largest.features_within(member)
 
 
 def _try_group(
@@ -164,8 +163,8 @@ def _try_group(
     trials = []
     for member in group:
         features = _features_within(largest, member)
-        part = SiteProblem(member, problem.shift[:, features], problem.known)
-        errors = cross_validated_errors(rows.restricted(part, features), weights, solver, options)
+        part = rows.restricted(member, features)
+        errors = cross_validated_errors(part, weights, solver, options)
         trials.append(Trial(member.to_dict(), member.n_features, errors.rmse, errors.score))
     return trials
 

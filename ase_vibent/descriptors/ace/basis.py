@@ -96,19 +96,24 @@ class ACE(ChannelDescriptor):
         """Hyperparameters, as they stand in a coefficient file."""
         return {"name": "ACE", **{f.name: getattr(self, f.name) for f in fields(self)}}
 
-    @cached_property
-    def feature_degrees(self) -> tuple[NDArray[np.float64], Indices]:
-        """Total degree of every feature, and its number of factors; both shape (n_features,).
+    def features_within(self, smaller: ACE) -> NDArray[np.bool_]:
+        """Which features a basis of smaller order and degree has, all else equal.
 
-        The features of a smaller basis, all else equal, are those of its degree and order.
+        Parameters
+        ----------
+        smaller : ACE
+
+        Returns
+        -------
+        ndarray of bool, shape (n_features,)
         """
-        lm = self.channels[:, 2]
-        of_channels = self.channels[:, 1] + self.l_weight * np.floor(np.sqrt(lm))
-        members, entries = self.products.members, self.products.product_of
-        of_products = np.where(members >= 0, of_channels[members], 0.0).sum(axis=1)
-        factors = (members >= 0).sum(axis=1)
+        of_channels = self.channels[:, 1] + self.l_weight * np.floor(np.sqrt(self.channels[:, 2]))
+        members = self.products.members
+        degrees = np.where(members >= 0, of_channels[members], 0.0).sum(axis=1)
+        within = (degrees <= smaller.degree + 1e-9) & ((members >= 0).sum(axis=1) <= smaller.order)
+        # All products of a feature are of one degree and one order.
         first = np.unique(self.products.feature_of, return_index=True)[1]
-        return of_products[entries[first]], factors[entries[first]]
+        return within[self.products.product_of[first]]
 
     @cached_property
     def radial(self) -> RadialBasis:
