@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,11 @@ class Tables(NamedTuple):
         recursion.
     harmonics : ndarray, shape (n_lm, 4)
         See `harmonic_recurrences`.
-    tile_rows : ndarray of int64, shape (n_tiles,)
-        Radial functions of every full tile.
     tile_first : ndarray of int64, shape (n_tiles + 1,)
-        First radial function of every tile and of the single row of l = 0.
+        First radial function of every full tile and of the single row of l = 0: 0 if there
+        is a recursion.
+    tile_last : ndarray of int64, shape (n_tiles,)
+        The one after the last of every full tile.
     tile_starts : ndarray of int64, shape (n_tiles + 2,)
         Where a tile begins; then the single row of l = 0, if there is one, and the end.
     places : ndarray of int64, shape (n_channels,)
@@ -62,8 +63,8 @@ class Tables(NamedTuple):
     recursion: Array
     nodes: Array
     harmonics: Array
-    tile_rows: Indices
     tile_first: Indices
+    tile_last: Indices
     tile_starts: Indices
     places: Indices
 
@@ -104,7 +105,7 @@ def kernel_tables(basis: ChannelDescriptor) -> Tables:
     tile = row // WIDTH
     last = np.zeros(n_tiles + 1, dtype=np.int64)
     np.maximum.at(last, tile, n)
-    first = last.copy()
+    first = np.where(isinstance(basis.radial, TabulatedBasis), last, 0)
     np.minimum.at(first, tile, n - 1)
     rows = last - first
     # Three radial functions at a time, or WIDTH of the single row.
@@ -123,8 +124,8 @@ def kernel_tables(basis: ChannelDescriptor) -> Tables:
         recursion=recursion,
         nodes=nodes,
         harmonics=basis.harmonics,
-        tile_rows=rows[:-1],
         tile_first=first,
+        tile_last=last[:-1],
         tile_starts=starts,
         places=starts[tile] + step * (n - 1 - first[tile]) + row % WIDTH + z * starts[-1],
     )
@@ -137,7 +138,12 @@ def _radial_tables(radial: RadialBasis | TabulatedBasis) -> tuple[Array, Array, 
         nodes = np.pad(radial.nodes, ((0, 0), (0, 0), (0, fill)))
         return np.array([0, 0, 0, radial.cutoff]), np.empty((0, 3)), nodes
     constants = np.array([1 + radial.r0, radial.power, radial.x_cut, radial.cutoff])
-    return constants, radial.recursion, np.empty((0, 3, 0))
+    return constants, radial.recursion, np.empty(0)
+
+
+def is_tabulated(tables: Any) -> bool:
+    """Whether radial functions come from a table, by the numba type of `Tables`."""
+    return bool(tables.types[tables.fields.index("nodes")].ndim == 3)
 
 
 class Work(NamedTuple):
