@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ase_vibent.bulk import bulk_site_entropies
     from ase_vibent.calculator import SiteEntropyCalculator
     from ase_vibent.dataset import read_labels, write_labels
-    from ase_vibent.descriptors import ACE
+    from ase_vibent.descriptors import ACE, AFS, Bispectrum
     from ase_vibent.labelling import attach_labels
     from ase_vibent.model import SiteModel
     from ase_vibent.phonopy_calculator import PhonopyEntropyCalculator
@@ -23,6 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACE",
+    "AFS",
+    "Bispectrum",
     "FiniteDifferenceEntropyCalculator",
     "HessianEntropyCalculator",
     "PhonopyEntropyCalculator",
@@ -38,6 +40,8 @@ __all__ = [
 # Loaded when first asked for: numba and phonopy take seconds that most imports can do without.
 _HOMES = {
     "ACE": "descriptors",
+    "AFS": "descriptors",
+    "Bispectrum": "descriptors",
     "FiniteDifferenceEntropyCalculator": "reference",
     "HessianEntropyCalculator": "reference",
     "PhonopyEntropyCalculator": "phonopy_calculator",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.extending import overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,3 +50,12 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile as a part of the compiled functions that call it: a call counts references."""
     return njit(nogil=True, fastmath=_FASTMATH, forceinline=True)(function)
+
+
+def chosen(choose: Function) -> Function:
+    """Inlined function whose code is chosen by the types of its arguments at compile time.
+
+    `choose` gets numba types and returns a function with the same arguments.
+    """
+    overload(choose, jit_options={"fastmath": _FASTMATH, "forceinline": True})(choose)
+    return choose

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ase_vibent import ACE
+from ase_vibent import ACE, AFS, Bispectrum
 from ase_vibent.descriptors import Quadratic, descriptor_from_dict
 from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.ace.products import link_products
@@ -24,6 +24,8 @@ DESCRIPTORS = {
     "ace-2": ACE(["Si", "C"], cutoff=4.0, order=2, degree=7),
     "ace-3": ACE(["Si", "C"], cutoff=4.0, order=3, degree=6),
     "ace-4": ACE(["Si", "C"], cutoff=4.0, order=4, degree=6),
+    "afs": AFS(["Si", "C"], cutoff=4.0, n_max=3, l_max=4),
+    "bispectrum": Bispectrum(["Si", "C"], cutoff=4.0, j_max=1.5),
 }
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from ase_vibent.calls import parse_call
 from ase_vibent.descriptors.ace import ACE
+from ase_vibent.descriptors.afs import AFS
+from ase_vibent.descriptors.bispectrum import Bispectrum
 from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
 from ase_vibent.descriptors.kinds import ANY
 from ase_vibent.descriptors.quadratic import Quadratic
@@ -14,6 +16,8 @@ from ase_vibent.errors import InvalidInputError
 
 __all__ = [
     "ACE",
+    "AFS",
+    "Bispectrum",
     "Descriptor",
     "Quadratic",
     "Readout",
@@ -24,7 +28,7 @@ __all__ = [
     "descriptor_from_text",
 ]
 
-_DESCRIPTORS = {"ACE": ACE}
+_DESCRIPTORS = {"ACE": ACE, "AFS": AFS, "Bispectrum": Bispectrum}
 #: What a descriptor may tell apart, all of it first.
 RESOLUTIONS = ("sublattices", "species", "nothing")
 

@@ -14,6 +14,7 @@ from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
+from ase_vibent.descriptors.hyperparameters import check_integers, check_positive
 from ase_vibent.descriptors.kinds import bond_length, check_species
 from ase_vibent.errors import InvalidInputError
 
@@ -76,14 +77,8 @@ class ACE(ChannelDescriptor):
             object.__setattr__(self, "r0", bond_length(species))
         if self.inner is None:
             object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
-        for name in ("cutoff", "r0", "inner", "l_weight", "degree"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < np.inf):
-                raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
-        for name in ("order", "power"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | np.integer) and value >= 1):
-                raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {value!r}")
+        check_positive(self, "cutoff", "r0", "inner", "l_weight", "degree")
+        check_integers(self, 1, "order", "power")
         if self.degree < 1 + 1e-9:
             raise InvalidInputError(f"degree: expected > 1, got {self.degree}")
         if self.inner >= self.cutoff:  # type: ignore[operator]

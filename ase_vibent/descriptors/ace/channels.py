@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
 from ase_vibent.descriptors.ace.products import Products
-from ase_vibent.descriptors.ace.radial import RadialBasis
+from ase_vibent.descriptors.ace.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
 from ase_vibent.errors import InvalidInputError
@@ -49,7 +49,7 @@ class ChannelDescriptor:
         return self.species if self.neighbours is None else self.neighbours
 
     @property
-    def radial(self) -> RadialBasis:
+    def radial(self) -> RadialBasis | TabulatedBasis:
         """Radial functions."""
         raise NotImplementedError
 

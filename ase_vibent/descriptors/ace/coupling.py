@@ -13,32 +13,37 @@ from scipy.linalg import qr
 Array = NDArray[np.float64]
 
 
-def wigner_3j(j1: int, j2: int, j3: int, m1: int, m2: int, m3: int) -> float:
-    """Wigner 3j symbol by Racah's formula."""
+def wigner_3j(j1: float, j2: float, j3: float, m1: float, m2: float, m3: float) -> float:
+    """Wigner 3j symbol by Racah's formula; degrees may be half-integers."""
     if m1 + m2 + m3 or not abs(j1 - j2) <= j3 <= j1 + j2:
         return 0.0
     lowest = max(0, j2 - j3 - m1, j1 - j3 + m2)
     highest = min(j1 + j2 - j3, j1 - m1, j2 + m2)
     total = 0.0
-    for k in range(lowest, highest + 1):
+    for k in range(int(lowest), int(highest) + 1):
         total += (-1) ** k / (
             factorial(k)
-            * factorial(j1 + j2 - j3 - k)
-            * factorial(j1 - m1 - k)
-            * factorial(j2 + m2 - k)
-            * factorial(j3 - j2 + m1 + k)
-            * factorial(j3 - j1 - m2 + k)
+            * _factorial(j1 + j2 - j3 - k)
+            * _factorial(j1 - m1 - k)
+            * _factorial(j2 + m2 - k)
+            * _factorial(j3 - j2 + m1 + k)
+            * _factorial(j3 - j1 - m2 + k)
         )
     triangle = (
-        factorial(j1 + j2 - j3)
-        * factorial(j1 - j2 + j3)
-        * factorial(-j1 + j2 + j3)
-        / factorial(j1 + j2 + j3 + 1)
+        _factorial(j1 + j2 - j3)
+        * _factorial(j1 - j2 + j3)
+        * _factorial(-j1 + j2 + j3)
+        / _factorial(j1 + j2 + j3 + 1)
     )
     states = np.prod(
-        [float(factorial(j + m) * factorial(j - m)) for j, m in ((j1, m1), (j2, m2), (j3, m3))]
+        [float(_factorial(j + m) * _factorial(j - m)) for j, m in ((j1, m1), (j2, m2), (j3, m3))]
     )
-    return float((-1) ** (j1 - j2 - m3) * np.sqrt(triangle * states) * total)
+    return float((-1) ** int(j1 - j2 - m3) * np.sqrt(triangle * states) * total)
+
+
+def _factorial(n: float) -> int:
+    """Factorial of a sum of half-integers that is an integer."""
+    return factorial(int(n))
 
 
 def _real_from_complex(l: int) -> NDArray[np.complex128]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_vibent.compilation import inlined
-from ase_vibent.descriptors.ace.tables import AZIMUTH
+from ase_vibent.compilation import chosen, inlined
+from ase_vibent.descriptors.ace.interpolation import tabulated_functions, tabulated_slopes
+from ase_vibent.descriptors.ace.tables import AZIMUTH, is_tabulated
 from ase_vibent.simd import (
     LANES,
     WIDTH,
@@ -55,9 +56,14 @@ def gather_neighbours(lane, centre, points, candidates, offsets, cutoff, work):
     return closest
 
 
-@inlined
+@chosen
 def radial_functions(lane, tables, work):
     """Unit vectors, distances and R_n of the neighbours of one atom."""
+    return tabulated_functions if is_tabulated(tables) else polynomial_functions
+
+
+def polynomial_functions(lane, tables, work):
+    """`radial_functions` by recursion."""
     count, size = work.columns[lane, -1], work.packs.shape[2] * LANES
     radial = tables.radial_row
     shifted, power = tables.radial[0], int(tables.radial[1])
@@ -119,6 +125,22 @@ def spherical_harmonics(lane, tables, work):
             re, im = x * re - y * im, x * im + y * re
 
 
+@chosen
+def first_function(tables, tile):
+    """The first radial function of a tile."""
+    return tabulated_first if is_tabulated(tables) else polynomial_first
+
+
+def polynomial_first(tables, tile):
+    """0, for all of ACE's tiles: known to the compiler, which saves a fifth of the time."""
+    return 0
+
+
+def tabulated_first(tables, tile):
+    """As the tables say."""
+    return tables.tile_first[tile]
+
+
 @inlined
 def project(lane, species, tables, work):
     """Fill the tiles with Σ_j R_n Y_lm over the neighbours of one species."""
@@ -128,9 +150,9 @@ def project(lane, species, tables, work):
     radial = tables.radial_row
     row = lane * work.packs.shape[1] * size + radial * LANES
     first = species * tables.tile_starts[-1]
-    for tile in range(len(tables.tile_rows)):
+    for tile in range(len(tables.tile_last)):
         place, one = first + tables.tile_starts[tile], tile * WIDTH * LANES
-        for n in range(0, tables.tile_rows[tile], 3):
+        for n in range(first_function(tables, tile), tables.tile_last[tile], 3):
             a0, a1, a2, a3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
             b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
             c0, c1, c2, c3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
@@ -152,6 +174,7 @@ def project(lane, species, tables, work):
             place += 3 * WIDTH
     # Y_00 = 1.
     single, end = tables.tile_starts[-2], tables.tile_starts[-1]
+    row += first_function(tables, len(tables.tile_last)) * LANES
     for n in range(0, end - single, WIDTH):
         a0, a1, a2, a3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
         for k in range(start, stop, np.uint64(WIDTH)):
@@ -182,9 +205,14 @@ def project_all(lane, tables, work, density):
         density[c, lane] = work.tiles[tables.places[c]]
 
 
-@inlined
+@chosen
 def radial_slopes(pack, tables, work):
     """dR_n/dr of one pack, which begins at an offset."""
+    return tabulated_slopes if is_tabulated(tables) else polynomial_slopes
+
+
+def polynomial_slopes(pack, tables, work):
+    """`radial_slopes` by recursion."""
     radial = tables.radial_row
     row = pack + radial * LANES
     x, dx = load_lanes(work.packs, pack + 5 * LANES), load_lanes(work.packs, pack + 6 * LANES)
@@ -209,10 +237,11 @@ def combine_radial(pack, half, first, tables, work):
     radial = tables.radial_row
     row, primed = pack + radial * LANES + half, work.pulls.shape[1] * LANES
     zero = splat(0.0)
-    for tile in range(len(tables.tile_rows)):
+    for tile in range(len(tables.tile_last)):
         w = first + tables.tile_starts[tile]
         a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
-        for n in range(0, tables.tile_rows[tile] * LANES, LANES):
+        begin = first_function(tables, tile) * LANES
+        for n in range(begin, tables.tile_last[tile] * LANES, LANES):
             value, slope = load(work.packs, row + n), load(work.slopes, half + n)
             w0, w1 = repeat(work.tiles, w), repeat(work.tiles, w + 1)
             a0, b0, a1, b1 = a0 + w0 * value, b0 + w0 * slope, a1 + w1 * value, b1 + w1 * slope
@@ -230,10 +259,11 @@ def combine_radial(pack, half, first, tables, work):
         store(work.pulls, primed + at + 3 * LANES, b3)
     single, end = first + tables.tile_starts[-2], first + tables.tile_starts[-1]
     if single < end:
+        skipped = first_function(tables, len(tables.tile_last))
         a0, a1, b0, b1 = zero, zero, zero, zero
         # Two sums each, since one would wait for itself.
         for w in range(single, end, 2):
-            n = (w - single) * LANES
+            n = (w - single + skipped) * LANES
             w0, w1 = repeat(work.tiles, w), repeat(work.tiles, w + 1)
             a0 += w0 * load(work.packs, row + n)
             b0 += w0 * load(work.slopes, half + n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,13 +66,19 @@ class Products(NamedTuple):
         return sums.astype(np.float64, copy=False)
 
 
+def _members(products: Indices) -> Iterator[tuple[int, ...]]:
+    """Channels of every product without those that are none."""
+    return (tuple(c for c in product if c >= 0) for product in products.tolist())
+
+
 def link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
     """Order all products of some polynomials.
 
     Parameters
     ----------
     polynomials : sequence of (products, coefficients)
-        Channels of products, ascending, shape (n, ν); coefficients, shape (n_features, n).
+        Channels of products, ascending, shape (n, ν), after -1 for none; coefficients, shape
+        (n_features, n).
 
     Returns
     -------
@@ -80,7 +86,7 @@ def link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
     """
     wanted: set[tuple[int, ...]] = set()
     for products, _ in polynomials:
-        wanted.update(map(tuple, products.tolist()))
+        wanted.update(_members(products))
     nodes = {p[:length] for p in wanted for length in range(1, len(p))}
     nodes |= {p for p in wanted if len(p) == 1}
     leaves, children = defaultdict(list), defaultdict(list)
@@ -99,7 +105,7 @@ def link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
     feature_of, product_of, coefficients = [], [], []
     feature = 0
     for products, rows in polynomials:
-        columns = np.array([position[p] for p in map(tuple, products.tolist())])
+        columns = np.array([position[p] for p in _members(products)])
         for row in rows:
             kept = np.abs(row) > 1e-14
             feature_of.append(np.full(kept.sum(), feature))

@@ -1,6 +1,6 @@
-"""Radial functions: orthogonal polynomials of a transformed distance times an envelope.
+"""Radial functions: by a recursion in a transformed distance, or any smooth ones from a table.
 
-P0 App. D, P4 App. C. With x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
+The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
 
     P_1 = A_1 f,  P_2 = (A_2 x + B_2) P_1,  P_n = (A_n x + B_n) P_(n-1) + C_n P_(n-2),
 
@@ -9,10 +9,14 @@ independent of l: the family that LAMMPS' ML-PACE evaluates without splines.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+
+from ase_vibent.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -37,6 +41,11 @@ class RadialBasis:
     r0: float
     power: int
     recursion: Array
+
+    @property
+    def n_max(self) -> int:
+        """Number of functions."""
+        return len(self.recursion)
 
     @property
     def x_cut(self) -> float:
@@ -88,3 +97,76 @@ def radial_basis(
         recursion[n] = 1 / norm, -a / norm, -b / norm
         previous, current = current, following / norm
     return RadialBasis(cutoff, r0, power, recursion)
+
+
+#: Tabulated functions are accurate to this fraction of their largest value.
+TABLE_ACCURACY = 1e-10
+
+
+@dataclass(frozen=True)
+class TabulatedBasis:
+    """Radial functions R_n(r), n = 1 … n_max, between evenly spaced nodes from 0 to the cutoff.
+
+    Attributes
+    ----------
+    cutoff : float, Å
+        R_n and its slope vanish here.
+    nodes : ndarray, shape (n_nodes, 3, n_max)
+        R_n, h R_n' and h² R_n'' with the distance h between nodes.
+    """
+
+    cutoff: float
+    nodes: Array
+
+    @property
+    def n_max(self) -> int:
+        """Number of functions."""
+        return self.nodes.shape[2]
+
+
+def tabulated_basis(
+    functions: Callable[[Array], Array], *, cutoff: float, inner: float = 0.3
+) -> TabulatedBasis:
+    """Table of smooth radial functions, with as many nodes as its accuracy takes.
+
+    Parameters
+    ----------
+    functions : callable
+        From distances in Å, shape (n,), to values, shape (n_max, n); analytic from 0 to the
+        cutoff, where values and slopes vanish.
+    cutoff : float, Å
+    inner : float, Å
+        Shortest distance of interest: the table begins at 0, but is accurate from here on.
+
+    Returns
+    -------
+    TabulatedBasis
+
+    Raises
+    ------
+    InvalidInputError
+        If the functions vary too fast.
+    """
+    # Polynomials through Chebyshev's points know the derivatives.
+    series = chebyshev.chebinterpolate(lambda x: functions(cutoff / 2 * (1 + x)).T, 128)
+    for n_cells in (128, 256, 512, 1024, 2048):
+        x = np.linspace(-1, 1, n_cells + 1)
+        nodes = np.stack(
+            [
+                (2 / n_cells) ** order * chebyshev.chebval(x, chebyshev.chebder(series, order)).T
+                for order in range(3)
+            ],
+            axis=1,
+        )
+        nodes[-1, :2] = 0
+        r = cutoff / 2 * (1 + (x[1:] + x[:-1]) / 2)
+        exact = functions(r[r > inner])
+        (a, b, c), (d, e, f) = nodes[:-1].transpose(1, 2, 0), nodes[1:].transpose(1, 2, 0)
+        middle = (a + d) / 2 + 5 / 32 * (b - e) + (c + f) / 64
+        error = np.abs(middle[:, r > inner] - exact).max(axis=1)
+        if np.all(error < TABLE_ACCURACY * np.abs(exact).max(axis=1)):
+            return TabulatedBasis(cutoff, nodes)
+    raise InvalidInputError(
+        "radial functions: too many of them, they vary too fast to be tabulated within "
+        f"{TABLE_ACCURACY}"
+    )
