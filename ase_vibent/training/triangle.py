@@ -14,7 +14,7 @@ from ase_vibent.errors import InvalidInputError
 Array = NDArray[np.float64]
 
 #: Memory of rows that wait to be reduced, bytes; with many columns it is that of two triangles.
-PENDING_BYTES = 64 * 2**20
+PENDING_BYTES = 32 * 2**20
 
 
 class Triangle:
