@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import Statistics
@@ -87,7 +87,8 @@ def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) ->
     ndarray, shape (n, n_columns), (eV/Å²)^k
         Columns as in `moment_columns`; k - 1 species stand in the path of a k-th moment.
     """
-    matrix = csr_array(hessian)
+    # Both kinds of arrays understand what follows.
+    matrix: Any = csr_array(hessian) if issparse(hessian) else np.asarray(hessian)
     members = [np.flatnonzero(np.repeat(species == z, 3)) for z in range(n_species)]
     towards = [matrix[:, rows] for rows in members]
     columns = []

@@ -58,17 +58,7 @@ def fit_moments(
     if not labelled:
         return None
     species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
-    n_columns = len(moment_columns(len(species)))
-    triangles = [[Triangle(1 + shift.shape[1]) for _ in range(n_columns)] for _ in shift]
-    for atoms in labelled:
-        kinds = species_indices(atoms, descriptor.species)
-        centred = descriptor.compute(atoms) - shift[kinds]
-        rows = np.hstack([np.ones((len(atoms), 1)), centred])
-        targets = moment_targets(atoms, species)
-        for z in np.unique(kinds):
-            own = kinds == z
-            for triangle, values in zip(triangles[z], targets.T, strict=True):
-                triangle.add(rows[own], values[own])
+    triangles = _gather(descriptor, labelled, species, shift)
     for kind, of_kind in zip(descriptor.species, triangles, strict=True):
         if not of_kind[0].n_rows:
             raise TrainingError(
@@ -137,6 +127,24 @@ def labelled_correction(atoms: Atoms, temperature: float) -> Array:
     factors = mass_factors(passed, passed)[species]
     moments = np.einsum("ikc,ic->ik", factors, moment_targets(atoms, symbols))
     return thermodynamics_of_moments(moments, quantum_correction, temperature).free_energy
+
+
+def _gather(
+    descriptor: Descriptor, frames: Sequence[Atoms], species: Sequence[str], shift: Array
+) -> list[list[Triangle]]:
+    """Rows of all sites, by kind of site and column of moments."""
+    columns = moment_columns(len(species))
+    triangles = [[Triangle(1 + shift.shape[1]) for _ in columns] for _ in shift]
+    for atoms in frames:
+        kinds = species_indices(atoms, descriptor.species)
+        centred = descriptor.compute(atoms) - shift[kinds]
+        rows = np.hstack([np.ones((len(atoms), 1)), centred])
+        targets = moment_targets(atoms, species)
+        for z in np.unique(kinds):
+            own = kinds == z
+            for triangle, values in zip(triangles[z], targets.T, strict=True):
+                triangle.add(rows[own], values[own])
+    return triangles
 
 
 def _fit(triangle: Triangle, magnitude: Array) -> tuple[Array, float]:
