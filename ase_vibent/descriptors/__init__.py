@@ -6,23 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from ase_vibent.descriptors.ace import ACE
+from ase_vibent.descriptors.cartesian import CartesianPolynomials
 from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
 from ase_vibent.descriptors.kinds import ANY
 from ase_vibent.descriptors.quadratic import Quadratic
+from ase_vibent.descriptors.scattering import Scattering
 from ase_vibent.errors import InvalidInputError
 
 __all__ = [
     "ACE",
+    "CartesianPolynomials",
     "Descriptor",
     "Quadratic",
     "Readout",
+    "Scattering",
     "SiteSums",
     "SummedFeatures",
     "collapsed",
     "descriptor_from_dict",
 ]
 
-_DESCRIPTORS = {"ACE": ACE}
+_DESCRIPTORS = {"ACE": ACE, "CartesianPolynomials": CartesianPolynomials}
 #: What a descriptor may tell apart, all of it first.
 RESOLUTIONS = ("sublattices", "species", "nothing")
 
