@@ -168,6 +168,7 @@ def test_dictionary_and_default_width():
         {"l_max": 2.5},
         {"powers": [0]},
         {"width": -1.0},
+        {"width": None, "species": ["*"]},
         {"resolution": 0},
     ],
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfftn
 
 from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
-from ase_vibent.descriptors.kinds import bond_length, check_species, species_indices
+from ase_vibent.descriptors.kinds import ANY, bond_length, check_species, species_indices
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.validity import check_positive, check_structure
 
@@ -75,6 +75,8 @@ class Scattering:
         species = check_species(self.species)
         object.__setattr__(self, "species", species)
         if self.width is None:
+            if all(kind.startswith(ANY) for kind in species):
+                raise InvalidInputError(f"width: expected a length in Å beside species {ANY!r}")
             object.__setattr__(self, "width", bond_length(species) / float(np.sqrt(8 * np.log(10))))
         check_positive("width", self.width)  # type: ignore[arg-type]
         check_positive("resolution", self.resolution)
