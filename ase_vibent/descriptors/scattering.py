@@ -22,6 +22,8 @@ Indices = NDArray[np.int64]
 
 #: Around a cluster, in widths of its smoothed atoms.
 PADDING = 7.0
+#: Atoms whose waves are summed at a time, to bound the memory.
+BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -201,13 +203,14 @@ class _Grid:
 
     def density(self, positions: Array) -> ComplexArray:
         """Fourier coefficients Σ_i exp(-i k·r_i) of points, shape (n,)."""
-        waves = [
-            np.exp(-1j * np.outer(positions @ self._reciprocal[axis], components))
-            for axis, components in enumerate(self._axes)
-        ]
-        planes = waves[0][:, :, None] * waves[1][:, None, :]
-        sums: ComplexArray = np.tensordot(planes, waves[2], axes=(0, 0))[self._inside]
-        return sums
+        sums = np.zeros(self._inside.shape, dtype=complex)
+        for some in np.array_split(positions, 1 + len(positions) // BLOCK):
+            x, y, z = (
+                np.exp(-1j * np.outer(some @ self._reciprocal[axis], components))
+                for axis, components in enumerate(self._axes)
+            )
+            sums += np.tensordot(x[:, :, None] * y[:, None, :], z, axes=(0, 0))
+        return sums[self._inside]
 
     def harmonics(self, l_max: int) -> Iterator[Array]:
         """Orthonormal real spherical harmonics of l = 0, 1, …, shape (2 l + 1, n)."""
