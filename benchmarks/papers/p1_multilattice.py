@@ -39,7 +39,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ase_vibent import ACE, HessianEntropyCalculator, SiteEntropyCalculator, train
+from ase_vibent import (
+    ACE,
+    FiniteDifferenceEntropyCalculator,
+    HessianEntropyCalculator,
+    SiteEntropyCalculator,
+    SiteModel,
+    train,
+)
 from ase_vibent.descriptors import CartesianPolynomials, Descriptor
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
@@ -220,19 +227,38 @@ def parity(axis: Any, comparison: Comparison, title: str, metrics: dict[str, flo
     axis.set_ylabel("predicted, k_B")
 
 
-def compare(models: dict[str, Descriptor], frames: Sequence[Atoms], path: Path, title: str) -> None:
-    """Table and figure of R² and RMSE by site split and by configuration split."""
+def compare(
+    models: dict[tuple[str, int], Descriptor],
+    shown: Sequence[tuple[str, int]],
+    frames: Sequence[Atoms],
+    path: Path,
+    title: str,
+) -> None:
+    """Table and figure of R² and RMSE by site split and by configuration split.
+
+    Models go by family and degree; the figure has a curve for every family, and predictions
+    of those shown.
+    """
     print(f"\n{title}\n{'model':<28} {'functions':>9} {'split':>14} {'R²':>9} {'RMSE, k_B':>10}")
-    figure = Figure(figsize=(3 * len(models), 6), layout="constrained")
-    axes = figure.subplots(2, len(models), squeeze=False)
-    for column, (name, descriptor) in enumerate(models.items()):
-        for row, by in enumerate(("site", "configuration")):
+    figure = Figure(figsize=(3.2 * (1 + len(shown)), 3.4), layout="constrained")
+    curves, *panels = figure.subplots(1, 1 + len(shown))
+    points: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for (family, degree), descriptor in models.items():
+        for by in ("site", "configuration"):
             metrics, last = split_errors(descriptor, frames, by)
-            print(
-                f"{name:<28} {descriptor.n_features:>9} {by:>14} {metrics['r2']:>9.5f} "
-                f"{metrics['rmse']:>10.2e}"
-            )
-            parity(axes[row, column], last, f"{name}, {by} split", metrics)
+            n, rmse = descriptor.n_features, metrics["rmse"]
+            label = f"{family}, degree {degree}"
+            print(f"{label:<28} {n:>9} {by:>14} {metrics['r2']:>9.5f} {rmse:>10.2e}")
+            points.setdefault((family, by), []).append((n, rmse))
+            if by == "configuration" and (family, degree) in shown:
+                parity(panels[shown.index((family, degree))], last, label, metrics)
+    for (family, by), curve in points.items():
+        color = f"C{list(dict.fromkeys(f for f, _ in points)).index(family)}"
+        style = "o-" if by == "configuration" else "x:"
+        curves.loglog(*zip(*curve, strict=True), style, color=color, label=f"{family}, {by}", ms=4)
+    curves.set_xlabel("functions")
+    curves.set_ylabel("RMSE, k_B")
+    curves.legend(fontsize=5)
     spread = design(next(iter(models.values())), frames)[2].std()
     print(f"{'spread of the labels':<62} {spread:>10.2e}")
     figure.savefig(path, dpi=150)
@@ -245,17 +271,20 @@ def silicon_ace() -> ACE:
 
 def figure_4(folder: Path, n_jobs: int) -> None:
     frames = silicon_cells(2, 60, folder, n_jobs)
-    models: dict[str, Descriptor] = {
-        "ACE 10, sublattices": silicon_ace(),
-        "ACE 10, species": ACE(["Si"], degree=10, **SILICON),
-        "ACE 14, species": ACE(["Si"], degree=14, **SILICON),
-    }
+    resolved, plain = ["Si:0", "Si:1"], ["Si"]
+    models: dict[tuple[str, int], Descriptor] = {}
+    for degree in (6, 8, 10, 14):
+        models["ACE", degree] = ACE(plain, degree=degree, **SILICON)
+    for degree in (6, 8, 10):
+        models["ACE by sublattice", degree] = ACE(resolved, degree=degree, **SILICON)
+    low = {**SILICON, "order": 2}
     for degree in (2, 3, 4, 5):
-        for resolved, species in (("sublattices", ["Si:0", "Si:1"]), ("species", ["Si"])):
-            models[f"Cartesian {degree}, {resolved}"] = CartesianPolynomials(
-                species, **{**SILICON, "order": 2}, degree=degree
-            )
-    compare(models, frames, folder / "fig4.png", "Fig. 4: SW Si")
+        models["Cartesian", degree] = CartesianPolynomials(plain, degree=degree, **low)
+        models["Cartesian by sublattice", degree] = CartesianPolynomials(
+            resolved, degree=degree, **low
+        )
+    shown = ("ACE by sublattice", 10), ("Cartesian by sublattice", 3)
+    compare(models, shown, frames, folder / "fig4.png", "Fig. 4: SW Si")
 
 
 def figure_5(folder: Path, n_jobs: int) -> None:
@@ -272,15 +301,14 @@ def figure_5(folder: Path, n_jobs: int) -> None:
             crystal, cells, partial(telluride, name), path, n_jobs, normalised=not with_antisites
         )
         shape = {"cutoff": CUTOFF, "r0": crystal.get_distance(0, 1, mic=True), "inner": 2.3}
-        models: dict[str, Descriptor] = {
-            f"Cartesian {degree}, {resolved}": CartesianPolynomials(
-                species, order=2, degree=degree, **shape
-            )
+        models: dict[tuple[str, int], Descriptor] = {
+            (resolved, degree): CartesianPolynomials(species, order=2, degree=degree, **shape)
             for degree in (2, 3, 4, 5)
             for resolved, species in (("species", ["Cd", "Te"]), ("collapsed", ["*"]))
         }
+        shown = ("species", 4), ("collapsed", 4)
         title = f"Fig. 5: {name}, a = {crystal.cell[0, 0] / 2:.4f} Å, {kind}"
-        compare(models, frames, path.with_suffix(".png"), title)
+        compare(models, shown, frames, path.with_suffix(".png"), title)
         if not with_antisites:
             exchange(ACE(["Cd", "Te"], neighbours=["*"], order=3, degree=8, **shape), frames)
 
@@ -294,87 +322,65 @@ def exchange(descriptor: Descriptor, frames: Sequence[Atoms]) -> None:
         print(f"fitted to the other species, tested on {symbol}: R² {found.metrics()['r2']:.4f}")
 
 
-def transfer(folder: Path, n_jobs: int) -> tuple[Any, dict[str, float], Comparison]:
+def transfer(folder: Path, n_jobs: int) -> tuple[SiteModel, Comparison]:
     """Model of the small cells, and its errors on larger ones."""
-    small, large = (
-        labelled(
-            silicon_crystal(repeat),
-            stillinger_weber_silicon,
-            "sw-si",
-            count,
-            repeat,
-            folder,
-            n_jobs,
-        )
-        for repeat, count in ((2, 60), (3, 10))
-    )
+    small = silicon_cells(2, 60, folder, n_jobs)
+    large = silicon_cells(3, 10, folder, n_jobs)
     model = train(small, silicon_ace(), quantities=("sites",))
     references = ReferenceCrystals(large)
-    pairs = [(references.targets(a).sites, model.evaluate(a).values, a) for a in large[1:]]
+    exact = np.array([references.targets(atoms).sites for atoms in large])
+    found = np.array([model.evaluate(atoms).values for atoms in large])
+    comparison = Comparison((exact - exact[0])[1:].ravel(), (found - exact[0])[1:].ravel())
     print("\nFig. 7a: trained on 60 cells of 64 atoms, tested on 10 of 216")
-    for label in (0, 1):
-        of_label = [(e[own], p[own]) for e, p, own in _by_sublattice(pairs, label)]
-        metrics = _comparison(of_label).metrics()
-        print(f"  sublattice {label}: R² {metrics['r2']:.5f}, RMSE {metrics['rmse']:.2e} k_B")
-    comparison = _comparison([(e, p) for e, p, _ in pairs])
-    metrics = comparison.metrics()
-    print(f"  all: R² {metrics['r2']:.5f}, RMSE {metrics['rmse']:.2e} k_B")
-    return model, metrics, comparison
+    for title, own in (
+        ("sublattice 0", slice(0, None, 2)),
+        ("sublattice 1", slice(1, None, 2)),
+        ("all", slice(None)),
+    ):
+        metrics = Comparison(comparison.exact[own], comparison.predicted[own]).metrics()
+        print(f"{title:<14} R² {metrics['r2']:.5f}, RMSE {metrics['rmse']:.2e} k_B")
+    totals = Comparison((exact - exact[0])[1:].sum(axis=1), (found - exact[0])[1:].sum(axis=1))
+    metrics = totals.metrics()
+    print(f"{'totals':<14} R² {metrics['r2']:.5f}, RMSE {metrics['rmse']:.2e} k_B")
+    return model, comparison
 
 
-def _by_sublattice(pairs: Sequence[tuple[Array, Array, Atoms]], label: int) -> Any:
-    return [(e, p, a.arrays["sublattices"] == label) for e, p, a in pairs]
-
-
-def _comparison(pairs: Sequence[tuple[Array, Array]]) -> Comparison:
-    exact, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return Comparison(exact, found)
-
-
-def seconds(work: Callable[[], object], repeats: int = 1) -> float:
-    """Best time of a few runs."""
+def seconds(make: Callable[[], Any], atoms: Atoms, repeats: int = 1) -> float:
+    """Best time of an entropy by new calculators."""
     times = []
     for _ in range(repeats):
+        calculator = make()
         began = time.perf_counter()
-        work()
+        calculator.get_property("entropy", atoms)
         times.append(time.perf_counter() - began)
     return min(times)
 
 
 def figure_7(folder: Path, n_jobs: int) -> None:
-    model, metrics, comparison = transfer(folder, n_jobs)
+    model, comparison = transfer(folder, n_jobs)
+    engines: dict[str, Callable[[], Any]] = {
+        "surrogate": lambda: SiteEntropyCalculator(model),
+        "analytic Hessian": lambda: HessianEntropyCalculator(stillinger_weber_silicon()),
+        "Hessian by forces": lambda: FiniteDifferenceEntropyCalculator(stillinger_weber_silicon()),
+    }
     print("\nFig. 7b: seconds for one entropy of a perturbed cell, one thread")
-    print(f"{'atoms':>6} {'by forces':>10} {'analytic':>10} {'ours':>10} {'ratios':>16}")
-    rows = []
+    print(f"{'atoms':>6}" + "".join(f"{name:>19}" for name in engines) + "   ratios")
+    sizes, rows = [], []
     for repeat in (2, 3, 4, 5):
         atoms = with_sublattices(perturbed(silicon_crystal(repeat), 1, 7)[0])
-        local = SiteEntropyCalculator(model)
-        local.get_property("entropy", atoms)
-
-        def exact(forces_only: bool, atoms: Atoms = atoms) -> float:
-            calculator = stillinger_weber_silicon()
-            if forces_only:
-                calculator.get_hessian = None
-            return HessianEntropyCalculator(calculator).get_property("entropy", atoms)
-
-        def surrogate(atoms: Atoms = atoms, local: Any = local) -> float:
-            local.reset()
-            return local.get_property("entropy", atoms)
-
-        by_forces = seconds(lambda exact=exact: exact(True)) if repeat < 5 else np.nan
-        analytic = seconds(lambda exact=exact: exact(False))
-        ours = seconds(surrogate, 5)
-        rows.append((len(atoms), by_forces, analytic, ours))
-        print(
-            f"{len(atoms):>6} {by_forces:>10.2f} {analytic:>10.2f} {ours:>10.5f} "
-            f"{by_forces / ours:>8.0f} {analytic / ours:>7.0f}"
-        )
+        row = [
+            np.nan if repeat == 5 and "forces" in name else seconds(make, atoms, repeats)
+            for (name, make), repeats in zip(engines.items(), (5, 1, 1), strict=True)
+        ]
+        sizes.append(len(atoms))
+        rows.append(row)
+        ratios = "".join(f"{value / row[0]:>9.0f}" for value in row[1:])
+        print(f"{len(atoms):>6}" + "".join(f"{value:>19.5f}" for value in row) + ratios)
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    parity(left, comparison, "216 atoms, trained on 64", metrics)
-    table = np.array(rows)
-    for column, name in enumerate(("Hessian by forces", "analytic Hessian", "surrogate"), start=1):
-        right.loglog(table[:, 0], table[:, column], "o-", label=name)
+    parity(left, comparison, "216 atoms, trained on 64", comparison.metrics())
+    for name, column in zip(engines, np.transpose(rows), strict=True):
+        right.loglog(sizes, column, "o-", label=name)
     right.set_xlabel("atoms")
     right.set_ylabel("seconds")
     right.legend(fontsize=8)
