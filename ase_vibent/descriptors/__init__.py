@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ase_vibent.calls import parse_call
 from ase_vibent.descriptors.ace import ACE
 from ase_vibent.descriptors.afs import AFS
 from ase_vibent.descriptors.bispectrum import Bispectrum
+from ase_vibent.descriptors.cartesian import CartesianPolynomials
 from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
 from ase_vibent.descriptors.kinds import ANY
 from ase_vibent.descriptors.quadratic import Quadratic
+from ase_vibent.descriptors.scattering import Scattering
 from ase_vibent.errors import InvalidInputError
 
 __all__ = [
     "ACE",
     "AFS",
     "Bispectrum",
+    "CartesianPolynomials",
     "Descriptor",
     "Quadratic",
     "Readout",
+    "Scattering",
     "SiteSums",
     "SummedFeatures",
     "collapsed",
@@ -28,7 +32,12 @@ __all__ = [
     "descriptor_from_text",
 ]
 
-_DESCRIPTORS = {"ACE": ACE, "AFS": AFS, "Bispectrum": Bispectrum}
+_DESCRIPTORS: dict[str, Callable[..., Descriptor]] = {
+    "ACE": ACE,
+    "AFS": AFS,
+    "Bispectrum": Bispectrum,
+    "CartesianPolynomials": CartesianPolynomials,
+}
 #: What a descriptor may tell apart, all of it first.
 RESOLUTIONS = ("sublattices", "species", "nothing")
 

@@ -18,6 +18,7 @@ from ase_vibent.descriptors.hyperparameters import check_integers, check_positiv
 from ase_vibent.descriptors.kinds import bond_length, check_species
 from ase_vibent.errors import InvalidInputError
 
+Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
@@ -89,7 +90,8 @@ class ACE(ChannelDescriptor):
 
     def to_dict(self) -> dict[str, Any]:
         """Hyperparameters, as they stand in a coefficient file."""
-        return {"name": "ACE", **{f.name: getattr(self, f.name) for f in fields(self)}}
+        names = [f.name for f in fields(self)]
+        return {"name": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     def features_within(self, smaller: ACE) -> NDArray[np.bool_]:
         """Which features a basis of smaller order and degree has, all else equal.
@@ -136,7 +138,7 @@ class ACE(ChannelDescriptor):
         polynomials = []
         for members in self._shell_products(shells):
             blocks = [np.arange(starts[k], starts[k + 1]) for k in members]
-            found = invariant_polynomials(blocks)
+            found = self._polynomials(blocks)
             if found[1].size:
                 polynomials.append(found)
         every = np.array(
@@ -151,6 +153,10 @@ class ACE(ChannelDescriptor):
         return every[used], link_products(
             [(np.sort(renumber[p], axis=1), c) for p, c in polynomials]
         )
+
+    def _polynomials(self, shells: Sequence[Indices]) -> tuple[Indices, Array]:
+        """Features made of one channel of every shell: products and coefficients."""
+        return invariant_polynomials(shells)
 
     def _shell_products(self, shells: Sequence[tuple[int, int, int]]) -> Iterator[list[int]]:
         """Index multisets of shells within order and total degree."""

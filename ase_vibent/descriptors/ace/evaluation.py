@@ -95,7 +95,7 @@ def _site_sums(
     near.check_distances(points, closest)
     if not gradient:
         return SiteSums(values, None, None)
-    xx, yy, zz, yz, xz, xy = voigt
+    xx, yy, zz, yz, xz, xy = voigt * [1, 1, 1, 0.5, 0.5, 0.5]
     symmetric = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     return SiteSums(values, near.fold(on_points), symmetric)
 

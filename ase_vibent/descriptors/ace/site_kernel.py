@@ -49,7 +49,7 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
     gradient : ndarray, shape (n_points, 4)
         Of the points from `first` on; the last column is for filling.
     strain : ndarray, shape (6, LANES)
-        Components xx, yy, zz, yz, xz, xy, still to be summed over the last axis.
+        Components xx, yy, zz, yz + zy, xz + zx, xy + yx, still to be summed over the last axis.
     """
     n_species, size = work.columns.shape[1] - 1, work.packs.shape[2] * LANES
     indices, count = work.indices[lane], work.columns[lane, n_species]
@@ -76,9 +76,9 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
         add(strain, 0, x * fx)
         add(strain, LANES, y * fy)
         add(strain, 2 * LANES, z * fz)
-        add(strain, 3 * LANES, y * fz)
-        add(strain, 4 * LANES, x * fz)
-        add(strain, 5 * LANES, x * fy)
+        add(strain, 3 * LANES, y * fz + z * fy)
+        add(strain, 4 * LANES, x * fz + z * fx)
+        add(strain, 5 * LANES, x * fy + y * fx)
         own_x, own_y, own_z = own_x + fx, own_y + fy, own_z + fz
         store(work.forces, 0, fx)
         store(work.forces, LANES, fy)

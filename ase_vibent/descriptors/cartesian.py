@@ -1,0 +1,53 @@
+"""Local polynomials in Cartesian components: the baseline that knows no rotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors.ace.basis import ACE
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CartesianPolynomials(ACE):
+    """Body-ordered polynomials of relative positions, invariant to permutations only, P1 5.2.
+
+    The function space is that of all products of up to `order` sums
+
+        A_znabc = Σ_j R_n(r_ij) x^a y^b z^c / r^(a+b+c),   j of species z,
+
+    of total degree Σ (n + l_weight · (a + b + c)) ≤ degree. On the unit sphere the monomials
+    of one degree p depend on each other; the real harmonics of l = p, p - 2, … are a basis of
+    them. As all lower degrees belong to the space too, it is that of products of A_znlm
+    with l in place of a + b + c: ACE before its products are coupled to invariants. Every
+    product is a feature of its own.
+
+    Features turn with the structure, so models see the axes of the crystal: use them for
+    cells in one orientation only.
+
+    Parameters
+    ----------
+    species, cutoff, order, degree, l_weight, r0, inner, power, neighbours
+        As in `ACE`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range.
+    """
+
+    order: int = 2
+    degree: float = 6
+    l_weight: float = 1.0
+
+    def _polynomials(self, shells: Sequence[Indices]) -> tuple[Indices, Array]:
+        """All products of one channel of every shell."""
+        members = np.stack(np.meshgrid(*shells, indexing="ij"), axis=-1)
+        products = np.unique(np.sort(members.reshape(-1, len(shells)), axis=1), axis=0)
+        return products, np.eye(len(products))
