@@ -1,6 +1,7 @@
 """Radial functions: by a recursion in a transformed distance, or any smooth ones from a table.
 
-The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
+The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With
+x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
 
     P_1 = A_1 f,  P_2 = (A_2 x + B_2) P_1,  P_n = (A_n x + B_n) P_(n-1) + C_n P_(n-2),
 
@@ -147,8 +148,9 @@ def tabulated_basis(
     InvalidInputError
         If the functions vary too fast.
     """
-    # Polynomials through Chebyshev's points know the derivatives.
-    series = chebyshev.chebinterpolate(lambda x: functions(cutoff / 2 * (1 + x)).T, 128)
+    # A polynomial through Chebyshev's points knows the derivatives.
+    points = chebyshev.chebpts1(129)
+    series = chebyshev.chebfit(points, functions(cutoff / 2 * (1 + points)).T, 128)
     for n_cells in (128, 256, 512, 1024, 2048):
         x = np.linspace(-1, 1, n_cells + 1)
         nodes = np.stack(
