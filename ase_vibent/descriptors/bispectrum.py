@@ -168,7 +168,7 @@ def _polynomial(
         members = np.concatenate([members, without])
         coefficients = np.concatenate([coefficients, (coefficients * own)[own != 0]])
     products, inverse = np.unique(np.sort(members, axis=1), axis=0, return_inverse=True)
-    sums: Array = np.bincount(inverse.ravel(), coefficients)
+    sums = np.bincount(inverse.ravel(), coefficients).astype(np.float64)
     kept = (products[:, -1] >= 0) & (np.abs(sums) > 1e-14)  # without the constant
     return products[kept], sums[None, kept]
 
