@@ -1,7 +1,5 @@
 """One set of checks that every descriptor must pass."""
 
-from functools import cached_property
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,10 +11,6 @@ from scipy.spatial.transform import Rotation
 
 from ase_vibent import ACE, AFS, Bispectrum
 from ase_vibent.descriptors import CartesianPolynomials, Quadratic, descriptor_from_dict
-from ase_vibent.descriptors.ace.channels import ChannelDescriptor
-from ase_vibent.descriptors.ace.products import link_products
-from ase_vibent.descriptors.ace.radial import radial_basis, transformed_distance
-from ase_vibent.descriptors.neighbours import find_neighbours
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
 
 DESCRIPTORS = {
@@ -294,60 +288,6 @@ def test_atoms_may_have_any_number_of_neighbours(descriptor):
         )
 
 
-class AngularFourier(ChannelDescriptor):
-    """Σ_jk R_n(r_ij) R_n(r_ik) cos(l θ_jik), j and k of one species: no kernel of its own."""
-
-    species = ("Si", "C")
-    cutoff = 4.0
-    n_max, l_max = 3, 4
-
-    @cached_property
-    def radial(self):
-        return radial_basis(self.n_max, cutoff=self.cutoff, r0=1.9, inner=1.4)
-
-    @cached_property
-    def _tables(self):
-        n_lm, polynomials, channels = (self.l_max + 1) ** 2, [], []
-        coefficients = np.zeros((self.l_max + 1, n_lm))
-        for l in range(self.l_max + 1):
-            chebyshev = np.polynomial.chebyshev.cheb2poly([0.0] * l + [1.0])
-            for k, factor in enumerate(np.polynomial.legendre.poly2leg(chebyshev)):
-                # Addition theorem of harmonics with Y_00 = 1.
-                coefficients[l, k * k : (k + 1) ** 2] = factor / (2 * k + 1)
-        for z in range(2):
-            for n in range(1, self.n_max + 1):
-                first = np.arange(len(channels), len(channels) + n_lm)
-                channels += [(z, n, lm) for lm in range(n_lm)]
-                polynomials.append((np.column_stack([first, first]), coefficients))
-        return np.array(channels), link_products(polynomials)
-
-
-def test_another_descriptor_of_the_channels_needs_no_kernel(carbide):
-    afs = AngularFourier()
-    found = find_neighbours(carbide, afs.species, afs.cutoff)
-    points = found.points(carbide)[:, :3]
-    features = afs.compute(carbide)
-    for chunk in found.chunks:
-        for i, centre in enumerate(chunk.centres):
-            expected = []
-            for z in range(2):
-                own = chunk.candidates[chunk.offsets[i, z] : chunk.offsets[i, z + 1]]
-                vectors = points[own] - points[centre]
-                r = np.linalg.norm(vectors, axis=1)
-                x = transformed_distance(r, 1.9, 2)
-                a, b, c = afs.radial.recursion.T
-                radial = [a[0] * (x - afs.radial.x_cut) ** 2]
-                radial.append((a[1] * x + b[1]) * radial[0])
-                radial.append((a[2] * x + b[2]) * radial[1] + c[2] * radial[0])
-                theta = np.arccos(np.clip((vectors / r[:, None]) @ (vectors / r[:, None]).T, -1, 1))
-                for n in range(3):
-                    expected += [radial[n] @ np.cos(l * theta) @ radial[n] for l in range(5)]
-            # arccos of nearly parallel vectors costs half of the digits.
-            np.testing.assert_allclose(features[found.owners[centre]], expected, rtol=1e-6)
-    for name in ("cell", "own images", "an atom without neighbours"):
-        test_gradients_and_linear_model_against_finite_differences(afs, name)
-
-
 def test_weights_and_readouts_of_wrong_shape_are_refused(descriptor, carbide):
     n = descriptor.n_features
     for wrong in (np.ones((1, n)), np.ones((3, n)), np.ones((2, n + 1)), np.ones(n)):
@@ -365,11 +305,7 @@ def test_weights_and_readouts_of_wrong_shape_are_refused(descriptor, carbide):
 
 
 def test_channels_that_the_kernels_could_not_find_are_refused(carbide):
-    class Wrong(AngularFourier):
-        n_max = 2
-
-    channels, products = AngularFourier()._tables
-    wrong = Wrong()
-    wrong._tables = channels, products  # radial functions up to 3
+    wrong = AFS(["Si", "C"], cutoff=4.0, n_max=2, l_max=2)
+    wrong.__dict__["_tables"] = AFS(["Si", "C"], n_max=3, l_max=2)._tables
     with pytest.raises(InvalidInputError, match="channels"):
         wrong.compute(carbide)

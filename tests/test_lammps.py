@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.lammpslib import LAMMPSlib
+from conftest import rattled
 
+from ase_vibent import Bispectrum
 from ase_vibent.harmonic.modes import dynamical_matrix
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import compute_hessian
@@ -122,3 +124,54 @@ def test_analytic(material, matrix, total, site, tmp_path):
     hessian = compute_hessian(atoms, matscipy_calculator(*material))
     judged = judge(lammps_calculator(*material), atoms, 1e-4, tmp_path)
     check(atoms, hessian, judged, matrix=matrix, total=total, site=site)
+
+
+@pytest.mark.parametrize("j_max", [3.5, 4.0])
+def test_bispectrum(j_max):
+    """Components of `compute sna/atom`, each species' own ones of its explicit multi-element form.
+
+    LAMMPS lists j ≥ j1 ≥ j2; exchanging j and j1 changes a component by (2 j + 1) / (2 j1 + 1).
+    """
+    load_mpi()
+    atoms = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True) * (3, 3, 3), 0.1, seed=0)
+    most, kinds = int(2 * j_max), np.where(atoms.numbers == 14, 1, 2)
+    x, y, z = atoms.cell.lengths()
+    engine = lammps.lammps(cmdargs=["-log", "none", "-screen", "none"])
+    engine.commands_string(
+        f"""units metal
+        atom_modify map array
+        region box block 0 {x} 0 {y} 0 {z}
+        create_box 2 box
+        mass * 1
+        pair_style zero 5.0
+        pair_coeff * *"""
+    )
+    positions = atoms.get_positions(wrap=True).ravel()
+    engine.create_atoms(
+        len(atoms), np.arange(1, len(atoms) + 1).tolist(), kinds.tolist(), positions
+    )
+    engine.commands_string(
+        f"""compute all all sna/atom 5.0 0.99363 {most} 0.5 0.5 1.0 1.0 rmin0 0.0 bzeroflag 1 &
+            chem 2 0 1 bnormflag 0 wselfallflag 1
+        compute needed all reduce sum c_all[1]
+        thermo_style custom step c_needed
+        run 0"""
+    )
+    found = engine.numpy.extract_compute("all", 1, 2)
+    found = found[np.argsort(engine.numpy.extract_atom("id")[: len(atoms)])]
+    # All triples of elements come first, those of one element are the first and the last.
+    found = found.reshape(len(atoms), 8, -1)[:, [0, 7]]
+    listed = [
+        (j1 / 2, j2 / 2, j / 2)
+        for j1 in range(most + 1)
+        for j2 in range(j1 + 1)
+        for j in range(max(j1, j1 - j2), min(most, j1 + j2) + 1)
+        if (j1 + j2 + j) % 2 == 0
+    ]
+    bispectrum = Bispectrum(["Si", "C"], cutoff=5.0, j_max=j_max)
+    features = bispectrum.compute(atoms).reshape(len(atoms), 2, -1)
+    assert features.shape[2] == {3.5: 26, 4.0: 35}[j_max]
+    for k, (j1, j) in enumerate(bispectrum.components):
+        column = found[..., listed.index((j1, j1, j) if j >= j1 else (j1, j, j1))]
+        expected = column * (1 if j >= j1 else (2 * j + 1) / (2 * j1 + 1))
+        np.testing.assert_allclose(features[..., k], expected, atol=1e-9 * np.abs(expected).max())

@@ -106,6 +106,11 @@ class Bispectrum(ChannelDescriptor):
 
         return tabulated_basis(functions, cutoff=self.cutoff)
 
+    @property
+    def radial_degrees(self) -> Indices:
+        """Degrees of the Gegenbauer polynomials, and 1."""
+        return np.array([1 + round(2 * j) - l for l, j in self._shells])
+
     @cached_property
     def _tables(self) -> tuple[Indices, Products]:
         channels = np.array(
@@ -163,7 +168,7 @@ def _polynomial(
         members = np.concatenate([members, without])
         coefficients = np.concatenate([coefficients, (coefficients * own)[own != 0]])
     products, inverse = np.unique(np.sort(members, axis=1), axis=0, return_inverse=True)
-    sums = np.bincount(inverse.ravel(), coefficients)
+    sums = np.bincount(inverse.ravel(), coefficients).astype(np.float64)
     kept = (products[:, -1] >= 0) & (np.abs(sums) > 1e-14)  # without the constant
     return products[kept], sums[None, kept]
 

@@ -54,6 +54,11 @@ class ChannelDescriptor:
         raise NotImplementedError
 
     @property
+    def radial_degrees(self) -> Indices:
+        """How much every radial function oscillates, from 1 on: see `smoothness`."""
+        return np.arange(1, self.channels[:, 1].max() + 1)
+
+    @property
     def _tables(self) -> tuple[Indices, Products]:
         """Channels and products."""
         raise NotImplementedError
@@ -118,7 +123,7 @@ class ChannelDescriptor:
         if not 0 < power < np.inf:
             raise InvalidInputError(f"smoothness: expected a power > 0, got {power}")
         _, n, lm = self.channels.T
-        of_channel = n**power + np.floor(np.sqrt(lm)) ** power
+        of_channel = self.radial_degrees[n - 1] ** power + np.floor(np.sqrt(lm)) ** power
         members = self.products.members
         of_product = np.sum(np.where(members < 0, 0.0, of_channel[members]), axis=1)
         roughness = np.zeros(self.n_features)

@@ -1,6 +1,7 @@
 """Radial functions: by a recursion in a transformed distance, or any smooth ones from a table.
 
-The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
+The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With
+x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
 
     P_1 = A_1 f,  P_2 = (A_2 x + B_2) P_1,  P_n = (A_n x + B_n) P_(n-1) + C_n P_(n-2),
 
@@ -147,8 +148,9 @@ def tabulated_basis(
     InvalidInputError
         If the functions vary too fast.
     """
-    # Polynomials through Chebyshev's points know the derivatives.
-    series = chebyshev.chebinterpolate(lambda x: functions(cutoff / 2 * (1 + x)).T, 128)
+    # A polynomial through Chebyshev's points knows the derivatives.
+    points = chebyshev.chebpts1(129)
+    series = chebyshev.chebfit(points, functions(cutoff / 2 * (1 + points)).T, 128)
     for n_cells in (128, 256, 512, 1024, 2048):
         x = np.linspace(-1, 1, n_cells + 1)
         nodes = np.stack(
@@ -160,10 +162,12 @@ def tabulated_basis(
         )
         nodes[-1, :2] = 0
         r = cutoff / 2 * (1 + (x[1:] + x[:-1]) / 2)
-        exact = functions(r[r > inner])
+        far = r > min(inner, cutoff / 2)
+        exact = functions(r[far])
         (a, b, c), (d, e, f) = nodes[:-1].transpose(1, 2, 0), nodes[1:].transpose(1, 2, 0)
+        # Hermite's quintic halfway between the nodes, where it is worst.
         middle = (a + d) / 2 + 5 / 32 * (b - e) + (c + f) / 64
-        error = np.abs(middle[:, r > inner] - exact).max(axis=1)
+        error = np.abs(middle[:, far] - exact).max(axis=1)
         if np.all(error < TABLE_ACCURACY * np.abs(exact).max(axis=1)):
             return TabulatedBasis(cutoff, nodes)
     raise InvalidInputError(
