@@ -245,6 +245,57 @@ def test_tables_for_people(done, command):
         strict_json(result.out)
 
 
+def test_search_and_learning_curves(done, tmp_path):
+    trials = tmp_path / "trials.jsonl"
+    line = ["tune", done.paths["labels.xyz"], "-o", trials, "-j", 1]
+    line += ["--cutoffs", 3.5, 4, "--orders", 2, "--degrees", 4, 6]
+    line += ["--descriptors", "AFS(cutoff=4.0, n_max=2, l_max=2)"]
+    table = vibent(*line)
+    assert (table.code, table.err) == (0, "")
+    assert len(table.out.splitlines()) == 7
+    again = strict_json(vibent(*line, "--json").out)
+    assert len(again) == len(trials.read_text().splitlines()) == 5
+    assert again == sorted(again, key=lambda trial: trial["score"])
+    for against, extra in (
+        ("configurations", ["--values", 2, 4]),
+        ("test-fraction", ["--values", 0.5]),
+        ("cutoff", ["--values", 3.5, 4]),
+        ("basis", ["--values", 3, 4]),
+    ):
+        curve = vibent(
+            *("learn", done.paths["labels.xyz"], "--against", against, "--splits", 2, "-j", 1),
+            *("--cutoff", 4, "--order", 2, "--degree", 4, "--plot", tmp_path / "curve.png"),
+            *("-o", tmp_path / "curve.json", *extra),
+        )
+        assert (curve.code, curve.err) == (0, "")
+        points = strict_json((tmp_path / "curve.json").read_text())
+        assert {point["x"] for point in points}
+        assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_train_with_all_that_there_is(done, tmp_path):
+    model = tmp_path / "all.vibent"
+    result = vibent(
+        *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--budget"),
+        *("--solver", "bayesian-ridge", "--descriptor", "AFS(n_max=3, l_max=3)", "--cutoff", 4),
+    )
+    assert (result.code, result.err) == (0, "")
+    assert "AFS(cutoff=4.0, n_max=3, l_max=3)" in result.out
+    assert "to halve it" in result.out
+    loaded = SiteModel.load(model)
+    assert loaded.curvature.curvatures.shape == (1, 3)
+    assert loaded.header["budget"]["entropy"]["total"] > 0
+
+
+def test_predictions_carry_their_uncertainty(done):
+    row = strict_json(done.predict.out)[0]
+    assert 0 < row["entropy_std_eV_per_K"] < 0.1 * abs(row["entropy_eV_per_K"])
+    assert 0 < row["largest_extrapolation_grade"] < 2
+    frame = ase.io.read(done.paths["out.xyz"], index=0)
+    assert frame.arrays["predicted_extrapolation_grades"].shape == (8,)
+    assert frame.info["predicted_entropy_std"] == pytest.approx(row["entropy_std_eV_per_K"])
+
+
 # --- Mistakes -------------------------------------------------------------------------------
 
 LABEL = "label good.traj -o new.xyz --calculator"
@@ -290,7 +341,10 @@ MISTAKES = {
     "reference of another cell": (TRAIN.replace("labels.", "mixed."), "cell"),
     "test fraction": (f"{TRAIN} --test-fraction 1.5", "1.5"),
     "nothing to fit": (f"{TRAIN} --quantities strain", "strain"),
-    "negative cutoff": ("train labels.xyz -o new.vibent --cutoff -4", "cutoff"),
+    "no such descriptor": (f"{TRAIN} --descriptor SOAP", "SOAP"),
+    "malformed descriptor": (f"{TRAIN} --descriptor AFS(3)", "keyword"),
+    "file that is no search": ("tune labels.xyz -o labels.xyz", "no trial"),
+    "more than there are": ("learn labels.xyz --values 400", "400"),
     "model into a file's folder": (TRAIN.replace("new", "file/new"), "file/new.vibent"),
     "plot into a file's folder": (f"{TRAIN} --plot file/fit.png", "file"),
     "plot of no known format": (f"{TRAIN} --plot fit.doc", "fit.doc"),
@@ -337,6 +391,9 @@ WRONG_USAGE = [
     "predict si.vibent",
     "predict si.vibent good.traj -T warm",
     "train labels.xyz -o new.vibent --solver magic",
+    "train labels.xyz -o new.vibent --cutoff -4",
+    "tune labels.xyz",
+    "learn labels.xyz --against time",
     "train labels.xyz -o new.vibent --quantities energy",
     "info si.vibent --colour",
 ]

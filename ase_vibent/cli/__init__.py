@@ -172,6 +172,12 @@ def _add_predict(commands: _Commands) -> None:
         action="store_true",
         help="quantum statistics, zero-point energy included: for models trained on moments",
     )
+    predict.add_argument(
+        "--extrapolation",
+        choices=("warn", "raise", "ignore"),
+        default="warn",
+        help="what to do about atoms unlike those of the training set; default: warn",
+    )
     predict.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
 
 

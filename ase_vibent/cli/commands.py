@@ -22,6 +22,7 @@ from ase_vibent.cli.files import (
     show,
 )
 from ase_vibent.cli.make import make
+from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.training import learn, train, tune
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -138,42 +139,6 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def predict(options: argparse.Namespace) -> int:
-    """`vibent predict`: entropies and free energies of structures."""
-    calculator = SiteEntropyCalculator(
-        options.model, temperature=options.temperature, quantum=options.quantum
-    )
-    sources, structures = read_structures(options.structures)
-    if options.output:
-        require_writable(options.output)
-    rows: list[dict[str, Any]] = []
-    predicted = []
-    pairs = list(zip(sources, structures, strict=True))
-    for source, atoms in progress_bar(pairs, len(pairs), "predicting"):
-        try:
-            calculator.get_property("entropy_gradient", atoms)
-        except VibentError as error:
-            rows.append({"structure": source, "error": str(error)})
-            print(f"vibent predict: {source}: {error}", file=sys.stderr)
-            continue
-        values = calculator.results
-        rows.append(
-            {
-                "structure": source,
-                "formula": atoms.get_chemical_formula(),
-                "n_atoms": len(atoms),
-                "entropy_eV_per_K": values["entropy"],
-                "entropy_per_atom_kB": values["entropy"] / kB / len(atoms),
-                "free_energy_eV": values["free_energy"],
-            }
-        )
-        predicted.append(_with_predictions(atoms, calculator))
-    if options.output:
-        dataset.write_labels(options.output, predicted)
-    show(options, rows, _prediction_table(rows, calculator))
-    return 1 if any("error" in row for row in rows) else 0
-
-
 def info(options: argparse.Namespace) -> int:
     """`vibent info`: header of a coefficient file."""
     model = SiteModel.load(options.model)
@@ -200,41 +165,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _with_predictions(atoms: Atoms, calculator: SiteEntropyCalculator) -> Atoms:
-    """Copy with predictions under names that training never takes for labels."""
-    copy: Atoms = atoms.copy()
-    values = calculator.results
-    copy.info["predicted_temperature"] = calculator.temperature
-    copy.info["predicted_statistics"] = _statistics(calculator)
-    copy.info["predicted_entropy"] = values["entropy"]
-    copy.info["predicted_free_energy"] = values["free_energy"]
-    copy.arrays["predicted_entropies"] = values["entropies"]
-    copy.arrays["predicted_entropy_gradient"] = values["entropy_gradient"]
-    return copy
-
-
-def _statistics(calculator: SiteEntropyCalculator) -> str:
-    return "quantum" if calculator.parameters["quantum"] else "classical"
-
-
-def _prediction_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> str:
-    lines = [
-        f"T = {calculator.temperature:g} K, {_statistics(calculator)}",
-        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
-        f"{'F_vib (eV)':>14}",
-    ]
-    for row in rows:
-        if "error" in row:
-            lines.append(f"{row['structure']:<24} failed")
-        else:
-            lines.append(
-                f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
-                f"{row['entropy_eV_per_K']:>14.8f} {row['entropy_per_atom_kB']:>13.6f} "
-                f"{row['free_energy_eV']:>14.6f}"
-            )
-    return "\n".join(lines)
 
 
 def _crystal_name(crystal: Atoms) -> str:
