@@ -129,7 +129,7 @@ def shop(done, tmp_path, monkeypatch) -> Path:
     with open(tmp_path / "pickled.vibent", "wb") as file:
         np.save(file, np.array([{}], dtype=object))
     with monkeypatch.context() as patch:
-        patch.setattr("ase_vibent.model.FORMAT_VERSION", 99)
+        patch.setattr("ase_vibent.model.file.FORMAT_VERSION", 99)
         SiteModel.load(tmp_path / "si.vibent").save(tmp_path / "newer.vibent")
     for name, data in {
         "truncated.vibent": content[:half],
