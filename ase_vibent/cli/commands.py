@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from ase import Atoms
-from ase.units import kB
 
 from ase_vibent import dataset
-from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.cli.demo import demo
 from ase_vibent.cli.files import (
     progress_bar,
     read_structures,
     require_plottable,
-    require_writable,
     show,
 )
 from ase_vibent.cli.make import make
 from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.training import learn, train, tune
-from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.label_run import LabelTask, failure_list, label_structures
 from ase_vibent.labelling import match_references
