@@ -12,7 +12,7 @@ from scipy.stats import norm
 from ase_vibent import SiteEntropyCalculator, SiteModel
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
-from ase_vibent.training.calibration import calibrated_scale
+from ase_vibent.training.calibration import calibrated
 
 
 @pytest.fixture
@@ -34,18 +34,26 @@ def test_standard_deviations_are_those_of_the_covariance():
         rows[i, 3 * z : 3 * z + 3], rows[i, 6 + z] = features[i], 1
     whole = np.vstack([model.factor.reshape(6, 9), constants])
     covariance = rows @ whole @ whole.T @ rows.T
-    expected = 2 * np.sqrt(covariance.sum() + 0.3**2)
+    expected = np.sqrt(4 * covariance.sum() + 0.3**2)
     assert model.total_std(features, kinds) == pytest.approx(expected, rel=1e-6)
     sites = model.site_std(features, kinds)
     np.testing.assert_allclose(sites, 2 * np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
-def test_scale_recovers_inflated_errors():
-    errors = np.random.default_rng(1).normal(scale=3.0, size=4000)
-    assert calibrated_scale(errors) == pytest.approx(3.0, rel=0.05)
-    inside = np.abs(errors) < norm.ppf(0.9) * calibrated_scale(errors)
-    assert inside.mean() == pytest.approx(0.8, abs=0.02)
-    assert calibrated_scale(errors[:3]) == 1.0
+@pytest.mark.parametrize(("noise", "scale"), [(0.5, 1e-3), (1e-3, 3.0), (0.3, 1.5)])
+def test_calibration_recovers_noise_and_scale(noise, scale):
+    """Errors drawn from a known model; intervals then cover what they promise."""
+    rng = np.random.default_rng(1)
+    spreads = np.exp(rng.normal(-1.5, 1, 4000))
+    true = np.sqrt(noise**2 + scale**2 * spreads**2)
+    errors = true * rng.normal(size=4000)
+    found = calibrated(errors, spreads)
+    deviations = np.sqrt(found[0] ** 2 + found[1] ** 2 * spreads**2)
+    # What only the smallest spreads could tell stays uncertain.
+    assert np.quantile(np.abs(deviations / true - 1), 0.95) < 0.1
+    for coverage in (0.5, 0.8, 0.95):
+        inside = np.abs(errors) < norm.ppf((1 + coverage) / 2) * deviations
+        assert inside.mean() == pytest.approx(coverage, abs=0.02)
 
 
 def test_grade_is_the_distance_from_the_training_set():
@@ -85,7 +93,7 @@ def test_crystal_is_known_best(silicon_model, silicon):
     """The crystal's constant is exact and its features are the origin: no uncertainty but noise."""
     total, sites = silicon_model.uncertainty(silicon)
     posterior = silicon_model.posterior
-    assert total == pytest.approx(float(posterior.scale * posterior.noise), rel=1e-3)
+    assert total == pytest.approx(float(posterior.noise), rel=1e-3)
     assert np.all(sites < 1e-3 * silicon_model.uncertainty(rattled(silicon, 0.1, 9))[1].min())
 
 

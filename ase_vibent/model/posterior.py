@@ -17,9 +17,9 @@ Indices = NDArray[np.int64]
 class Posterior(ModelPart):
     """Covariance Σ = L Lᵀ of the linear coefficients, and the noise of a total.
 
-    The standard deviation of a total is `scale` · sqrt(xᵀ Σ x + noise²), where x are the
-    centred features, summed over the sites of each kind. `scale` makes intervals cover what
-    they promise on configurations that were held out (see `calibrated_scale`).
+    The variance of a total is scale² · xᵀ Σ x + noise², where x are the centred features,
+    summed over the sites of each kind. Noise and scale are those of configurations that were left
+    out of fits (see `calibrated`), so that intervals cover what they promise.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Posterior(ModelPart):
         for z in range(len(self.factor)):
             own = kinds == z
             spread += centred[own].sum(axis=0) @ self.factor[z] + own.sum() * self.constants[z]
-        return float(self.scale * np.sqrt(spread @ spread + self.noise**2))
+        return float(np.sqrt(self.scale**2 * (spread @ spread) + self.noise**2))
 
     def site_std(self, centred: Array, kinds: Indices) -> Array:
         """Standard deviation of every site value, without the noise of totals.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.optimize import minimize
 
 from ase_vibent.model import Posterior
 from ase_vibent.training.problem import LinearFit
@@ -15,8 +15,6 @@ from ase_vibent.training.rows import ALWAYS, TrainingRows
 
 Array = NDArray[np.float64]
 
-#: Coverage of the intervals that the scale is made for.
-COVERAGES = (0.5, 0.8, 0.95)
 #: Left-out totals without which there is nothing to calibrate on.
 FEWEST = 5
 
@@ -46,23 +44,26 @@ def posterior(
     factor = fit.solution.covariance_factor
     constants = np.zeros((shape[0], factor.shape[1]))
     constants[fit.problem.free] = factor[:n_free]
-    deviations = left_out_deviations(fit, rows, weights, solver, options)
+    errors, spreads = left_out_errors(fit, rows, weights, solver, options)
+    noise, scale = _noise_of_total(fit, weights), 1.0
+    if len(errors) >= FEWEST:
+        noise, scale = calibrated(errors, spreads)
     return Posterior(
         factor[n_free:].reshape(*shape, -1).astype(np.float32),
         constants.astype(np.float32),
-        noise=np.array(_noise_of_total(fit, weights)),
-        scale=np.array(calibrated_scale(deviations)),
+        noise=np.array(noise),
+        scale=np.array(scale),
     )
 
 
-def left_out_deviations(
+def left_out_errors(
     fit: LinearFit,
     rows: TrainingRows,
     weights: Mapping[str, float],
     solver: str,
     options: Mapping[str, Any],
-) -> Array:
-    """Errors of totals over their standard deviations, from fits that left them out.
+) -> tuple[Array, Array]:
+    """Errors of totals, and their posterior spreads, from fits that left them out.
 
     Parameters
     ----------
@@ -70,11 +71,11 @@ def left_out_deviations(
 
     Returns
     -------
-    ndarray, shape (n,)
+    errors, spreads : ndarrays, shape (n,), k_B
     """
     if "strength" in fit.solution.details:
         options = {**options, "strength": fit.solution.details["strength"]}
-    deviations = []
+    errors, spreads = [np.empty(0)], [np.empty(0)]
     for fold in rows.folds if len(rows.folds) > 1 else ():
         totals = [total for total in rows.totals if total.fold == fold]
         if not totals:
@@ -82,30 +83,45 @@ def left_out_deviations(
         others = [ALWAYS, *(other for other in rows.folds if other != fold)]
         partial = rows.problem.fit(rows.merged(weights, folds=others), solver, options)
         matrix = np.array([total.row for total in totals])
-        error = matrix @ partial.solution.coefficients - [total.value for total in totals]
-        spread = np.linalg.norm(matrix @ partial.solution.covariance_factor, axis=1)
-        deviations.append(error / np.hypot(spread, _noise_of_total(partial, weights)))
-    found = np.concatenate([[], *deviations])
-    return found[np.isfinite(found)]
+        predicted = matrix @ partial.solution.coefficients
+        errors.append(predicted - [total.value for total in totals])
+        spreads.append(np.linalg.norm(matrix @ partial.solution.covariance_factor, axis=1))
+    found = np.stack([np.concatenate(errors), np.concatenate(spreads)])
+    error, spread = found[:, np.isfinite(found).all(axis=0)]
+    return error, spread
 
 
-def calibrated_scale(deviations: Array) -> float:
-    """Factor by which standard deviations must grow for normal intervals to cover enough.
+def calibrated(errors: Array, spreads: Array) -> tuple[float, float]:
+    """Noise and scale that make errors most likely: variance = noise² + scale² · spread².
+
+    Errors of a fit that is not the true function grow with the distance from the crystal, as
+    the spread does, and more than it: a noise alone would be too wide near the crystal,
+    too narrow far from it.
 
     Parameters
     ----------
-    deviations : ndarray, shape (n,)
-        Errors over their standard deviations.
+    errors, spreads : ndarrays, shape (n,), k_B
 
     Returns
     -------
-    float
-        Geometric mean of what intervals of 50, 80 and 95 % ask for; 1 with too few errors.
+    noise : float, k_B
+    scale : float
     """
-    if len(deviations) < FEWEST:
-        return 1.0
-    widths = np.quantile(np.abs(deviations), COVERAGES) / norm.ppf((1 + np.array(COVERAGES)) / 2)
-    return float(np.exp(np.mean(np.log(np.maximum(widths, 1e-12)))))
+    typical = max(float(np.sqrt(np.mean(errors**2))), 1e-12)
+    ratio = typical / max(float(np.sqrt(np.mean(spreads**2))), 1e-12)
+
+    def cost(logarithms: Array) -> float:
+        noise, scale = np.exp(logarithms) * [typical, ratio]
+        variances = noise**2 + scale**2 * spreads**2
+        return float(np.sum(np.log(variances) + errors**2 / variances))
+
+    bounds = [(np.log(1e-3), np.log(3.0)), (np.log(1e-3), np.log(30.0))]
+    best = min(
+        (minimize(cost, start, bounds=bounds) for start in ([-3.0, 0.0], [0.0, -3.0])),
+        key=lambda result: float(result.fun),
+    )
+    noise, scale = np.exp(best.x) * [typical, ratio]
+    return float(noise), float(scale)
 
 
 def _noise_of_total(fit: LinearFit, weights: Mapping[str, float]) -> float:
