@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 from numpy.polynomial.chebyshev import cheb2poly
@@ -19,7 +18,6 @@ from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import TabulatedBasis, tabulated_basis
 from ase_vibent.descriptors.hyperparameters import check_integers, check_positive
-from ase_vibent.descriptors.kinds import check_species
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -62,17 +60,10 @@ class AFS(ChannelDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "species", check_species(self.species))
-        if self.neighbours is not None:
-            neighbours = check_species(self.neighbours, "neighbours")
-            object.__setattr__(self, "neighbours", neighbours)
+        self._check_kinds()
         check_positive(self, "cutoff")
         check_integers(self, 1, "n_max")
         check_integers(self, 0, "l_max")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Hyperparameters, as they stand in a coefficient file."""
-        return {"name": "AFS", **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @cached_property
     def radial(self) -> TabulatedBasis:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from ase_vibent.descriptors.ace.coupling import real_3j, wigner_3j
 from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import TabulatedBasis, tabulated_basis
 from ase_vibent.descriptors.hyperparameters import check_positive
-from ase_vibent.descriptors.kinds import check_species
 from ase_vibent.errors import InvalidInputError
 
 Array = NDArray[np.float64]
@@ -64,19 +62,12 @@ class Bispectrum(ChannelDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "species", check_species(self.species))
-        if self.neighbours is not None:
-            neighbours = check_species(self.neighbours, "neighbours")
-            object.__setattr__(self, "neighbours", neighbours)
+        self._check_kinds()
         check_positive(self, "cutoff", "j_max", "rfac0")
         if 2 * self.j_max % 1:
             raise InvalidInputError(f"j_max: expected a multiple of 1/2, got {self.j_max}")
         if self.rfac0 > 1:
             raise InvalidInputError(f"rfac0: expected at most 1, got {self.rfac0}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Hyperparameters, as they stand in a coefficient file."""
-        return {"name": "Bispectrum", **{f.name: getattr(self, f.name) for f in fields(self)}}
 
     @property
     def components(self) -> list[tuple[float, float]]:

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from p0_silicon import crystal, relaxed_vacancy
+from p0_silicon import crystal, relaxed_vacancy, run_labels
 from tqdm import tqdm
 
 from ase_vibent import ACE
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
-from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
+from ase_vibent.label_run import LabelTask
+from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.structures import divacancies, interstitials, rattled, relaxed
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
@@ -62,19 +62,7 @@ def labelled(
     tasks += [
         LabelTask(atoms, reference="perfect", unstable="any", **wanted) for atoms in structures
     ]
-    spec, path = CalculatorSpec("sw-si"), folder / f"{name}.xyz"
-    summary = label_structures(
-        tasks,
-        path,
-        spec,
-        calculator_name=spec.text,
-        n_jobs=n_jobs,
-        progress=lambda items, total: tqdm(
-            items, total=total, desc=path.name, unit="cell", disable=None
-        ),
-    )
-    assert not summary.failed, summary.failed
-    return labelled_frames(tasks, path, spec.text)
+    return run_labels(tasks, folder / f"{name}.xyz", n_jobs)
 
 
 def basis(cutoff: float, degree: float) -> ACE:

@@ -103,6 +103,11 @@ def labelled(
         LabelTask(atoms, reference="perfect", unstable="any", **wanted)
         for atoms in structures(protocol, seed)
     ]
+    return run_labels(tasks, path, n_jobs)
+
+
+def run_labels(tasks: Sequence[LabelTask], path: Path, n_jobs: int) -> list[Atoms]:
+    """Labelled frames in the order of the tasks; those in the file are not made again."""
     spec = CalculatorSpec("sw-si")
     summary = label_structures(
         tasks,

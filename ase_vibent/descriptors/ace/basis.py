@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from ase_vibent.descriptors.ace.coupling import invariant_polynomials
 from ase_vibent.descriptors.ace.products import Products, link_products
 from ase_vibent.descriptors.ace.radial import RadialBasis, radial_basis
 from ase_vibent.descriptors.hyperparameters import check_integers, check_positive
-from ase_vibent.descriptors.kinds import bond_length, check_species
+from ase_vibent.descriptors.kinds import bond_length
 from ase_vibent.errors import InvalidInputError
 
 Array = NDArray[np.float64]
@@ -69,13 +68,9 @@ class ACE(ChannelDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        species = check_species(self.species)
-        object.__setattr__(self, "species", species)
-        if self.neighbours is not None:
-            neighbours = check_species(self.neighbours, "neighbours")
-            object.__setattr__(self, "neighbours", neighbours)
+        self._check_kinds()
         if self.r0 is None:
-            object.__setattr__(self, "r0", bond_length(species))
+            object.__setattr__(self, "r0", bond_length(self.species))
         if self.inner is None:
             object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
         check_positive(self, "cutoff", "r0", "inner", "l_weight", "degree")
@@ -87,11 +82,6 @@ class ACE(ChannelDescriptor):
                 f"cutoff: expected more than the inner distance {self.inner:.3f} Å, "
                 f"got {self.cutoff}"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Hyperparameters, as they stand in a coefficient file."""
-        names = [f.name for f in fields(self)]
-        return {"name": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     def features_within(self, smaller: ACE) -> NDArray[np.bool_]:
         """Which features a basis of smaller order and degree has, all else equal.

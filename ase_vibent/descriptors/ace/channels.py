@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +16,7 @@ from ase_vibent.descriptors.ace.products import Products
 from ase_vibent.descriptors.ace.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.ace.tables import Tables, kernel_tables
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.descriptors.kinds import check_species
 from ase_vibent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class ChannelDescriptor:
     """Features that are polynomials in A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij), j of species z.
 
     A descriptor says which channels and products there are, what features are made of
-    them, and of what radial functions; the kernels are the same for all.
+    them, and of what radial functions; the kernels are the same for all. It is a frozen
+    dataclass of its hyperparameters.
 
     Attributes
     ----------
@@ -42,6 +45,18 @@ class ChannelDescriptor:
     species: Sequence[str]
     cutoff: float
     neighbours: Sequence[str] | None = None
+
+    def _check_kinds(self) -> None:
+        """Kinds of sites and of neighbours as tuples; every `__post_init__` begins with it."""
+        object.__setattr__(self, "species", check_species(self.species))
+        if self.neighbours is not None:
+            neighbours = check_species(self.neighbours, "neighbours")
+            object.__setattr__(self, "neighbours", neighbours)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Hyperparameters, as they stand in a coefficient file."""
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return {"name": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     @property
     def neighbour_species(self) -> Sequence[str]:
