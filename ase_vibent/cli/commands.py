@@ -20,6 +20,7 @@ from ase_vibent.cli.files import (
 from ase_vibent.cli.make import make
 from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.training import learn, train, tune
+from ase_vibent.cli.verify import verify
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.label_run import LabelTask, failure_list, label_structures
@@ -29,7 +30,18 @@ from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 
-__all__ = ["demo", "evaluate", "info", "label", "learn", "make", "predict", "train", "tune"]
+__all__ = [
+    "demo",
+    "evaluate",
+    "info",
+    "label",
+    "learn",
+    "make",
+    "predict",
+    "train",
+    "tune",
+    "verify",
+]
 
 
 def label(options: argparse.Namespace) -> int:
