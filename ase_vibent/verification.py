@@ -83,7 +83,11 @@ class Verification:
             deviations. Groups without a site are left out, and "all" if none was drawn at random.
         """
         drawn = np.arange(len(self.sites)) >= self.n_uncertain
-        groups = {"uncertain": 1.0 * ~drawn, "random": 1.0 * drawn, "all": self._weights()}
+        groups: dict[str, Array] = {
+            "uncertain": (~drawn).astype(float),
+            "random": drawn.astype(float),
+            "all": self._weights(),
+        }
         return {
             name: {
                 "n": self.n_atoms if name == "all" else int(weights.sum()),

@@ -117,6 +117,18 @@ def _add_label(commands: _Commands) -> None:
     )
     _add_finite_differences(label)
     label.add_argument(
+        "--select",
+        metavar="MODEL",
+        help="of all structures, label only those that would teach this model most",
+    )
+    budget = label.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--budget", type=positive_number, metavar="N", help="of --select: so many structures"
+    )
+    budget.add_argument(
+        "--budget-atoms", type=positive_number, metavar="N", help="of --select: so many atoms"
+    )
+    label.add_argument(
         "--unstable",
         type=number_or_any,
         default=0,
