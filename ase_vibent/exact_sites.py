@@ -179,8 +179,8 @@ class ExactSites:
             )
             return values - mass_entropy(members.get_masses())[own]
 
-        smaller, values = measured(SMALLER * radius), measured(radius)
-        return SiteMeasurement(values, values - smaller, remarks)
+        values = measured(radius)
+        return SiteMeasurement(values, values - measured(SMALLER * radius), remarks)
 
     def _hessian_of(
         self, atoms: Atoms, balls: NDArray[np.bool_], sites: Indices, radius: float

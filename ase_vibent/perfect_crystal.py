@@ -40,7 +40,8 @@ class PerfectCrystal:
         self.atoms: Atoms = atoms.copy()
         self._hessian_of = hessian_of
         self._same_sites: HarmonicSystem | None = None
-        self._sparse_hessian: Any = None
+        #: Repeats, atoms and Hessian of the widest supercell so far.
+        self._supercell: tuple[NDArray[np.int64], Atoms, Any] | None = None
         self._bulk: dict[str, float] | None = None
 
     def normalised(self, system: HarmonicSystem, atoms: Atoms) -> NormalisedModes:
@@ -152,10 +153,12 @@ class PerfectCrystal:
 
         check_crystal(self.atoms)
         # Wide enough for a ball, and for what its border atoms feel beyond it.
-        crystal = self.atoms.repeat(np.ceil(3 * radius / widths(self.atoms) - 1e-9).astype(int))
-        if self._sparse_hessian is None or self._sparse_hessian.shape[0] != 3 * len(crystal):
-            self._sparse_hessian = self._hessian_of(crystal, True)
-        needed = 2 * radius + _reach(crystal, self._sparse_hessian, len(self.atoms))
+        repeats = np.ceil(3 * radius / widths(self.atoms) - 1e-9).astype(int)
+        if self._supercell is None or np.any(repeats > self._supercell[0]):
+            crystal = self.atoms.repeat(repeats)
+            self._supercell = repeats, crystal, self._hessian_of(crystal, True)
+        _, crystal, crystal_hessian = self._supercell
+        needed = 2 * radius + _reach(crystal, crystal_hessian, len(self.atoms))
         for width in widths(atoms):
             if width < needed:
                 raise InvalidInputError(
@@ -174,7 +177,7 @@ class PerfectCrystal:
             hessian,
             chosen,
             crystal,
-            self._sparse_hessian,
+            crystal_hessian,
             radius=radius,
             steps=steps,
             bulk_value=self._bulk,

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 #: Directions in which a label tells less than half of this, in nats, are left out.
 NEGLIGIBLE = 1e-4
-#: Relative difference of totals below which two structures are the same one.
+#: Two structures whose totals differ by less than this share of what is unknown are the same.
 SAME = 1e-4
 #: Labels whose information can be told beforehand.
 TOLD = ("entropy", "gradient", "strain", "sites")
@@ -113,7 +113,8 @@ class _Candidate(NamedTuple):
     ----------
     labels : ndarray, shape (m, rank)
         X L / σ, but for an orthogonal transformation of the rows.
-    total : ndarray, shape (rank,), k_B
+    total : ndarray, shape (rank,)
+        The row of the total times L, over the noise of a total.
     """
 
     labels: Array
@@ -157,7 +158,7 @@ class _Knowledge:
         """What a structure's labels depend on."""
         wanted = {*self._quantities, "entropy"}
         rows = {k: m for k, m, _ in self._problem.rows(atoms, _blank(atoms), tuple(wanted))}
-        total = rows["entropy"][0] @ self._factor
+        total = rows["entropy"][0] @ self._factor / float(self._posterior.noise)
         labels = [self._weights.get(q, 1.0) * rows[q] for q in self._quantities if q in rows]
         whitened = np.concatenate(labels) @ self._factor / self._noise
         _, singular, right = np.linalg.svd(whitened, full_matrices=False)
@@ -172,8 +173,8 @@ class _Knowledge:
     def std(self, candidate: _Candidate) -> float:
         """Standard deviation of the total, k_B."""
         spread = solve_triangular(self._root, candidate.total, lower=True, check_finite=False)
-        scale, noise = float(self._posterior.scale), float(self._posterior.noise)
-        return scale * float(np.hypot(np.linalg.norm(spread), noise))
+        noise = float(self._posterior.scale * self._posterior.noise)
+        return noise * float(np.hypot(np.linalg.norm(spread), 1.0))
 
     def learn(self, candidate: _Candidate) -> None:
         """Take a structure's labels as known."""
@@ -212,7 +213,7 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
     Their labels differ by nothing that a model could learn, but gains ascribe the rest to noise.
     """
     difference = np.linalg.norm(one.total - other.total)
-    return bool(difference <= SAME * np.linalg.norm(other.total))
+    return bool(difference <= SAME * np.hypot(np.linalg.norm(other.total), 1.0))
 
 
 def _blank(atoms: Atoms) -> Targets:
