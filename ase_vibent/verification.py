@@ -116,7 +116,7 @@ class Verification:
         if not weights.sum() > 0:
             return np.nan, np.nan
         sample = self.errors[self.n_uncertain :]
-        missing = 1 - len(sample) / max(rest, 1)
+        missing = 1 - len(sample) / rest if rest else 0.0
         if missing and len(sample) < 2:
             return float(weights @ self.errors), np.nan
         spread = sample.std(ddof=1) / np.sqrt(len(sample)) if missing else 0.0

@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from conftest import LATTICE_SI, rattled
 
-from ase_vibent import SiteModel
+from ase_vibent import SiteModel, bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
@@ -36,6 +36,21 @@ class ForcesOnly(Calculator):
         self.results = {name: self._inner.get_property(name, atoms) for name in names}
 
 
+@pytest.fixture(scope="module")
+def bulk_value():
+    return bulk_site_entropies(bulk("Si", "diamond", a=LATTICE_SI), stillinger_weber_silicon())[0]
+
+
+@pytest.fixture(autouse=True)
+def converged_once(monkeypatch, bulk_value):
+    """Converged values are tested elsewhere; here they need not be found anew every time."""
+    for module in ("perfect_crystal", "labelling"):
+        monkeypatch.setattr(
+            f"ase_vibent.{module}.bulk_site_entropies",
+            lambda crystal, *_, **__: np.full(len(crystal), bulk_value),
+        )
+
+
 @pytest.fixture
 def primitive():
     return bulk("Si", "diamond", a=LATTICE_SI)
@@ -59,27 +74,25 @@ def test_balls_agree_with_diagonalisation(vacancy, sw):
     assert errors.max() < 2 * np.abs(balls.truncation).max()
 
 
-@pytest.mark.parametrize("has_crystal", [True, False])
-def test_forces_alone_near_the_sites_alone(primitive, has_crystal):
+def test_forces_alone_near_the_sites_alone(primitive):
     """Displacing a ball in what surrounds it gives what the whole analytic Hessian gives."""
-    atoms = rattled(primitive * (7, 7, 7), 0.02, seed=1)
-    crystal = primitive if has_crystal else None
-    sites, calculator = np.array([5, 400]), ForcesOnly()
-    expected = ExactSites(stillinger_weber_silicon(), crystal).in_balls(atoms, sites, 3.0)
-    exact = ExactSites(calculator, crystal, interaction_range=RANGE)
+    atoms = rattled(primitive * (5, 5, 8), 0.02, seed=1)
+    sites, calculator = np.array([5, 9]), ForcesOnly()
+    expected = ExactSites(stillinger_weber_silicon()).in_balls(atoms, sites, 3.0)
+    exact = ExactSites(calculator, interaction_range=RANGE, displacement=2e-3)
     found = exact.in_balls(atoms, sites, 3.0)
-    np.testing.assert_allclose(found.values, expected.values, atol=2e-5)
-    np.testing.assert_allclose(found.truncation, expected.truncation, atol=2e-5)
-    assert bool(found.remarks) != has_crystal
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+    np.testing.assert_allclose(found.truncation, expected.truncation, atol=1e-5)
     assert max(calculator.sizes) < len(atoms)
+    assert "perfect crystal" in found.remarks[0]
 
 
 def test_hessian_of_a_repeated_crystal(primitive):
     repeats = (5, 4, 3)
     expected = compute_hessian(primitive * repeats, stillinger_weber_silicon())
     calculator = ForcesOnly()
-    found = repeated_hessian(primitive, repeats, calculator).toarray()
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    found = repeated_hessian(primitive, repeats, calculator, displacement=2e-3).toarray()
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
     assert len(calculator.sizes) == 12
 
 
@@ -112,8 +125,6 @@ def test_sites_of_a_large_cell(silicon_model, vacancy, sw, primitive):
     np.testing.assert_allclose(found.predicted, (predicted + masses)[found.sites])
     assert np.abs(found.errors).max() < 0.5
     assert found.summary()["all"]["n"] == len(vacancy)
-    again = verify(silicon_model, vacancy, sw, crystal=primitive, n_sites=7, radius=4.2, seed=1)
-    assert set(again.sites[4:].tolist()) != set(found.sites[4:].tolist())
 
 
 def sample(errors: np.ndarray, n_uncertain: int, drawn: np.ndarray) -> Verification:
@@ -130,11 +141,11 @@ def test_estimates_for_all_sites_are_unbiased():
     """Over all samples: the true total error, mean square error, and spread of the estimate."""
     rng = np.random.default_rng(0)
     errors = np.append(rng.normal(2.0, 1.0, 5), rng.normal(0.1, 0.3, 40))
-    found = [sample(errors, 5, 5 + rng.permutation(40)[:8]) for _ in range(4000)]
+    found = [sample(errors, 5, 5 + rng.permutation(40)[:8]) for _ in range(1500)]
     totals, stds = np.array([v.total_error() for v in found]).T
     spread = totals.std()
     assert totals.mean() == pytest.approx(errors.sum(), abs=4 * spread / np.sqrt(len(found)))
-    assert np.sqrt(np.mean(stds**2)) == pytest.approx(spread, rel=0.05)
+    assert np.sqrt(np.mean(stds**2)) == pytest.approx(spread, rel=0.08)
     squares = np.array([v.summary()["all"]["rmse"] ** 2 for v in found])
     tolerance = 4 * squares.std() / np.sqrt(len(found))
     assert squares.mean() == pytest.approx(np.mean(errors**2), abs=tolerance)
@@ -162,7 +173,7 @@ def test_radius_follows_the_cell(primitive):
     [
         ({"n_sites": 0}, "n_sites: expected at least one"),
         ({"radius": 3.0}, "radius: a ball of 3.0 Å would meet its own images"),
-        ({"radius": -1.0}, "radius"),
+        ({"radius": -1.0}, "radius: expected a number > 0"),
         ({"interaction_range": 0.0}, "interaction_range"),
     ],
 )
@@ -177,7 +188,7 @@ def test_crystal_of_another_cell(silicon_model, silicon, sw):
         verify(silicon_model, silicon, sw, crystal=strained)
 
 
-def test_models_without_uncertainty_are_sampled(silicon_model, vacancy, sw, primitive):
+def test_models_without_uncertainty_are_sampled(silicon_model, silicon, sw):
     bare = SiteModel(
         silicon_model.descriptor,
         silicon_model.constants,
@@ -185,7 +196,9 @@ def test_models_without_uncertainty_are_sampled(silicon_model, vacancy, sw, prim
         silicon_model.shift,
         silicon_model.scale,
     )
-    found = verify(bare, vacancy, sw, crystal=primitive, n_sites=3, radius=3.0)
-    assert (found.n_uncertain, len(found.sites), found.ranking) == (0, 3, "nothing")
-    assert np.isnan(found.summary()["random"]["within_2_std"])
-    assert np.isfinite(found.total_error()).all()
+    atoms = rattled(silicon * (1, 2, 2), 0.05, seed=2)
+    first, second = (verify(bare, atoms, sw, n_sites=3, radius=3.0, seed=seed) for seed in (0, 1))
+    assert (first.n_uncertain, len(first.sites), first.ranking) == (0, 3, "nothing")
+    assert set(first.sites.tolist()) != set(second.sites.tolist())
+    assert np.isnan(first.summary()["random"]["within_2_std"])
+    assert np.isfinite(first.total_error()).all()
