@@ -15,6 +15,7 @@ from scipy.linalg import solve_triangular
 from ase_vibent.base import has_volume
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
+from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
 
@@ -137,15 +138,15 @@ class _Knowledge:
                 "model: keeps no posterior covariance to choose by; train it with a solver that "
                 "has one (ridge, bayesian-ridge, ard)"
             )
-        self._posterior = posterior
         self._problem = SiteProblem(model.descriptor, model.shift, known={})
         rank = posterior.factor.shape[2]
         parts = posterior.constants, posterior.factor.reshape(-1, rank)
-        self._factor: Array = np.concatenate(parts).astype(float)
-        self._weights: dict[str, float] = model.header.get("row_weights", {"entropy": 1.0})
-        # The noise of every weighted row.
-        self._noise = float(posterior.noise) * self._weights.get("entropy", 0.0)
-        if not self._noise > 0:
+        self._factor: Array = float(posterior.scale) * np.concatenate(parts).astype(float)
+        self._weights = {**DEFAULT_WEIGHTS, **model.header.get("row_weights", {})}
+        self._noise = float(posterior.noise)
+        # That of a weighted row, the same for all kinds.
+        self._row_noise = self._noise * self._weights["entropy"]
+        if not self._row_noise > 0:
             raise InvalidInputError(
                 "model: its fit leaves no noise to compare with; train on more labels than it "
                 "has coefficients, totals among them"
@@ -158,9 +159,9 @@ class _Knowledge:
         """What a structure's labels depend on."""
         wanted = {*self._quantities, "entropy"}
         rows = {k: m for k, m, _ in self._problem.rows(atoms, _blank(atoms), tuple(wanted))}
-        total = rows["entropy"][0] @ self._factor / float(self._posterior.noise)
-        labels = [self._weights.get(q, 1.0) * rows[q] for q in self._quantities if q in rows]
-        whitened = np.concatenate(labels) @ self._factor / self._noise
+        total = rows["entropy"][0] @ self._factor / self._noise
+        labels = [self._weights[q] * rows[q] for q in self._quantities if q in rows]
+        whitened = np.concatenate(labels) @ self._factor / self._row_noise
         _, singular, right = np.linalg.svd(whitened, full_matrices=False)
         kept = singular**2 > NEGLIGIBLE
         return _Candidate(singular[kept, None] * right[kept], total)
@@ -173,8 +174,7 @@ class _Knowledge:
     def std(self, candidate: _Candidate) -> float:
         """Standard deviation of the total, k_B."""
         spread = solve_triangular(self._root, candidate.total, lower=True, check_finite=False)
-        noise = float(self._posterior.scale * self._posterior.noise)
-        return noise * float(np.hypot(np.linalg.norm(spread), 1.0))
+        return self._noise * float(np.hypot(np.linalg.norm(spread), 1.0))
 
     def learn(self, candidate: _Candidate) -> None:
         """Take a structure's labels as known."""

@@ -35,7 +35,6 @@ from ase.build import bulk  # noqa: E402
 
 from ase_vibent import ACE, SiteModel  # noqa: E402
 from ase_vibent.label_run import LabelTask, label_structures, labelled_frames  # noqa: E402
-from ase_vibent.model import Posterior  # noqa: E402
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon  # noqa: E402
 from ase_vibent.selection import select  # noqa: E402
 from ase_vibent.structures import (  # noqa: E402
@@ -45,6 +44,7 @@ from ase_vibent.structures import (  # noqa: E402
     strained,
     vacancies,
 )
+from ase_vibent.training.calibration import posterior  # noqa: E402
 from ase_vibent.training.problem import LinearFit, SiteProblem  # noqa: E402
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows, split_folds  # noqa: E402
 from ase_vibent.training.training_set import TrainingSet  # noqa: E402
@@ -97,18 +97,15 @@ def fit(rows: TrainingRows, folds: list[int]) -> LinearFit:
     return rows.problem.fit(rows.merged(WEIGHTS, folds={*folds, ALWAYS}), "ridge", {})
 
 
-def model_of(found: LinearFit) -> SiteModel:
-    """Site model with the posterior of a fit, not calibrated: choices do not depend on it."""
-    shape, factor = found.problem.shift.shape, found.solution.covariance_factor
+def model_of(rows: TrainingRows, found: LinearFit, folds: list[int]) -> SiteModel:
+    """Site model with a posterior that is calibrated on the configurations of the fit."""
+    own = TrainingRows(rows.problem, rows.quantities)
+    own.triangles.update({fold: rows.triangles[fold] for fold in (*folds, ALWAYS)})
+    own.totals = [total for total in rows.totals if total.fold in own.triangles]
     return replace(
         found.model(),
         header={"row_weights": WEIGHTS, "quantities": list(WEIGHTS)},
-        posterior=Posterior(
-            factor.reshape(*shape, -1).astype(np.float32),
-            np.zeros((shape[0], factor.shape[1]), dtype=np.float32),
-            noise=np.array(found.solution.noise / WEIGHTS["entropy"]),
-            scale=np.array(1.0),
-        ),
+        posterior=posterior(found, own, WEIGHTS, "ridge", {}),
     )
 
 
@@ -146,7 +143,9 @@ def curve(
             picked = random.choice(len(rest), options.batch, replace=False).tolist()
         else:
             pool = [structures[fold] for fold in rest]
-            choices = select(model_of(solution), pool, options.batch, quantities=WAYS[way])
+            choices = select(
+                model_of(rows, solution, chosen), pool, options.batch, quantities=WAYS[way]
+            )
             picked = [choice.index for choice in choices]
         chosen = [*chosen, *(rest[k] for k in picked)]
 

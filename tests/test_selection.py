@@ -27,7 +27,7 @@ def covariance(model: SiteModel) -> np.ndarray:
     posterior = model.posterior
     rank = posterior.factor.shape[2]
     factor = np.vstack([posterior.constants, posterior.factor.reshape(-1, rank)]).astype(float)
-    return factor @ factor.T
+    return float(posterior.scale) ** 2 * factor @ factor.T
 
 
 def label_rows(model: SiteModel, atoms, quantities) -> np.ndarray:
@@ -67,13 +67,13 @@ def test_standard_deviations_are_conditioned(silicon_model, pool):
     """The first is the model's own; the second follows from a rank-one update of Σ."""
     first, second = select(silicon_model, pool, 2, quantities=["entropy"])
     assert first.std == pytest.approx(silicon_model.uncertainty(pool[first.index])[0], rel=1e-4)
-    noise, scale = (float(getattr(silicon_model.posterior, n)) for n in ("noise", "scale"))
+    noise = float(silicon_model.posterior.noise)
     one, other = (
         label_rows(silicon_model, pool[c.index], ["entropy"])[0] * noise for c in (first, second)
     )
     sigma = covariance(silicon_model)
     known = (one @ sigma @ other) ** 2 / (one @ sigma @ one + noise**2)
-    expected = scale * np.sqrt(other @ sigma @ other - known + noise**2)
+    expected = np.sqrt(other @ sigma @ other - known + noise**2)
     assert second.std == pytest.approx(expected, rel=1e-3)
 
 
