@@ -115,7 +115,7 @@ class _Candidate(NamedTuple):
     labels : ndarray, shape (m, rank)
         X L / σ, but for an orthogonal transformation of the rows.
     total : ndarray, shape (rank,)
-        The row of the total times L, over the noise of a total.
+        The row of the total alone.
     """
 
     labels: Array
@@ -138,19 +138,19 @@ class _Knowledge:
                 "model: keeps no posterior covariance to choose by; train it with a solver that "
                 "has one (ridge, bayesian-ridge, ard)"
             )
+        self._posterior = posterior
         self._problem = SiteProblem(model.descriptor, model.shift, known={})
         rank = posterior.factor.shape[2]
         parts = posterior.constants, posterior.factor.reshape(-1, rank)
-        self._factor: Array = float(posterior.scale) * np.concatenate(parts).astype(float)
         self._weights = {**DEFAULT_WEIGHTS, **model.header.get("row_weights", {})}
-        self._noise = float(posterior.noise)
-        # That of a weighted row, the same for all kinds.
-        self._row_noise = self._noise * self._weights["entropy"]
-        if not self._row_noise > 0:
+        # What the fit takes for noise; that of calibration stands for errors of other kinds too.
+        noise = model.header.get("solver", {}).get("noise", np.nan)
+        if not noise > 0:
             raise InvalidInputError(
-                "model: its fit leaves no noise to compare with; train on more labels than it "
-                "has coefficients, totals among them"
+                "model: does not say how large the noise of its fit was; train it again"
             )
+        self._noise = float(noise)
+        self._factor: Array = np.concatenate(parts).astype(float) / self._noise
         self._quantities = _checked_quantities(model, quantities)
         self._information: Array = np.eye(rank)
         self._root: Array = np.eye(rank)
@@ -159,9 +159,9 @@ class _Knowledge:
         """What a structure's labels depend on."""
         wanted = {*self._quantities, "entropy"}
         rows = {k: m for k, m, _ in self._problem.rows(atoms, _blank(atoms), tuple(wanted))}
-        total = rows["entropy"][0] @ self._factor / self._noise
+        total = rows["entropy"][0] @ self._factor
         labels = [self._weights[q] * rows[q] for q in self._quantities if q in rows]
-        whitened = np.concatenate(labels) @ self._factor / self._row_noise
+        whitened = np.concatenate(labels) @ self._factor
         _, singular, right = np.linalg.svd(whitened, full_matrices=False)
         kept = singular**2 > NEGLIGIBLE
         return _Candidate(singular[kept, None] * right[kept], total)
@@ -174,7 +174,8 @@ class _Knowledge:
     def std(self, candidate: _Candidate) -> float:
         """Standard deviation of the total, k_B."""
         spread = solve_triangular(self._root, candidate.total, lower=True, check_finite=False)
-        return self._noise * float(np.hypot(np.linalg.norm(spread), 1.0))
+        fitted = np.linalg.norm(spread) * self._noise
+        return float(np.hypot(self._posterior.scale * fitted, self._posterior.noise))
 
     def learn(self, candidate: _Candidate) -> None:
         """Take a structure's labels as known."""

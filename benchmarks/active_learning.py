@@ -104,7 +104,11 @@ def model_of(rows: TrainingRows, found: LinearFit, folds: list[int]) -> SiteMode
     own.totals = [total for total in rows.totals if total.fold in own.triangles]
     return replace(
         found.model(),
-        header={"row_weights": WEIGHTS, "quantities": list(WEIGHTS)},
+        header={
+            "row_weights": WEIGHTS,
+            "quantities": list(WEIGHTS),
+            "solver": {"noise": found.solution.noise},
+        },
         posterior=posterior(found, own, WEIGHTS, "ridge", {}),
     )
 

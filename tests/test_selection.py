@@ -27,7 +27,7 @@ def covariance(model: SiteModel) -> np.ndarray:
     posterior = model.posterior
     rank = posterior.factor.shape[2]
     factor = np.vstack([posterior.constants, posterior.factor.reshape(-1, rank)]).astype(float)
-    return float(posterior.scale) ** 2 * factor @ factor.T
+    return factor @ factor.T
 
 
 def label_rows(model: SiteModel, atoms, quantities) -> np.ndarray:
@@ -36,7 +36,7 @@ def label_rows(model: SiteModel, atoms, quantities) -> np.ndarray:
     zeros = np.zeros((len(atoms), 3))
     target = Targets(0.0, zeros, np.zeros((3, 3)), zeros[:, 0], None)
     weights = model.header["row_weights"]
-    noise = float(model.posterior.noise) * weights["entropy"]
+    noise = model.header["solver"]["noise"]
     rows = problem.rows(atoms, target, quantities)
     return np.vstack([weights[kind] * matrix / noise for kind, matrix, _ in rows])
 
@@ -67,14 +67,13 @@ def test_standard_deviations_are_conditioned(silicon_model, pool):
     """The first is the model's own; the second follows from a rank-one update of Σ."""
     first, second = select(silicon_model, pool, 2, quantities=["entropy"])
     assert first.std == pytest.approx(silicon_model.uncertainty(pool[first.index])[0], rel=1e-4)
-    noise = float(silicon_model.posterior.noise)
-    one, other = (
-        label_rows(silicon_model, pool[c.index], ["entropy"])[0] * noise for c in (first, second)
-    )
-    sigma = covariance(silicon_model)
+    sigma, model = covariance(silicon_model), silicon_model
+    noise = model.header["solver"]["noise"] / model.header["row_weights"]["entropy"]
+    one, other = (label_rows(model, pool[c.index], ["entropy"])[0] * noise for c in (first, second))
     known = (one @ sigma @ other) ** 2 / (one @ sigma @ one + noise**2)
-    expected = np.sqrt(other @ sigma @ other - known + noise**2)
-    assert second.std == pytest.approx(expected, rel=1e-3)
+    spread = model.posterior.scale**2 * (other @ sigma @ other - known)
+    expected = np.sqrt(spread + model.posterior.noise**2)
+    assert second.std == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_twins_are_chosen_once(silicon_model, pool, silicon):
