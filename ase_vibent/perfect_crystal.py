@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.bulk import bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedModes, normalised_modes
+from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import free_atoms
 from ase_vibent.structures.validity import check_crystal
@@ -39,7 +40,8 @@ class PerfectCrystal:
         self.atoms: Atoms = atoms.copy()
         self._hessian_of = hessian_of
         self._same_sites: HarmonicSystem | None = None
-        self._sparse_hessian: Any = None
+        #: Repeats, atoms and Hessian of the widest supercell so far.
+        self._supercell: tuple[NDArray[np.int64], Atoms, Any] | None = None
         self._bulk: dict[str, float] | None = None
 
     def normalised(self, system: HarmonicSystem, atoms: Atoms) -> NormalisedModes:
@@ -116,6 +118,7 @@ class PerfectCrystal:
         *,
         radius: float,
         steps: int,
+        sites: ArrayLike | None = None,
         **options: Any,
     ) -> Array:
         """Extensive reduced site entropies from balls, masses included.
@@ -123,18 +126,21 @@ class PerfectCrystal:
         Parameters
         ----------
         atoms : Atoms
+            What the balls around the sites hold is enough, in the cell of the whole structure.
         hessian : sparse matrix, shape (3N, 3N), eV/Å²
         calculator : ASE calculator
             For the crystal's converged value.
         radius : float, Å
         steps : int
             See `ball_site_differences`.
+        sites : array_like of int, shape (n_sites,), optional
+            All by default.
         **options
             For `bulk_site_entropies`.
 
         Returns
         -------
-        ndarray, shape (N,), units of k_B
+        ndarray, shape (n_sites,), units of k_B
 
         Raises
         ------
@@ -147,11 +153,13 @@ class PerfectCrystal:
 
         check_crystal(self.atoms)
         # Wide enough for a ball, and for what its border atoms feel beyond it.
-        crystal = self.atoms.repeat(np.ceil(3 * radius / _widths(self.atoms) - 1e-9).astype(int))
-        if self._sparse_hessian is None or self._sparse_hessian.shape[0] != 3 * len(crystal):
-            self._sparse_hessian = self._hessian_of(crystal, True)
-        needed = 2 * radius + _reach(crystal, self._sparse_hessian, len(self.atoms))
-        for width in _widths(atoms):
+        repeats = np.ceil(3 * radius / widths(self.atoms) - 1e-9).astype(int)
+        if self._supercell is None or np.any(repeats > self._supercell[0]):
+            crystal = self.atoms.repeat(repeats)
+            self._supercell = repeats, crystal, self._hessian_of(crystal, True)
+        _, crystal, crystal_hessian = self._supercell
+        needed = 2 * radius + _reach(crystal, crystal_hessian, len(self.atoms))
+        for width in widths(atoms):
             if width < needed:
                 raise InvalidInputError(
                     f"radius: a ball of {radius} Å would feel its own images in a cell that is "
@@ -163,24 +171,25 @@ class PerfectCrystal:
             values = values - mass_entropy(self.atoms.get_masses())
             symbols = np.array(self.atoms.get_chemical_symbols())
             self._bulk = {s: float(values[symbols == s].mean()) for s in set(symbols.tolist())}
-        sites = ball_site_differences(
+        chosen = check_sites(np.arange(len(atoms)) if sites is None else sites, len(atoms))
+        values = ball_site_differences(
             atoms,
             hessian,
-            np.arange(len(atoms)),
+            chosen,
             crystal,
-            self._sparse_hessian,
+            crystal_hessian,
             radius=radius,
             steps=steps,
             bulk_value=self._bulk,
             crystal_sites=np.arange(len(self.atoms)),
         )
-        return sites + mass_entropy(atoms.get_masses())
+        return values + mass_entropy(atoms.get_masses())[chosen]
 
 
-def _widths(atoms: Atoms) -> Array:
+def widths(atoms: Atoms) -> Array:
     """Distances between opposite faces of the cell, periodic directions only, Å."""
-    widths = 1 / atoms.cell.complete().reciprocal().lengths()
-    return np.asarray(widths[atoms.pbc])
+    distances = 1 / atoms.cell.complete().reciprocal().lengths()
+    return np.asarray(distances[atoms.pbc])
 
 
 def _reach(crystal: Atoms, hessian: Any, n_sites: int) -> float:

@@ -226,6 +226,45 @@ def test_predict_goes_on_after_a_bad_structure(shop):
     assert "copper.traj frame 0" in result.err
 
 
+def test_verify_measures_sites(done):
+    """All eight of a small cell; their errors add up to that of the total."""
+    arguments = (
+        *("verify", done.paths["si.vibent"], done.paths["in.traj"], "--calculator", "sw-si"),
+        *("--reference", done.paths["crystal.cif"]),
+    )
+    result = vibent(*arguments, "--json")
+    assert (result.code, result.err) == (0, "")
+    data = strict_json(result.out)
+    assert sorted(row["site"] for row in data["sites"]) == list(range(8))
+    errors = [row["error"] for row in data["sites"]]
+    assert data["total"]["error"] == pytest.approx(sum(errors))
+    assert data["summary"]["uncertain"]["rmse"] == pytest.approx(
+        np.sqrt(np.mean(np.square(errors)))
+    )
+    table = vibent(*arguments, "--sites", 3)
+    assert table.code == 0
+    assert sum("uncertain" in line for line in table.out.splitlines()) == 4
+    assert "split between the sites" in table.out
+
+
+def test_label_selects_what_teaches_most(done, tmp_path):
+    arguments = (
+        *("label", done.paths["in.traj"], "-o", tmp_path / "new.xyz", "--calculator", "sw-si"),
+        *("--reference", done.paths["crystal.cif"], "--gradient", "-j", 1),
+        *("--select", done.paths["si.vibent"]),
+    )
+    result = vibent(*arguments, "--budget", 2, "--json")
+    assert (result.code, result.err) == (0, "")
+    data = strict_json(result.out)
+    gains = [choice["gain"] for choice in data["selected"]]
+    assert len(gains) == 2
+    assert gains[0] >= gains[1] > 0
+    assert data["labelled"] == 3  # and the crystal
+    again = vibent(*arguments, "--budget-atoms", 16)
+    assert "2 of 6 structures chosen" in again.out
+    assert "0 labelled, 3 found" in again.out
+
+
 def test_info_shows_what_the_model_is(done):
     result = vibent("info", done.paths["si.vibent"], "--json")
     assert (result.code, result.err) == (0, "")
@@ -325,6 +364,16 @@ MISTAKES = {
     "crystal of another cell": (
         "label strained.traj -o new.xyz --calculator sw-si --reference good.traj",
         "strain",
+    ),
+    "budget of nothing": (f"{LABEL} sw-si --budget 3", "--select"),
+    "selection without a budget": (f"{LABEL} sw-si --select si.vibent", "--budget"),
+    "selection by a file of labels": (
+        f"{LABEL} sw-si --select labels.xyz --budget 1",
+        "not a coefficient file",
+    ),
+    "ball wider than the cell": (
+        "verify si.vibent good.traj --calculator sw-si --radius 3",
+        "own images",
     ),
     "unknown species": ("predict si.vibent copper.traj", "Cu"),
     "no neighbours": ("predict si.vibent lone.traj", "neighbour"),

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_training_commands(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_verify(commands)
     _add_info(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON, for machines")
@@ -114,23 +115,18 @@ def _add_label(commands: _Commands) -> None:
         action="store_true",
         help="moments of local densities of states: wanted for quantum corrections",
     )
+    _add_finite_differences(label)
     label.add_argument(
-        "--displacement",
-        type=length,
-        default=0.01,
-        metavar="Å",
-        help="of finite differences; default 0.01",
+        "--select",
+        metavar="MODEL",
+        help="of all structures, label only those that would teach this model most",
     )
-    label.add_argument(
-        "--interaction-range",
-        type=length,
-        metavar="Å",
-        help="moving an atom changes no force beyond it: distant atoms are displaced together",
+    budget = label.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--budget", type=positive_number, metavar="N", help="of --select: so many structures"
     )
-    label.add_argument(
-        "--cache",
-        metavar="FOLDER",
-        help="keeps every finished displacement; for calculators that take minutes",
+    budget.add_argument(
+        "--budget-atoms", type=positive_number, metavar="N", help="of --select: so many atoms"
     )
     label.add_argument(
         "--unstable",
@@ -181,9 +177,57 @@ def _add_predict(commands: _Commands) -> None:
     predict.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
 
 
+def _add_verify(commands: _Commands) -> None:
+    verify = commands.add_parser(
+        "verify", help="exact entropies of some sites of a structure of any size beside predictions"
+    )
+    verify.add_argument("model", help="coefficient file")
+    verify.add_argument("structure", help="file that ASE reads, its last frame")
+    verify.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
+    verify.add_argument(
+        "--sites",
+        type=positive_number,
+        default=20,
+        metavar="N",
+        help="half of them the least certain ones, half at random; default 20",
+    )
+    verify.add_argument(
+        "--radius",
+        type=length,
+        metavar="Å",
+        help="of the balls around the sites; default 10, or a third of the cell's width",
+    )
+    verify.add_argument(
+        "--reference", metavar="CRYSTAL", help="perfect crystal, a unit cell or a supercell"
+    )
+    verify.add_argument("--seed", type=natural_number, default=0, help="of the random sites")
+    _add_finite_differences(verify)
+
+
 def _add_info(commands: _Commands) -> None:
     info = commands.add_parser("info", help="header of a coefficient file")
     info.add_argument("model", help="coefficient file")
+
+
+def _add_finite_differences(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--displacement",
+        type=length,
+        default=0.01,
+        metavar="Å",
+        help="of finite differences; default 0.01",
+    )
+    parser.add_argument(
+        "--interaction-range",
+        type=length,
+        metavar="Å",
+        help="moving an atom changes no force beyond it: distant atoms are displaced together",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="keeps every finished displacement; for calculators that take minutes",
+    )
 
 
 def number_or_any(text: str) -> int | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ase import Atoms
@@ -19,7 +20,9 @@ from ase_vibent.cli.files import (
 )
 from ase_vibent.cli.make import make
 from ase_vibent.cli.prediction import predict
+from ase_vibent.cli.selection import choice_data, choice_table, selected
 from ase_vibent.cli.training import learn, train, tune
+from ase_vibent.cli.verify import verify
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.label_run import LabelTask, failure_list, label_structures
@@ -29,15 +32,31 @@ from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 
-__all__ = ["demo", "evaluate", "info", "label", "learn", "make", "predict", "train", "tune"]
+__all__ = [
+    "demo",
+    "evaluate",
+    "info",
+    "label",
+    "learn",
+    "make",
+    "predict",
+    "train",
+    "tune",
+    "verify",
+]
 
 
 def label(options: argparse.Namespace) -> int:
     """`vibent label`: exact labels into an extended XYZ file."""
-    tasks = _label_tasks(options)
+    sources, structures = read_structures(options.structures)
     spec = CalculatorSpec(options.calculator)
     if options.scheduler is None:  # a cluster may have what this machine lacks
         spec()  # a wrong specification fails here, once, and not in every structure
+    choices = selected(options, structures)
+    picked = range(len(structures)) if choices is None else [c.index for c in choices]
+    tasks = _label_tasks(options, [sources[k] for k in picked], [structures[k] for k in picked])
+    if choices is not None and not options.json:
+        print(choice_table(choices, sources), flush=True)
     summary = label_structures(
         tasks,
         options.output,
@@ -51,6 +70,7 @@ def label(options: argparse.Namespace) -> int:
         print(f"vibent label: {tasks[number].source} failed: {reason}", file=sys.stderr)
     listed = f" ({failure_list(options.output)})" if summary.failed else ""
     result = {
+        **({} if choices is None else {"selected": choice_data(choices, sources)}),
         "labelled": summary.done,
         "found": summary.skipped,
         "failed": len(summary.failed),
@@ -74,9 +94,10 @@ def label(options: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
-def _label_tasks(options: argparse.Namespace) -> list[LabelTask]:
+def _label_tasks(
+    options: argparse.Namespace, sources: Sequence[str], structures: Sequence[Atoms]
+) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
-    sources, structures = read_structures(options.structures)
     wanted = {
         "gradient": options.gradient,
         "strain": options.strain,

@@ -3,6 +3,7 @@
 from ase_vibent.hessian.compute import check_displacement, compute_hessian, has_analytic_hessian
 from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
 from ase_vibent.hessian.finite_differences import measured_interaction_range
+from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.source import HessianSource
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "free_atoms",
     "has_analytic_hessian",
     "measured_interaction_range",
+    "repeated_hessian",
     "resolve_calculator",
 ]

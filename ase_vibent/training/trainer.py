@@ -129,7 +129,7 @@ def train(
     model.header.update(
         units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        solver={"name": solver, **fit.solution.details},
+        solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
         quantities=list(training_set.quantities),
         row_weights=fit_weights,
         reference_crystals=list(references.crystals),

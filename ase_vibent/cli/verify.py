@@ -1,0 +1,89 @@
+"""`vibent verify`: exact site entropies beside a model's."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.cli.files import read_structures, show
+from ase_vibent.model import SiteModel
+from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.verification import Verification
+from ase_vibent.verification import verify as verify_sites
+
+
+def verify(options: argparse.Namespace) -> int:
+    """`vibent verify`: measure some sites of a structure, most uncertain first, and compare."""
+    model = SiteModel.load(options.model)
+    _, structures = read_structures([options.structure])
+    crystal = read_structures([options.reference])[1][0] if options.reference else None
+    found = verify_sites(
+        model,
+        structures[-1],
+        CalculatorSpec(options.calculator),
+        n_sites=options.sites,
+        crystal=crystal,
+        radius=options.radius,
+        seed=options.seed,
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
+    )
+    show(options, _as_data(found), _table(found, options.sites))
+    return 0
+
+
+def _as_data(found: Verification) -> dict[str, Any]:
+    error, std = found.total_error()
+    columns = (
+        found.sites, found.measured, found.predicted, found.errors, found.std, found.grades,
+        found.truncation,
+    )  # fmt: skip
+    names = ("site", "measured", "predicted", "error", "std", "grade", "truncation")
+    sites = [
+        {**dict(zip(names, row, strict=True)), "at_random": number >= found.n_uncertain}
+        for number, row in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+    ]
+    return {
+        "unit": "k_B",
+        "n_atoms": found.n_atoms,
+        "method": found.method,
+        "ranking": found.ranking,
+        "sites": sites,
+        "summary": found.summary(),
+        "total": {"error": error, "error_std": std, "predicted_std": found.total_std},
+        "remarks": list(found.remarks),
+    }
+
+
+def _table(found: Verification, n_rows: int) -> str:
+    lines = [
+        f"{len(found.sites)} of {found.n_atoms} sites measured by {found.method}; those ranked "
+        f"first by {found.ranking}. k_B, classical, 300 K",
+        f"{'site':>7} {'':<9} {'measured':>11} {'predicted':>11} {'error':>10} {'std':>9} "
+        f"{'grade':>6}",
+    ]
+    for k in range(min(len(found.sites), n_rows)):
+        chosen = "uncertain" if k < found.n_uncertain else "random"
+        lines.append(
+            f"{found.sites[k]:>7} {chosen:<9} {found.measured[k]:>11.6f} "
+            f"{found.predicted[k]:>11.6f} {found.errors[k]:>10.1e} {found.std[k]:>9.1e} "
+            f"{found.grades[k]:>6.2f}"
+        )
+    lines.append(f"{'sites':<12} {'n':>7} {'RMSE':>10} {'mean error':>11} {'within 2 std':>13}")
+    lines += [
+        f"{name:<12} {group['n']:>7.0f} {group['rmse']:>10.1e} {group['mean']:>11.1e} "
+        f"{group['within_2_std']:>13.0%}"
+        for name, group in found.summary().items()
+    ]
+    error, std = found.total_error()
+    lines.append(
+        f"error of the total: {error:.2e} ± {std:.1e}, predicted standard deviation "
+        f"{found.total_std:.1e}"
+    )
+    if np.any(found.truncation):
+        change = np.abs(found.truncation).max()
+        lines.append(f"smaller balls change the measured sites by {change:.0e} at most")
+    return "\n".join([*lines, *(f"Note: {remark}." for remark in found.remarks)])

@@ -1,0 +1,79 @@
+"""Hessian of a repeated crystal from displacements in one cell of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from scipy.sparse import coo_array, csr_array
+
+from ase_vibent.hessian.compute import check_displacement
+from ase_vibent.hessian.displaced import DisplacedForces, resolve_calculator
+from ase_vibent.hessian.matrices import symmetrised
+
+#: Blocks without an element above this share of the largest are left out.
+NEGLIGIBLE = 1e-6
+
+
+def repeated_hessian(
+    crystal: Atoms,
+    repeats: Sequence[int],
+    calculator: object,
+    *,
+    displacement: float = 0.01,
+    cache: str | os.PathLike[str] | None = None,
+) -> csr_array:
+    """Hessian of `crystal.repeat(repeats)`, whose cells all have the same rows.
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Periodic along three directions.
+    repeats : sequence of 3 int
+        The supercell should be wider than twice the range of the interaction.
+    calculator : ASE calculator or factory
+        Called six times for every atom of the crystal, with the supercell.
+    displacement : float, Å
+        Of the central finite differences.
+    cache : path, optional
+        Folder that keeps finished displacements.
+
+    Returns
+    -------
+    csr_array, shape (3N, 3N), eV/Å²
+        Symmetrised.
+
+    Raises
+    ------
+    CalculatorError
+        If the calculator fails or lacks forces.
+    """
+    check_displacement(displacement)
+    supercell, n = crystal.repeat(repeats), len(crystal)
+    responses = DisplacedForces(supercell, resolve_calculator(calculator), cache=cache)
+    blocks = np.empty((n, 3, len(supercell), 3))
+    for atom in range(n):
+        for axis in range(3):
+            shift = np.zeros((len(supercell), 3))
+            shift[atom, axis] = displacement
+            change = responses(shift).forces - responses(-shift).forces
+            blocks[atom, axis] = -change / (2 * displacement)
+    blocks = blocks.transpose(0, 2, 1, 3)
+    largest = np.abs(blocks).max(axis=(2, 3))
+    atoms, others = np.nonzero(largest > NEGLIGIBLE * largest.max())
+    cells = np.indices(repeats).reshape(3, -1)
+    # A block between two cells is that between any two as far apart.
+    moved = (cells[:, :, None] + cells[:, None, others // n]) % np.reshape(repeats, (3, 1, 1))
+    rows = n * np.arange(cells.shape[1])[:, None] + atoms
+    columns = n * np.ravel_multi_index(tuple(moved), tuple(repeats)) + others % n
+    axes = np.arange(3)
+    entries = np.broadcast_arrays(
+        blocks[atoms, others],
+        3 * rows[..., None, None] + axes[:, None],
+        3 * columns[..., None, None] + axes,
+    )
+    data, row, column = (part.ravel() for part in entries)
+    size = 3 * len(supercell)
+    return symmetrised(coo_array((data, (row, column)), shape=(size, size)).tocsr(), sparse=True)
