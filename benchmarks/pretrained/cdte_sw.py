@@ -39,6 +39,7 @@ RECIPE = Recipe(
     defects=defects,
     descriptor={"degree": 6.75, "l_weight": 0.75},
     rattled=(2, 1),
+    bulk_rattled=2,
     strains=(0.0, -0.02, 0.03),
     vacancy_jump=False,
     card={

@@ -46,6 +46,7 @@ RECIPE = Recipe(
     defects=defects,
     descriptor={"degree": 11.5, "l_weight": 0.75},
     rattled=(2, 1),
+    bulk_rattled=2,
     strains=(0.0, -0.02, 0.03),
     card={
         "title": "Copper, fcc, embedded-atom potential of Mishin et al. (EAM1)",

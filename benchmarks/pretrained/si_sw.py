@@ -37,7 +37,7 @@ RECIPE = Recipe(
     crystal=bulk("Si", "diamond", a=5.4310, cubic=True) * 2,
     calculator=calculator,
     defects=defects,
-    descriptor={"degree": 12, "l_weight": 0.75},
+    descriptor={"degree": 11.5, "l_weight": 0.75},
     card={
         "title": "Silicon, diamond structure, Stillinger-Weber potential",
         "species": ["Si"],
