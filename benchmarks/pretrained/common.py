@@ -26,6 +26,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 from scipy.stats import norm
 from tqdm import tqdm
 
@@ -33,7 +34,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import ase_vibent
 from ase_vibent import SiteModel, train
-from ase_vibent.dataset import NAME, read_labels
+from ase_vibent.dataset import GRADIENT, NAME, read_labels
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.label_run import LabelTask, label_structures
 from ase_vibent.structures import path_saddle, rattled, relaxed, strained, unique
@@ -46,6 +47,9 @@ AMPLITUDE = 0.15
 FMAX = 1e-3  # eV/Å
 #: Fraction of every kind of structure that is held out.
 HELD_OUT = 0.2
+#: k_B/Å. Cells with a larger gradient on an atom are left out: there, a mode is about to turn
+#: unstable, and its entropy diverges.
+LARGEST_GRADIENT = 6.0
 #: Two minima are one below this difference, eV.
 SAME_ENERGY = 1e-3
 COVERAGES = (0.5, 0.8, 0.95)
@@ -73,6 +77,8 @@ class Recipe:
         Rattled copies of every minimum, at no strain and at the others.
     bulk_rattled : int
         Rattled copies of the crystal at every strain.
+    near : dict of str to int
+        Further copies of unstrained minima by kind, rattled by a third of the amplitude.
     strains : tuple of float
         Isotropic, of lengths; each has a perfect crystal of its own.
     displacement : float, Å
@@ -89,6 +95,7 @@ class Recipe:
     card: dict[str, Any] = field(repr=False)
     rattled: tuple[int, int] = (3, 1)
     bulk_rattled: int = 3
+    near: dict[str, int] = field(default_factory=dict)
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
     displacement: float = 0.003
     vacancy_jump: bool = True
@@ -134,25 +141,32 @@ def vacancy_jump(crystal: Atoms, calculator: Any) -> Atoms:
 def made(recipe: Recipe, calculator: Any) -> Iterator[Atoms]:
     """All structures, with kind, strain and expected number of unstable modes."""
     rng = np.random.default_rng(0)
+    near = []
     for strain in recipe.strains:
         crystal = strained(recipe.crystal, strain)
         crystal.info = {"kind": "crystal"}
-        starts = [
-            (atoms, recipe.rattled[strain != 0]) for atoms in minima(recipe, crystal, calculator)
-        ]
-        starts.insert(0, (crystal, recipe.bulk_rattled))
-        if strain == 0 and recipe.vacancy_jump:
-            starts.append((vacancy_jump(crystal, calculator), 3))
+        found = minima(recipe, crystal, calculator)
+        starts = [(crystal, recipe.bulk_rattled)]
+        starts += [(atoms, recipe.rattled[strain != 0]) for atoms in found]
+        if strain == 0:
+            near = [atoms for atoms in found if atoms.info["kind"] in recipe.near]
+            if recipe.vacancy_jump:
+                starts.append((vacancy_jump(crystal, calculator), 3))
         for start, copies in starts:
-            start.calc = None
-            bulk, saddle = start is crystal, "saddle" in start.info["kind"]
-            for number, atoms in enumerate([start, *rattled(start, AMPLITUDE, copies, rng)]):
-                atoms.info = {
-                    "kind": "rattled bulk" if bulk and number else start.info["kind"],
-                    "strain": strain,
-                    "unstable": int(saddle),
-                }
-                yield atoms
+            kind = start.info["kind"]
+            yield described(start, kind, strain)
+            for atoms in rattled(start, AMPLITUDE, copies, rng):
+                yield described(atoms, "rattled bulk" if start is crystal else kind, strain)
+    for start in near:
+        kind = start.info["kind"]
+        for atoms in rattled(start, AMPLITUDE / 3, recipe.near[kind], 1):
+            yield described(atoms, kind, 0.0)
+
+
+def described(atoms: Atoms, kind: str, strain: float) -> Atoms:
+    copy = atoms.copy()
+    copy.info = {"kind": kind, "strain": strain, "unstable": int("saddle" in kind)}
+    return copy
 
 
 def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
@@ -167,7 +181,7 @@ def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
 
 
 def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
-    """Perfect crystals, and every structure that has as many unstable modes as it should."""
+    """Perfect crystals, and every structure with the unstable modes it should have, none soft."""
 
     @cache
     def calculator() -> Any:
@@ -204,7 +218,16 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     )
     for number, reason in summary.failed:
         print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    return read_labels(folder / "labels.xyz")
+    frames = read_labels(folder / "labels.xyz")
+    stiff = [atoms for atoms in frames if largest_gradient(atoms) < LARGEST_GRADIENT]
+    print(f"{len(frames) - len(stiff)} cells with soft modes left out")
+    return stiff
+
+
+def largest_gradient(atoms: Atoms) -> float:
+    """Of the entropy on an atom, k_B/Å."""
+    gradient = atoms.arrays.get(GRADIENT, np.zeros((1, 3)))
+    return float(np.linalg.norm(gradient, axis=1).max() / kB)
 
 
 def split(frames: list[Atoms], seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
@@ -263,6 +286,7 @@ def finished_card(
             "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
             "strains": [float(s) for s in recipe.strains],
             "rattled": f"uniform, up to ± {AMPLITUDE / 2:g} Å",
+            "left_out": f"cells with an entropy gradient above {LARGEST_GRADIENT:g} k_B/Å",
             "labels": "total entropies, their gradients, moments of densities of states",
             "fitted": len(fitted),
             "held_out": len(held_out),

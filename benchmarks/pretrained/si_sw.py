@@ -37,6 +37,7 @@ RECIPE = Recipe(
     crystal=bulk("Si", "diamond", a=5.4310, cubic=True) * 2,
     calculator=calculator,
     defects=defects,
+    near={"Si interstitial": 15},
     descriptor={"degree": 11.5, "l_weight": 0.75},
     card={
         "title": "Silicon, diamond structure, Stillinger-Weber potential",
