@@ -301,8 +301,8 @@ def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
         shared = np.repeat(constants[i, images] / counts[:, None, None], counts, axis=0)
         phases = np.exp(2j * np.pi * (points @ vectors[chosen].T))
         matrices[:, i, :, j] = np.tensordot(phases, shared, 1)
-    matrices = matrices.reshape(len(points), 3 * n, 3 * n)
-    return (matrices + matrices.conj().swapaxes(1, 2)) / 2
+    whole = matrices.reshape(len(points), 3 * n, 3 * n)
+    return np.asarray((whole + whole.conj().swapaxes(1, 2)) / 2, dtype=np.complex128)
 
 
 def monkhorst_pack(mesh: Sequence[int]) -> tuple[Array, IntArray]:
