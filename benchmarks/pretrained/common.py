@@ -218,10 +218,18 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     )
     for number, reason in summary.failed:
         print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    frames = read_labels(folder / "labels.xyz")
+    return without_soft_modes(read_labels(folder / "labels.xyz"))
+
+
+def without_soft_modes(frames: list[Atoms]) -> list[Atoms]:
+    """Cells with small gradients only, of kinds that have some without strain."""
     stiff = [atoms for atoms in frames if largest_gradient(atoms) < LARGEST_GRADIENT]
-    print(f"{len(frames) - len(stiff)} cells with soft modes left out")
-    return stiff
+    kinds = {atoms.info["kind"] for atoms in stiff if atoms.info["strain"] == 0}
+    kept = [atoms for atoms in stiff if atoms.info["kind"] in kinds]
+    left_out = Counter(atoms.info["kind"] for atoms in frames)
+    left_out.subtract(atoms.info["kind"] for atoms in kept)
+    print(f"left out for soft modes: {dict(+left_out)}", flush=True)
+    return kept
 
 
 def largest_gradient(atoms: Atoms) -> float:
