@@ -46,6 +46,7 @@ RECIPE = Recipe(
     defects=defects,
     descriptor={"degree": 11.5, "l_weight": 0.75},
     rattled=(2, 1),
+    near={"Cu vacancy": 8, "Cu-Cu divacancy": 4, "Cu interstitial": 8},
     bulk_rattled=2,
     strains=(0.0, -0.02, 0.03),
     card={
