@@ -50,6 +50,7 @@ HELD_OUT = 0.2
 #: k_B/Å. Cells with a larger gradient on an atom are left out: there, a mode is about to turn
 #: unstable, and its entropy diverges.
 LARGEST_GRADIENT = 6.0
+BULK = ("crystal", "rattled bulk")
 #: Two minima are one below this difference, eV.
 SAME_ENERGY = 1e-3
 COVERAGES = (0.5, 0.8, 0.95)
@@ -81,6 +82,8 @@ class Recipe:
         Further copies of unstrained minima by kind, rattled by a third of the amplitude.
     strains : tuple of float
         Isotropic, of lengths; each has a perfect crystal of its own.
+    least_strain : float
+        Defects under more compression are left out of the fit, the crystal is not.
     displacement : float, Å
         Of finite differences.
     vacancy_jump : bool
@@ -97,6 +100,7 @@ class Recipe:
     bulk_rattled: int = 3
     near: dict[str, int] = field(default_factory=dict)
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
+    least_strain: float = -1.0
     displacement: float = 0.003
     vacancy_jump: bool = True
 
@@ -218,12 +222,17 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     )
     for number, reason in summary.failed:
         print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    return without_soft_modes(read_labels(folder / "labels.xyz"))
+    return without_soft_modes(recipe, read_labels(folder / "labels.xyz"))
 
 
-def without_soft_modes(frames: list[Atoms]) -> list[Atoms]:
+def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
     """Cells with small gradients only, of kinds that have some without strain."""
-    stiff = [atoms for atoms in frames if largest_gradient(atoms) < LARGEST_GRADIENT]
+    stiff = [
+        atoms
+        for atoms in frames
+        if largest_gradient(atoms) < LARGEST_GRADIENT
+        and (atoms.info["kind"] in BULK or atoms.info["strain"] >= recipe.least_strain)
+    ]
     kinds = {atoms.info["kind"] for atoms in stiff if atoms.info["strain"] == 0}
     kept = [atoms for atoms in stiff if atoms.info["kind"] in kinds]
     left_out = Counter(atoms.info["kind"] for atoms in frames)
@@ -310,7 +319,8 @@ def finished_card(
         "coverage": coverage(model, held_out, comparisons["entropy"]),
         "validity": (
             f"isotropic strains from {min(recipe.strains):+.1%} to {max(recipe.strains):+.1%}, "
-            f"atoms within {AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; "
+            f"with defects from {max(min(recipe.strains), recipe.least_strain):+.1%}; atoms "
+            f"within {AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; "
             "elsewhere look at extrapolation_grades and entropy_std"
         ),
     }

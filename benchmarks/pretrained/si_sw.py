@@ -39,6 +39,7 @@ RECIPE = Recipe(
     defects=defects,
     near={"Si vacancy": 8, "Si-Si divacancy": 6, "Si interstitial": 15},
     descriptor={"degree": 11.5, "l_weight": 0.75},
+    least_strain=0.0,
     card={
         "title": "Silicon, diamond structure, Stillinger-Weber potential",
         "species": ["Si"],
@@ -46,10 +47,10 @@ RECIPE = Recipe(
         "citation": "F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985)",
         "crystal": "diamond, a = 5.4310 Å",
         "not_for": (
-            "<100> and <110> dumbbells and the saddle of the vacancy jump, whose modes this "
-            "potential leaves too soft to be fitted; liquid, amorphous or other phases, surfaces, "
-            "impurities; real silicon beyond what the potential says of it, whose dumbbells and "
-            "vacancy differ from those of density-functional theory"
+            "<100> and <110> dumbbells, the saddle of the vacancy jump and compressed defects, "
+            "whose modes this potential leaves too soft to be fitted; liquid, amorphous or other "
+            "phases, surfaces, impurities; real silicon beyond what the potential says of it: its "
+            "defects differ from those of density-functional theory"
         ),
     },
 )
