@@ -51,10 +51,11 @@ RECIPE = Recipe(
     calculator=calculator,
     defects=defects,
     descriptor={"degree": 11.5, "l_weight": 0.75},
-    rattled=(2, 1),
+    rattled=(2, 0),
     bulk_rattled=2,
     strains=(0.0, -0.02, 0.03),
     displacement=0.01,
+    vacancy_jump=False,
     card={
         "title": "α-iron, bcc, embedded-atom potential of Ackland et al. (AM04)",
         "species": ["Fe"],
