@@ -6,14 +6,14 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from conftest import LATTICE_SI, rattled
 
-from ase_vibent import SiteModel, bulk_site_entropies
+from ase_vibent import SiteModel, bulk_site_entropies, verify
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import compute_hessian, repeated_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.report import evaluate_frames
-from ase_vibent.verification import Verification, verify
+from ase_vibent.verification import Verification
 
 #: Of Stillinger-Weber silicon: twice its cutoff.
 RANGE = 7.6
