@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         FiniteDifferenceEntropyCalculator,
         HessianEntropyCalculator,
     )
+    from ase_vibent.selection import select
     from ase_vibent.training.trainer import train
+    from ase_vibent.verification import verify
 
 __version__ = "0.1.0"
 
@@ -33,7 +35,9 @@ __all__ = [
     "attach_labels",
     "bulk_site_entropies",
     "read_labels",
+    "select",
     "train",
+    "verify",
     "write_labels",
 ]
 
@@ -50,7 +54,9 @@ _HOMES = {
     "attach_labels": "labelling",
     "bulk_site_entropies": "bulk",
     "read_labels": "dataset",
+    "select": "selection",
     "train": "training.trainer",
+    "verify": "verification",
     "write_labels": "dataset",
 }
 

@@ -17,6 +17,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.model import SiteModel
+from ase_vibent.site_sample import SiteSample
 from ase_vibent.structures.validity import check_structure, unlabelled
 
 Array = NDArray[np.float64]
@@ -27,16 +28,10 @@ Indices = NDArray[np.int64]
 class Verification:
     """Measured and predicted entropies of some sites: classical, at 300 K, masses included.
 
-    The first `n_uncertain` sites are those that the model is least sure of, the others a random
-    sample of the rest: together they tell about all sites without bias.
-
     Attributes
     ----------
-    n_atoms : int
-        Of the structure.
-    n_uncertain : int
-    sites : ndarray of int64, shape (n,)
-        Most uncertain first, then those at random.
+    sample : SiteSample
+        The sites: first those that the model is least sure of, then those at random.
     measured, predicted : ndarray, shape (n,), k_B
     std : ndarray, shape (n,), k_B
         Predicted standard deviations; NaN if the model has no posterior covariance.
@@ -54,9 +49,7 @@ class Verification:
         What to bear in mind when reading the numbers.
     """
 
-    n_atoms: int
-    n_uncertain: int
-    sites: Indices
+    sample: SiteSample
     measured: Array
     predicted: Array
     std: Array
@@ -72,6 +65,16 @@ class Verification:
         """Predicted less measured, shape (n,), k_B."""
         return self.predicted - self.measured
 
+    @property
+    def sites(self) -> Indices:
+        """Sites that were measured, shape (n,)."""
+        return self.sample.sites
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of the structure."""
+        return int(self.sample.sizes.sum())
+
     def summary(self) -> dict[str, dict[str, float]]:
         """Errors of the uncertain sites, of those at random, and of all sites of the structure.
 
@@ -82,11 +85,11 @@ class Verification:
             `mean` signed error in k_B, and the share `within_2_std` of errors up to two standard
             deviations. Groups without a site are left out, and "all" if none was drawn at random.
         """
-        drawn = np.arange(len(self.sites)) >= self.n_uncertain
+        first = np.arange(len(self.sites)) < self.sample.n_first
         groups: dict[str, Array] = {
-            "uncertain": (~drawn).astype(float),
-            "random": drawn.astype(float),
-            "all": self._weights(),
+            "uncertain": first.astype(float),
+            "random": (~first).astype(float),
+            "all": self.sample.weights,
         }
         return {
             name: {
@@ -96,14 +99,13 @@ class Verification:
                 "within_2_std": self._covered(weights),
             }
             for name, weights in groups.items()
-            if weights.sum() > 0
+            if weights.any()
         }
 
     def total_error(self) -> tuple[float, float]:
         """Error of the predicted total, estimated from the sites, and its standard deviation.
 
-        A stratified sample: the uncertain sites stand for themselves, those at random for all
-        others. The split of a total between the sites does not matter to it.
+        How a total is split between the sites does not matter to it.
 
         Returns
         -------
@@ -112,25 +114,8 @@ class Verification:
         std : float, k_B
             Of the sampling, and what smaller balls would change.
         """
-        weights, rest = self._weights(), self.n_atoms - self.n_uncertain
-        if not weights.sum() > 0:
-            return np.nan, np.nan
-        sample = self.errors[self.n_uncertain :]
-        missing = 1 - len(sample) / rest if rest else 0.0
-        if missing and len(sample) < 2:
-            return float(weights @ self.errors), np.nan
-        spread = sample.std(ddof=1) / np.sqrt(len(sample)) if missing else 0.0
-        sampling = rest * spread * np.sqrt(missing)
-        return float(weights @ self.errors), float(np.hypot(sampling, weights @ self.truncation))
-
-    def _weights(self) -> Array:
-        """How many sites of the structure each one stands for; zero if all are not told of."""
-        weights = np.ones(len(self.sites))
-        n_drawn, rest = len(self.sites) - self.n_uncertain, self.n_atoms - self.n_uncertain
-        if rest and not n_drawn:
-            return np.zeros(len(self.sites))
-        weights[self.n_uncertain :] = rest / max(n_drawn, 1)
-        return weights
+        error, std = self.sample.total(self.errors)
+        return error, float(np.hypot(std, self.sample.total(self.truncation)[0]))
 
     def _covered(self, weights: Array) -> float:
         if np.isnan(self.std).any():
@@ -152,7 +137,8 @@ def verify(
     """Measure some sites of a structure, and compare.
 
     Half of them are those of the largest predicted standard deviation (without a posterior
-    covariance: of the largest extrapolation grade), half are drawn at random from the others.
+    covariance: of the largest extrapolation grade), half are drawn at random from the others, more
+    densely where the model is less sure; see `SiteSample`.
 
     Parameters
     ----------
@@ -199,19 +185,18 @@ def verify(
     doubts = _Doubts.of(model, atoms)
     size = ball_radius(atoms, radius)
     if size is None:
-        n_uncertain, sites = len(atoms), doubts.order
+        sample = SiteSample.drawn(doubts.order, len(atoms), len(atoms), np.random.default_rng())
         found, method = exact.diagonalised(atoms), "diagonalisation of the whole cell"
-        found = found._replace(values=found.values[sites])
+        found = found._replace(values=found.values[sample.sites])
     else:
-        n_uncertain = doubts.n_uncertain(n_sites)
-        drawn = np.random.default_rng(seed).permutation(doubts.order[n_uncertain:])
-        sites = np.append(doubts.order[:n_uncertain], drawn[: n_sites - n_uncertain])
-        found, method = exact.in_balls(atoms, sites, size), f"balls of {size:.3g} Å"
+        n_first = doubts.n_uncertain(n_sites)
+        random = np.random.default_rng(seed)
+        sample = SiteSample.drawn(doubts.order, n_first, n_sites, random)
+        found, method = exact.in_balls(atoms, sample.sites, size), f"balls of {size:.3g} Å"
+    sites = sample.sites
     masses = mass_entropy(atoms.get_masses())[sites] + 3.0
     return Verification(
-        n_atoms=len(atoms),
-        n_uncertain=n_uncertain,
-        sites=sites,
+        sample=sample,
         measured=found.values + masses,
         predicted=values[sites] + masses,
         std=doubts.std[sites],

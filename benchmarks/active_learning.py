@@ -21,7 +21,7 @@ parser.add_argument("--labels", default="active-learning-labels.xyz")
 parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--most", type=int, default=60, help="labels at the end of the curves")
 parser.add_argument("--batch", type=int, default=5)
-parser.add_argument("--degree", type=int, default=8)
+parser.add_argument("--degree", type=int, default=12)
 parser.add_argument("-j", type=int, default=1, help="processes for labelling")
 parser.add_argument("--plot", metavar="FILE")
 options = parser.parse_args()
@@ -38,7 +38,7 @@ from ase_vibent.label_run import LabelTask, label_structures, labelled_frames  #
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon  # noqa: E402
 from ase_vibent.selection import select  # noqa: E402
 from ase_vibent.structures import (  # noqa: E402
-    interstitials,
+    dumbbells,
     rattled,
     relaxed,
     strained,
@@ -59,22 +59,23 @@ def tasks() -> list[LabelTask]:
     crystals = {"perfect": bulk("Si", "diamond", a=5.431, cubic=True) * (2, 1, 1)}
     crystals |= {f"strain{e}": strained(crystals["perfect"], e) for e in (-0.01, 0.02)}
     crystal = crystals["perfect"]
+    # Displaced first: a symmetric dumbbell is a saddle, from which nothing would move.
     defects = [
-        relaxed(atoms, stillinger_weber_silicon, fmax=1e-3)
-        for atoms in (*vacancies(crystal), interstitials(crystal)[0])
+        relaxed(rattled(atoms, 0.1, 1, 3)[0], stillinger_weber_silicon, fmax=1e-3)
+        for atoms in (vacancies(crystal)[0], dumbbells(crystal, directions=[(1, 1, 1)])[0])
     ]
     plan = [
-        ("perfect", crystal, 70),
-        ("perfect", defects[0], 40),
-        ("perfect", defects[1], 30),
-        ("strain-0.01", crystals["strain-0.01"], 15),
-        ("strain0.02", crystals["strain0.02"], 15),
+        ("perfect", crystal, 0.3, 70),
+        ("perfect", defects[0], 0.2, 40),
+        ("perfect", defects[1], 0.1, 30),
+        ("strain-0.01", crystals["strain-0.01"], 0.3, 15),
+        ("strain0.02", crystals["strain0.02"], 0.3, 15),
     ]
     made = [LabelTask(atoms, name=name, gradient=True) for name, atoms in crystals.items()]
-    for seed, (name, atoms, count) in enumerate(plan):
+    for seed, (name, atoms, amplitude, count) in enumerate(plan):
         made += [
             LabelTask(copy, reference=name, gradient=True, unstable="any")
-            for copy in rattled(atoms, 0.3, count, seed)
+            for copy in rattled(atoms, amplitude, count, seed)
         ]
     return made
 

@@ -5,9 +5,8 @@ import pytest
 from ase.build import bulk
 from conftest import LATTICE_SI, rattled
 
-from ase_vibent import SiteModel
+from ase_vibent import SiteModel, select
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.selection import select
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
 

@@ -6,14 +6,15 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from conftest import LATTICE_SI, rattled
 
-from ase_vibent import SiteModel, bulk_site_entropies
+from ase_vibent import SiteModel, bulk_site_entropies, verify
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import compute_hessian, repeated_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.site_sample import SiteSample
 from ase_vibent.training.report import evaluate_frames
-from ase_vibent.verification import Verification, verify
+from ase_vibent.verification import Verification
 
 #: Of Stillinger-Weber silicon: twice its cutoff.
 RANGE = 7.6
@@ -117,7 +118,7 @@ def test_small_cells_are_diagonalised(silicon_model, silicon_frames, sw):
 def test_sites_of_a_large_cell(silicon_model, vacancy, sw, primitive):
     found = verify(silicon_model, vacancy, sw, crystal=primitive, n_sites=7, radius=4.2)
     std = silicon_model.uncertainty(vacancy)[1]
-    assert found.n_uncertain == 4
+    assert found.sample.n_first == 4
     np.testing.assert_array_equal(found.sites[:4], np.argsort(-std)[:4])
     assert len(set(found.sites.tolist())) == 7
     predicted = silicon_model.evaluate(vacancy, gradient=False).values
@@ -127,34 +128,38 @@ def test_sites_of_a_large_cell(silicon_model, vacancy, sw, primitive):
     assert found.summary()["all"]["n"] == len(vacancy)
 
 
-def sample(errors: np.ndarray, n_uncertain: int, drawn: np.ndarray) -> Verification:
-    """Some sites of a structure whose errors are known."""
-    sites = np.append(np.arange(n_uncertain), drawn)
-    zeros = np.zeros(len(sites))
+def verification(errors: np.ndarray, sample: SiteSample) -> Verification:
+    """Of a structure whose errors are known."""
+    zeros = np.zeros(len(sample.sites))
     return Verification(
-        len(errors), n_uncertain, sites, zeros, errors[sites], zeros + 1, zeros, zeros, 1.0,
-        "standard deviation", "", (),
-    )  # fmt: skip
+        sample, zeros, errors[sample.sites], zeros + 1, zeros, zeros, 1.0, "", "", ()
+    )
 
 
-def test_estimates_for_all_sites_are_unbiased():
+@pytest.mark.parametrize(("n_first", "n_sites"), [(5, 13), (0, 10), (5, 44)])
+def test_estimates_for_all_sites_are_unbiased(n_first, n_sites):
     """Over all samples: the true total error, mean square error, and spread of the estimate."""
     rng = np.random.default_rng(0)
-    errors = np.append(rng.normal(2.0, 1.0, 5), rng.normal(0.1, 0.3, 40))
-    found = [sample(errors, 5, 5 + rng.permutation(40)[:8]) for _ in range(1500)]
+    errors = rng.normal(0.1, 0.3, 45) + 3 / np.arange(1, 46)
+    ranked = np.arange(45)
+    samples = [SiteSample.drawn(ranked, n_first, n_sites, rng) for _ in range(1500)]
+    assert all(len(set(s.sites.tolist())) == n_sites and s.sizes.sum() == 45 for s in samples)
+    found = [verification(errors, sample) for sample in samples]
     totals, stds = np.array([v.total_error() for v in found]).T
     spread = totals.std()
     assert totals.mean() == pytest.approx(errors.sum(), abs=4 * spread / np.sqrt(len(found)))
     assert np.sqrt(np.mean(stds**2)) == pytest.approx(spread, rel=0.08)
-    squares = np.array([v.summary()["all"]["rmse"] ** 2 for v in found])
+    groups = [v.summary()["all"] for v in found]
+    squares = np.array([group["rmse"] ** 2 for group in groups])
     tolerance = 4 * squares.std() / np.sqrt(len(found))
     assert squares.mean() == pytest.approx(np.mean(errors**2), abs=tolerance)
-    covered = np.mean([v.summary()["all"]["within_2_std"] for v in found])
+    covered = np.mean([group["within_2_std"] for group in groups])
     assert covered == pytest.approx(np.mean(np.abs(errors) <= 2), abs=0.01)
 
 
 def test_uncertain_sites_alone_tell_nothing_about_all():
-    found = sample(np.ones(10), 3, np.arange(0))
+    sample = SiteSample.drawn(np.arange(10), 3, 3, np.random.default_rng(0))
+    found = verification(np.ones(10), sample)
     assert np.isnan(found.total_error()).all()
     assert set(found.summary()) == {"uncertain"}
 
@@ -198,7 +203,7 @@ def test_models_without_uncertainty_are_sampled(silicon_model, silicon, sw):
     )
     atoms = rattled(silicon * (1, 2, 2), 0.05, seed=2)
     first, second = (verify(bare, atoms, sw, n_sites=3, radius=3.0, seed=seed) for seed in (0, 1))
-    assert (first.n_uncertain, len(first.sites), first.ranking) == (0, 3, "nothing")
+    assert (first.sample.n_first, len(first.sites), first.ranking) == (0, 3, "nothing")
     assert set(first.sites.tolist()) != set(second.sites.tolist())
     assert np.isnan(first.summary()["random"]["within_2_std"])
     assert np.isfinite(first.total_error()).all()

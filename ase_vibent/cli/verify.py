@@ -37,14 +37,15 @@ def verify(options: argparse.Namespace) -> int:
 
 def _as_data(found: Verification) -> dict[str, Any]:
     error, std = found.total_error()
+    n_first = found.sample.n_first
     columns = (
-        found.sites, found.measured, found.predicted, found.errors, found.std, found.grades,
-        found.truncation,
+        found.sample.weights, found.sites, found.measured, found.predicted, found.errors,
+        found.std, found.grades, found.truncation,
     )  # fmt: skip
     names = ("site", "measured", "predicted", "error", "std", "grade", "truncation")
     sites = [
-        {**dict(zip(names, row, strict=True)), "at_random": number >= found.n_uncertain}
-        for number, row in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+        {**dict(zip(names, row, strict=True)), "stands_for": weight, "at_random": number >= n_first}
+        for number, (weight, *row) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
     ]
     return {
         "unit": "k_B",
@@ -66,7 +67,7 @@ def _table(found: Verification, n_rows: int) -> str:
         f"{'grade':>6}",
     ]
     for k in range(min(len(found.sites), n_rows)):
-        chosen = "uncertain" if k < found.n_uncertain else "random"
+        chosen = "uncertain" if k < found.sample.n_first else "random"
         lines.append(
             f"{found.sites[k]:>7} {chosen:<9} {found.measured[k]:>11.6f} "
             f"{found.predicted[k]:>11.6f} {found.errors[k]:>10.1e} {found.std[k]:>9.1e} "
