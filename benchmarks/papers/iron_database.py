@@ -251,7 +251,10 @@ def label(name: str, potential: str, folder: Path) -> None:
                 items, total=total, desc=f"{file}: labels", unit="cell", disable=None
             ),
         )
-        print(f"{file}: {summary.done} done, {summary.skipped} there, {summary.failed} failed", flush=True)
+        print(
+            f"{file}: {summary.done} done, {summary.skipped} there, {summary.failed} failed",
+            flush=True,
+        )
 
 
 def labelled(names: list[str], potential: str, folder: Path) -> list[Atoms]:
