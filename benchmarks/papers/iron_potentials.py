@@ -52,7 +52,7 @@ def _cubes(r: np.ndarray, values: np.ndarray) -> list[Function]:
 
 
 def _pair(r: np.ndarray, values: np.ndarray) -> list[Function]:
-    """r φ(r) and its two derivatives."""
+    """Tables hold r φ(r): it and its two derivatives."""
     inner = r < JOINT
     exponent = np.polynomial.Polynomial.fit(r[inner], np.log(values[inner]), 3)
     first, second = exponent.deriv(1), exponent.deriv(2)

@@ -50,6 +50,7 @@ class Data:
     defects: list[Atoms]
 
     def of(self, beginnings: Sequence[str]) -> np.ndarray:
+        """Which defects belong to sets of these names, shape (n,)."""
         return np.array([a.info["set"].startswith(tuple(beginnings)) for a in self.defects])
 
 
@@ -74,8 +75,8 @@ def describe(found: Data) -> None:
         values = found.formation.entropies[own]
         if len(values):
             print(
-                f"{kind:>4} {len(values):>5} cells: {values.min():6.2f} to {values.max():6.2f} k_B, "
-                f"standard deviation {values.std():.2f}"
+                f"{kind:>4} {len(values):>5} cells: {values.min():6.2f} to {values.max():6.2f}, "
+                f"standard deviation {values.std():.2f} k_B"
             )
     print(
         f" all {len(found.defects):>5} cells: standard deviation {found.formation.spread:.2f} k_B"

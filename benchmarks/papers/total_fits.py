@@ -1,4 +1,4 @@
-"""Linear and quadratic models of total entropies, P2 (15) and P3 (17), from cached sums of features.
+"""Linear and quadratic models of total entropies, P2 (15), P3 (17), from sums of features.
 
 Summed features of a frame do not change with the split, so they are kept on disk, and a
 hundred fits take seconds.
@@ -27,7 +27,9 @@ Array = NDArray[np.float64]
 FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def descriptors(species: str, cutoff: float = 5.0) -> dict[str, Callable[[], Any]]:
+def descriptors(
+    species: str, cutoff: float = 5.0, r0: float | None = None, inner: float = 1.6
+) -> dict[str, Callable[[], Any]]:
     """Descriptors of P2 and P3, and ours, by name."""
     import ase_vibent.descriptors as kinds
 
@@ -36,8 +38,8 @@ def descriptors(species: str, cutoff: float = 5.0) -> dict[str, Callable[[], Any
         "bSO(4) 3.5": lambda: kinds.Bispectrum([species], cutoff=cutoff, j_max=3.5),
         "bSO(4) 4": lambda: kinds.Bispectrum([species], cutoff=cutoff, j_max=4.0),
         "scattering": lambda: _scattering(species),
-        "ACE": lambda: kinds.ACE([species], cutoff=cutoff, inner=1.6, degree=16),
-        "ACE small": lambda: kinds.ACE([species], cutoff=cutoff, inner=1.6, degree=9),
+        "ACE": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=16),
+        "ACE small": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=9),
     }
 
 
