@@ -29,8 +29,10 @@ from ase import Atoms
 from ase.build import bulk
 from tqdm import tqdm
 
-from ase_vibent.dataset import read_labels
+from ase_vibent import HessianEntropyCalculator, attach_labels, bulk_site_entropies, dataset
+from ase_vibent.dataset import read_labels, write_labels
 from ase_vibent.errors import VibentError
+from ase_vibent.harmonic.entropy import T0, classical_entropy
 from ase_vibent.label_run import LabelTask, label_structures
 from ase_vibent.structures import (
     clusters,
@@ -91,19 +93,23 @@ class Set:
 
 
 def _sets() -> dict[str, Set]:
-    """In the order of work: half of every kind of set, then the rest."""
+    """In the order of work: small cells cost a fifth of large ones."""
     sets = {}
     for k in range(8):
         sets[f"small-{k}"] = Set(edge=6, starts=5, hops=2, seed=100 + k)
+        if k < 3:
+            for strain in STRAINS:
+                name = f"strain{strain:+.0%}-{k}"
+                sets[name] = Set(edge=6, strain=strain, source=f"small-{k}")
+    for k in range(8):
         sets[f"clusters-{k}"] = Set(starts=5, hops=2, seed=k)
         if k < 4:
-            strain = STRAINS[k]
-            sets[f"strain{strain:+.0%}"] = Set(edge=6, strain=strain, source="small-0")
             sets[f"damage-{k}"] = Set(
-                source=f"clusters-{k}", share=6, seed=30 + k, moved=(0.02, 6.0)
+                source=f"clusters-{k}", share=6 if k == 0 else 3, seed=30 + k, moved=(0.02, 6.0)
             )
-    for edge in (4, 5, 7):
-        sets[f"size-{edge}"] = Set(edge=edge, starts=4, hops=1, seed=20 + edge)
+        if k < 3:
+            edge = (5, 7, 4)[k]
+            sets[f"size-{edge}"] = Set(edge=edge, starts=4, hops=1, seed=20 + edge)
     return sets
 
 
@@ -196,7 +202,7 @@ def derived(chosen: Set, potential: str, sources: list[Atoms]) -> Iterator[Atoms
             made = relaxed_cell(atoms, potential)
         except VibentError:
             continue
-        made.info = {"kind": source.info["kind"]}
+        made.info = dict(source.info)
         yield made
 
 
@@ -220,41 +226,51 @@ def structures(name: str, potential: str, folder: Path) -> list[Atoms]:
             energy_tolerance=ENERGY_TOLERANCE,
             inertia_tolerance=INERTIA_TOLERANCE,
         )
-        for atoms, energy in zip(found, energies, strict=True):
+        for number, (atoms, energy) in enumerate(zip(found, energies, strict=True)):
             atoms.calc = None
             atoms.info["energy"] = energy
+            # Strained and damaged copies keep that of their source.
+            atoms.info.setdefault("origin", f"{name} {number}")
         temporary = path.with_suffix(".part")
         ase.io.write(temporary, [found[k] for k in kept], format="extxyz")
         temporary.rename(path)
     return ase.io.read(path, index=":", format="extxyz")
 
 
+def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
+    """Perfect crystal with its total and its converged value, which is needed less exactly here."""
+    perfect = crystal(potential, edge, strain)
+    exact = HessianEntropyCalculator(calculator(potential))
+    labels = attach_labels(perfect, exact, gradient=False, sites=False)
+    converged = bulk_site_entropies(perfect, calculator(potential), width=9.0, tolerance=1e-4)
+    labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
+    name = crystal_name(potential, edge, strain)
+    labels.info |= {dataset.NAME: name, dataset.REFERENCE: name, dataset.KEY: name}
+    return labels
+
+
 def label(name: str, potential: str, folder: Path) -> None:
     """Labels of a set and of its perfect crystal."""
     chosen = SETS[name]
     reference = crystal_name(potential, chosen.edge, chosen.strain)
-    perfect = crystal(potential, chosen.edge, chosen.strain)
-    jobs = {
-        f"{reference}.crystal": [LabelTask(perfect, name=reference)],
-        f"{potential}-{name}": [
+    if not (folder / f"{reference}.crystal.labels.xyz").exists():
+        perfect = labelled_crystal(potential, chosen.edge, chosen.strain)
+        write_labels(folder / f"{reference}.crystal.labels.xyz", [perfect])
+    file = f"{potential}-{name}"
+    summary = label_structures(
+        [
             LabelTask(atoms, reference=reference, source=f"{name} {number}")
             for number, atoms in enumerate(structures(name, potential, folder))
         ],
-    }
-    for file, tasks in jobs.items():
-        summary = label_structures(
-            tasks,
-            folder / f"{file}.labels.xyz",
-            lambda: calculator(potential),
-            calculator_name=f"iron-{potential}",
-            progress=lambda items, total, file=file: tqdm(
-                items, total=total, desc=f"{file}: labels", unit="cell", disable=None
-            ),
-        )
-        print(
-            f"{file}: {summary.done} done, {summary.skipped} there, {summary.failed} failed",
-            flush=True,
-        )
+        folder / f"{file}.labels.xyz",
+        lambda: calculator(potential),
+        calculator_name=f"iron-{potential}",
+        progress=lambda items, total: tqdm(
+            items, total=total, desc=f"{file}: labels", unit="cell", disable=None
+        ),
+    )
+    failures = f", {len(summary.failed)} failed" if summary.failed else ""
+    print(f"{file}: {summary.done} done, {summary.skipped} there{failures}", flush=True)
 
 
 def labelled(names: list[str], potential: str, folder: Path) -> list[Atoms]:
