@@ -110,7 +110,21 @@ def _sets() -> dict[str, Set]:
         if k < 3:
             edge = (5, 7, 4)[k]
             sets[f"size-{edge}"] = Set(edge=edge, starts=4, hops=1, seed=20 + edge)
+    # For potentials whose Hessians are expensive.
+    for k in range(6):
+        sets[f"tiny-{k}"] = Set(edge=4, starts=5, hops=2, seed=200 + k)
+        if k in (1, 3):
+            for strain in STRAINS:
+                name = f"strain{strain:+.0%}-tiny-{k}"
+                sets[name] = Set(edge=4, strain=strain, source=f"tiny-{k}")
     return sets
+
+
+#: Made by default.
+CHOSEN = {
+    "eam": lambda name: "tiny" not in name,
+    "meam": lambda name: "tiny" in name,
+}
 
 
 SETS = _sets()
@@ -292,10 +306,10 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("p2-iron"))
     parser.add_argument("--potential", choices=list(iron_potentials.LATTICE), default="eam")
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in options.sets:
+    for name in options.sets or filter(CHOSEN[options.potential], SETS):
         label(name, options.potential, options.folder)
 
 

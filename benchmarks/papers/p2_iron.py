@@ -39,7 +39,8 @@ PAPER = {
     "6b": {"eam": (None, 1.0), "meam": (1.53, 1.0)},
 }
 #: Beginnings of the names of sets.
-CLUSTERS, STRAINED, DAMAGED = ("small", "clusters", "size"), ("strain",), ("damage",)
+CLUSTERS = ("tiny", "small", "clusters", "size")
+STRAINED, DAMAGED = ("strain",), ("damage",)
 
 
 @dataclass(frozen=True)
