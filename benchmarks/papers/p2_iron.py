@@ -171,10 +171,12 @@ def main() -> None:
     parser.add_argument("--potential", choices=("eam", "meam"), default="eam")
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--descriptors", nargs="+", choices=list(descriptors("Fe")))
+    parser.add_argument("--sets", nargs="+", help="beginnings of names of sets; by default all")
     options = parser.parse_args()
     names = options.descriptors or ["AFS(20,10)", "bSO(4) 3.5", "scattering", "ACE"]
+    clusters = options.sets or CLUSTERS
     extra = {2: (), 3: STRAINED, 6: DAMAGED}[options.figure]
-    sets = available(options.folder, options.potential, (*CLUSTERS, *extra))
+    sets = available(options.folder, options.potential, (*clusters, *extra))
     frames = labelled(sets, options.potential, options.folder)
     print(f"{options.potential}: {', '.join(sets)}")
     for key, values in PAPER.items():

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -25,6 +26,49 @@ from ase_vibent.training.targets import ReferenceCrystals
 Array = NDArray[np.float64]
 
 FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Piecewise linear functions of the distance, summed over an atom's neighbours.
+
+    The pair potential and the density of AM04 are cubes between multiples of 0.1 Å, hence
+    their second derivatives, and with them Hessians, piecewise linear in these intervals.
+    """
+
+    shortest: float = 1.9
+    cutoff: float = 5.3
+    spacing: float = 0.1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and hyperparameters."""
+        return {"name": "Pairs", **asdict(self)}
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom, shape (N, n_features)."""
+        count = round((self.cutoff - self.shortest) / self.spacing)
+        i, distances = neighbour_list("id", atoms, self.cutoff)
+        places = np.maximum((distances - self.shortest) / self.spacing, 0)
+        lower = np.minimum(places.astype(int), count - 1)
+        features = np.zeros((len(atoms), count + 1))
+        np.add.at(features, (i, lower), 1 - (places - lower))
+        np.add.at(features, (i, lower + 1), places - lower)
+        return features
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Features of several descriptors side by side."""
+
+    parts: Sequence[Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and hyperparameters."""
+        return {"name": "Joined", "parts": [part.to_dict() for part in self.parts]}
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom, shape (N, n_features)."""
+        return np.hstack([part.compute(atoms) for part in self.parts])
 
 
 def descriptors(
@@ -40,7 +84,19 @@ def descriptors(
         "scattering": lambda: _scattering(species),
         "ACE": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=16),
         "ACE small": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=9),
+        "ACE 2": lambda: _second_order(species, cutoff, r0, inner),
+        "pairs": Pairs,
+        "pairs + bSO(4)": lambda: Joined([Pairs(), kinds.Bispectrum([species], cutoff=cutoff)]),
+        "pairs + AFS": lambda: Joined([Pairs(), kinds.AFS([species], cutoff=cutoff)]),
+        "pairs + ACE 2": lambda: Joined([Pairs(), _second_order(species, cutoff, r0, inner)]),
     }
+
+
+def _second_order(species: str, cutoff: float, r0: float | None, inner: float) -> Any:
+    """Power spectra of high radial resolution."""
+    from ase_vibent.descriptors import ACE
+
+    return ACE([species], cutoff=cutoff, r0=r0, inner=inner, order=2, degree=24, l_weight=1.5)
 
 
 def _scattering(species: str) -> Any:
