@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import ase_vibent.descriptors as kinds
 from ase_vibent import dataset
-from ase_vibent.training.solvers import SOLVERS
+from ase_vibent.training.solvers import solve
 from ase_vibent.training.targets import ReferenceCrystals
+from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
@@ -75,34 +78,22 @@ def descriptors(
     species: str, cutoff: float = 5.0, r0: float | None = None, inner: float = 1.6
 ) -> dict[str, Callable[[], Any]]:
     """Descriptors of P2 and P3, and ours, by name."""
-    import ase_vibent.descriptors as kinds
-
+    ace = partial(kinds.ACE, [species], cutoff=cutoff, r0=r0, inner=inner)
+    # Power spectra of high radial resolution.
+    spectra = partial(ace, order=2, degree=24)
     return {
         "AFS(20,10)": lambda: kinds.AFS([species], cutoff=cutoff),
         "bSO(4) 3.5": lambda: kinds.Bispectrum([species], cutoff=cutoff, j_max=3.5),
         "bSO(4) 4": lambda: kinds.Bispectrum([species], cutoff=cutoff, j_max=4.0),
-        "scattering": lambda: _scattering(species),
-        "ACE": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=16),
-        "ACE small": lambda: kinds.ACE([species], cutoff=cutoff, r0=r0, inner=inner, degree=9),
-        "ACE 2": lambda: _second_order(species, cutoff, r0, inner),
+        "scattering": lambda: kinds.Scattering([species]),
+        "ACE": lambda: ace(degree=16),
+        "ACE small": lambda: ace(degree=9),
+        "ACE 2": spectra,
         "pairs": Pairs,
         "pairs + bSO(4)": lambda: Joined([Pairs(), kinds.Bispectrum([species], cutoff=cutoff)]),
         "pairs + AFS": lambda: Joined([Pairs(), kinds.AFS([species], cutoff=cutoff)]),
-        "pairs + ACE 2": lambda: Joined([Pairs(), _second_order(species, cutoff, r0, inner)]),
+        "pairs + ACE 2": lambda: Joined([Pairs(), spectra()]),
     }
-
-
-def _second_order(species: str, cutoff: float, r0: float | None, inner: float) -> Any:
-    """Power spectra of high radial resolution."""
-    from ase_vibent.descriptors import ACE
-
-    return ACE([species], cutoff=cutoff, r0=r0, inner=inner, order=2, degree=24, l_weight=1.5)
-
-
-def _scattering(species: str) -> Any:
-    from ase_vibent.descriptors.scattering import Scattering
-
-    return Scattering([species])
 
 
 def _summed(descriptor: Any, atoms: Atoms, shift: Array, quadratic: bool) -> Array:
@@ -188,12 +179,14 @@ def formation(frames: Sequence[Atoms], sums: Array) -> tuple[Formation, list[Ato
     )
 
 
-def fitted(train: Formation, solver: str = "ridge", **options: Any) -> Array:
-    """Weights of the linear model, shape (n_columns,)."""
-    scale = np.sqrt(np.mean(train.features**2, axis=0))
-    scale[scale == 0] = 1
-    solution = SOLVERS[solver](train.features / scale, train.entropies, **options)
-    return np.asarray(solution.coefficients / scale)
+def fitted(
+    train: Formation, solver: str = "ridge", roughness: Array | float = 1.0, **options: Any
+) -> Array:
+    """Weights of the linear model, shape (n_columns,); rougher columns are penalised more."""
+    scale = np.sqrt(np.mean(train.features**2, axis=0)) * roughness
+    scale[scale == 0] = np.inf
+    triangle = Triangle.from_blocks([(train.features, train.entropies)])
+    return np.asarray(solve(triangle, solver, scale=scale, **options).coefficients)
 
 
 def rmse(data: Formation, weights: Array) -> float:
