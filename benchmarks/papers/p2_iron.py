@@ -141,21 +141,24 @@ def figure_6(frames: list[Atoms], names: Sequence[str], folder: Path) -> None:
 
     figure = Figure(figsize=(3.6 * len(names), 3.4), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
-    print(f"{'descriptor':<12} {'features':>8}  (a) joint, 30 % held out  (b) from clusters: RMSE")
+    print("RMSE (k_B): (a) joint fit, 30 % held out: all, damaged; (b) damaged, from clusters")
     for panel, name in zip(panels, names, strict=True):
         found = data(name, frames, folder)
         damaged = found.of(DAMAGED)
         joint = []
         for seed in range(20):
             train, test = split(len(damaged), 0.3, seed)
-            test = test[damaged[test]]
-            joint.append(rmse(found.formation[test], fitted(found.formation[train])))
+            weights = fitted(found.formation[train])
+            joint.append(
+                [rmse(found.formation[own], weights) for own in (test, test[damaged[test]])]
+            )
         weights = fitted(found.formation[~damaged])
         hidden = found.formation[damaged]
+        both = " / ".join(f"{error:.3f}" for error in np.mean(joint, axis=0))
         print(
-            f"{name:<12} {found.formation.features.shape[1]:>8}  {np.mean(joint):>15.3f} k_B "
-            f"{rmse(hidden, weights):>22.3f} k_B over {hidden.entropies.min():.0f} to "
-            f"{hidden.entropies.max():.0f} k_B ({len(hidden.entropies)} cells)",
+            f"{name:<14} {found.formation.features.shape[1]:>4} features: (a) {both}  "
+            f"(b) {rmse(hidden, weights):.3f} over {hidden.entropies.min():.0f} to "
+            f"{hidden.entropies.max():.0f} ({len(hidden.entropies)} cells)",
             flush=True,
         )
         parity(panel, found, found.formation.features @ weights, f"{name}, fitted to clusters")
