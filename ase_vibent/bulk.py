@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
-from ase_vibent.harmonic.modes import check_masses, signed_frequencies, site_weights
+from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.hessian import resolve_calculator
 from ase_vibent.phonons import (
     build_phonons,
-    hessian_at,
+    hessians_at,
     monkhorst_pack,
     phonopy_cell,
     prepared_crystal,
 )
 
 Array = NDArray[np.float64]
+
+#: Points of a mesh that are worked on at once.
+CHUNK = 1024
 
 
 def bulk_site_entropies(
@@ -146,15 +149,17 @@ def _mesh_average(phonons: Any, n_mesh: int) -> Array:
     """Mass-free reduced entropy of every primitive site, averaged over a mesh of an even number."""
     points, _ = monkhorst_pack((n_mesh,) * 3)
     sites = np.zeros(len(phonons.primitive))
-    for q in points:
-        eigenvalues, vectors = np.linalg.eigh(hessian_at(phonons, q))
-        if eigenvalues[0] <= 0:
-            frequencies = signed_frequencies(eigenvalues)
+    for chunk in np.array_split(points, -(-len(points) // CHUNK)):
+        eigenvalues, vectors = np.linalg.eigh(hessians_at(phonons, chunk))
+        lowest = int(eigenvalues[:, 0].argmin())
+        if eigenvalues[lowest, 0] <= 0:
+            frequencies = signed_frequencies(eigenvalues[lowest])
             raise UnstableStructureError(
-                f"crystal: imaginary phonon at q = {np.round(q, 4).tolist()} "
+                f"crystal: imaginary phonon at q = {np.round(chunk[lowest], 4).tolist()} "
                 f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
                 frequencies,
-                int(np.sum(eigenvalues < 0)),
+                int(np.sum(eigenvalues[lowest] < 0)),
             )
-        sites += site_weights(vectors) @ reduced_entropy(eigenvalues)
+        weights = np.square(np.abs(vectors)).reshape(len(chunk), len(sites), 3, -1).sum(axis=2)
+        sites += np.einsum("qiv,qv->i", weights, reduced_entropy(eigenvalues))
     return sites / len(points)

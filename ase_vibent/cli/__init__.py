@@ -53,12 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_info(commands)
+    _add_models(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON, for machines")
     return parser
 
 
 _Commands = Any
+#: Of commands that read a model.
+MODEL = "coefficient file, or name of a model that comes with the package (vibent models)"
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -157,14 +160,14 @@ def _add_label(commands: _Commands) -> None:
 
 def _add_evaluate(commands: _Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="errors of a model on labelled structures")
-    evaluate.add_argument("model", help="coefficient file")
+    evaluate.add_argument("model", help=MODEL)
     evaluate.add_argument("labels", help="extended XYZ with labels and their perfect crystals")
     evaluate.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
 
 
 def _add_predict(commands: _Commands) -> None:
     predict = commands.add_parser("predict", help="entropies and free energies")
-    predict.add_argument("model", help="coefficient file")
+    predict.add_argument("model", help=MODEL)
     predict.add_argument("structures", nargs="+", help="files that ASE reads")
     predict.add_argument("-T", "--temperature", type=float, default=300.0, help="K; default 300")
     predict.add_argument(
@@ -183,7 +186,14 @@ def _add_predict(commands: _Commands) -> None:
 
 def _add_info(commands: _Commands) -> None:
     info = commands.add_parser("info", help="header of a coefficient file")
-    info.add_argument("model", help="coefficient file")
+    info.add_argument("model", help=MODEL)
+
+
+def _add_models(commands: _Commands) -> None:
+    models = commands.add_parser(
+        "models", help="models that come with the package, ready to predict with"
+    )
+    models.add_argument("name", nargs="?", help="show the card of this one")
 
 
 def number_or_any(text: str) -> int | str:

@@ -12,12 +12,14 @@ from ase import Atoms
 from ase_vibent import dataset
 from ase_vibent.cli.demo import demo
 from ase_vibent.cli.files import (
+    model_file,
     progress_bar,
     read_structures,
     require_plottable,
     show,
 )
 from ase_vibent.cli.make import make
+from ase_vibent.cli.models import models
 from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.training import learn, train, tune
 from ase_vibent.errors import InvalidInputError
@@ -29,7 +31,18 @@ from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 
-__all__ = ["demo", "evaluate", "info", "label", "learn", "make", "predict", "train", "tune"]
+__all__ = [
+    "demo",
+    "evaluate",
+    "info",
+    "label",
+    "learn",
+    "make",
+    "models",
+    "predict",
+    "train",
+    "tune",
+]
 
 
 def label(options: argparse.Namespace) -> int:
@@ -125,7 +138,7 @@ def _expected_unstable(atoms: Atoms, default: int | str) -> int | str:
 def evaluate(options: argparse.Namespace) -> int:
     """`vibent evaluate`: a model against labels."""
     require_plottable(options.plot)
-    model = SiteModel.load(options.model)
+    model = SiteModel.load(model_file(options.model))
     frames = dataset.read_labels(options.labels)
     comparisons = evaluate_frames(model, frames)
     if options.plot:
@@ -137,7 +150,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """`vibent info`: header of a coefficient file."""
-    model = SiteModel.load(options.model)
+    model = SiteModel.load(model_file(options.model))
     header = {
         **model.header,
         "target": model.target,
@@ -148,7 +161,7 @@ def info(options: argparse.Namespace) -> int:
     statistics = "classical" if model.moments is None else "classical and quantum"
     lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, {statistics}"]
     for key, value in header.items():
-        if key != "errors":
+        if key not in ("errors", "card"):
             lines.append(f"  {key.replace('_', ' '):<20} {_plain(value)}")
     show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
     return 0

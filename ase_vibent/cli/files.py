@@ -14,6 +14,7 @@ import ase.io
 from ase import Atoms
 from tqdm import tqdm
 
+from ase_vibent import pretrained
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 
 
@@ -35,6 +36,12 @@ def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
     if not structures:
         raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
     return sources, structures
+
+
+def model_file(text: str) -> Path:
+    """Coefficient file of that path, else the model of that name that comes with the package."""
+    shipped = text in pretrained.names() and not Path(text).exists()
+    return pretrained.path(text) if shipped else Path(text)
 
 
 def require_writable(path: str) -> None:

@@ -13,14 +13,20 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.calculator import SiteEntropyCalculator
-from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
+from ase_vibent.cli.files import (
+    model_file,
+    progress_bar,
+    read_structures,
+    require_writable,
+    show,
+)
 from ase_vibent.errors import ExtrapolationWarning, VibentError
 
 
 def predict(options: argparse.Namespace) -> int:
     """`vibent predict`."""
     calculator = SiteEntropyCalculator(
-        options.model,
+        model_file(options.model),
         temperature=options.temperature,
         quantum=options.quantum,
         extrapolation=options.extrapolation,

