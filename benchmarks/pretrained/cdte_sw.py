@@ -17,6 +17,15 @@ from potentials import lammps
 from ase_vibent.structures import antisites, divacancies, interstitials, vacancies
 
 TABLE = "CdTe.sw"
+KINDS = (
+    "Cd vacancy",
+    "Te vacancy",
+    "Cd on Te antisite",
+    "Te on Cd antisite",
+    "Cd-Te divacancy",
+    "Cd interstitial",
+    "Te interstitial",
+)
 
 
 def calculator(path: str | None) -> Any:
@@ -40,6 +49,7 @@ RECIPE = Recipe(
     descriptor={"degree": 6.75, "l_weight": 0.75},
     rattled=(2, 1),
     bulk_rattled=2,
+    near=dict.fromkeys(KINDS, 4),
     strains=(0.0, -0.02, 0.03),
     vacancy_jump=False,
     card={

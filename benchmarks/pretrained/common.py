@@ -47,9 +47,6 @@ AMPLITUDE = 0.15
 FMAX = 1e-3  # eV/Å
 #: Fraction of every kind of structure that is held out.
 HELD_OUT = 0.2
-#: k_B/Å. Cells with a larger gradient on an atom are left out: there, a mode is about to turn
-#: unstable, and its entropy diverges.
-LARGEST_GRADIENT = 6.0
 BULK = ("crystal", "rattled bulk")
 #: Two minima are one below this difference, eV.
 SAME_ENERGY = 1e-3
@@ -84,6 +81,9 @@ class Recipe:
         Isotropic, of lengths; each has a perfect crystal of its own.
     least_strain : float
         Defects under more compression are left out of the fit, the crystal is not.
+    largest_gradient : float, k_B/Å
+        Cells with a larger one on an atom are left out: there, a mode is about to turn unstable,
+        and its entropy diverges.
     displacement : float, Å
         Of finite differences.
     vacancy_jump : bool
@@ -101,6 +101,7 @@ class Recipe:
     near: dict[str, int] = field(default_factory=dict)
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
     least_strain: float = -1.0
+    largest_gradient: float = 6.0
     displacement: float = 0.003
     vacancy_jump: bool = True
 
@@ -230,7 +231,7 @@ def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
     stiff = [
         atoms
         for atoms in frames
-        if largest_gradient(atoms) < LARGEST_GRADIENT
+        if largest_gradient(atoms) < recipe.largest_gradient
         and (atoms.info["kind"] in BULK or atoms.info["strain"] >= recipe.least_strain)
     ]
     kinds = {atoms.info["kind"] for atoms in stiff if atoms.info["strain"] == 0}
@@ -303,7 +304,7 @@ def finished_card(
             "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
             "strains": [float(s) for s in recipe.strains],
             "rattled": f"uniform, up to ± {AMPLITUDE / 2:g} Å",
-            "left_out": f"cells with an entropy gradient above {LARGEST_GRADIENT:g} k_B/Å",
+            "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
             "labels": "total entropies, their gradients, moments of densities of states",
             "fitted": len(fitted),
             "held_out": len(held_out),
