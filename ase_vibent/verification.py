@@ -112,7 +112,7 @@ class Verification:
         error : float, k_B
             Predicted less measured; NaN unless other sites were drawn at random.
         std : float, k_B
-            Of the sampling, and what smaller balls would change.
+            Of the sampling, a rough one where few sites were drawn, and what smaller balls change.
         """
         error, std = self.sample.total(self.errors)
         return error, float(np.hypot(std, self.sample.total(self.truncation)[0]))
