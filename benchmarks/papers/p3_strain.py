@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument(
         "--descriptors", nargs="+", choices=list(descriptors("Fe")), default=["bSO(4) 4"]
     )
+    parser.add_argument(
+        "--stiffness", type=float, default=100.0, help="prior of products against features"
+    )
     options = parser.parse_args()
     sets = available(options.folder, options.potential, (*options.unstrained, *STRAINED))
     frames = labelled(sets, options.potential, options.folder)
@@ -60,6 +63,10 @@ def main() -> None:
                 quadratic=kind == "EQML",
             )
             data, defects = formation(frames, sums)
+            roughness = np.ones(sums.shape[1])
+            if kind == "EQML":
+                n_linear = int((np.sqrt(9 + 8 * sums.shape[1]) - 3) / 2)
+                roughness[n_linear:] = options.stiffness
             # A defect and its strained copies have one source.
             groups = np.unique([a.info["origin"] for a in defects], return_inverse=True)[1]
             strains = np.array([SETS[a.info["set"]].strain for a in defects])
@@ -68,7 +75,7 @@ def main() -> None:
                 found = []
                 for seed in range(options.splits):
                     train, test = grouped_split(groups, fraction, seed)
-                    weights = fitted(data[train])
+                    weights = fitted(data[train], roughness=roughness)
                     found.append([rmse(data[part], weights) for part in (train, test)])
                 errors.append(np.mean(found, axis=0))
             print(
@@ -81,18 +88,23 @@ def main() -> None:
                 + f"; {time.perf_counter() - began:.0f} s",
                 flush=True,
             )
-            plot(data, groups, strains, f"{name}, {kind}", options.folder)
+            plot(data, roughness, groups, strains, f"{name}, {kind}", options.folder)
 
 
 def plot(
-    data: Formation, groups: np.ndarray, strains: np.ndarray, title: str, folder: Path
+    data: Formation,
+    roughness: np.ndarray,
+    groups: np.ndarray,
+    strains: np.ndarray,
+    title: str,
+    folder: Path,
 ) -> None:
     from matplotlib.figure import Figure
 
     predicted = np.empty(len(strains))
     for fold in range(10):
         test = groups % 10 == fold
-        predicted[test] = data.features[test] @ fitted(data[~test])
+        predicted[test] = data.features[test] @ fitted(data[~test], roughness=roughness)
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     panel = figure.subplots()
     for strain in np.unique(strains):
