@@ -128,7 +128,7 @@ def verify(
     atoms: Atoms,
     calculator: object,
     *,
-    n_sites: int = 20,
+    n_sites: int = 60,
     crystal: Atoms | None = None,
     radius: float | None = None,
     seed: int = 0,
@@ -251,5 +251,5 @@ def _split_remarks(model: SiteModel) -> list[str]:
     return [
         f"the model was fitted to {', '.join(fitted) or 'unknown labels'}, which leave open how a "
         "total is split between the sites: errors of single sites are no errors of the total; look "
-        "at the error of the total, or label and fit sites"
+        "at that of the total, from so many sites that a defect's surroundings are among them"
     ]

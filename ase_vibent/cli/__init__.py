@@ -184,15 +184,15 @@ def _add_verify(commands: _Commands) -> None:
     verify = commands.add_parser(
         "verify", help="exact entropies of some sites of a structure of any size beside predictions"
     )
-    verify.add_argument("model", help="coefficient file")
+    verify.add_argument("model", help=MODEL)
     verify.add_argument("structure", help="file that ASE reads, its last frame")
     verify.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
     verify.add_argument(
         "--sites",
         type=positive_number,
-        default=20,
+        default=60,
         metavar="N",
-        help="half of them the least certain ones, half at random; default 20",
+        help="half of them the least certain ones, half at random; default 60",
     )
     verify.add_argument(
         "--radius",

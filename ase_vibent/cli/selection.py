@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from ase import Atoms
 
-from ase_vibent.cli.files import progress_bar
+from ase_vibent.cli.files import model_file, progress_bar
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
 from ase_vibent.selection import TOLD, Choice, select
@@ -23,7 +23,7 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
         return None
     if not budgets:
         raise InvalidInputError("select: say how much may be labelled, --budget or --budget-atoms")
-    model = SiteModel.load(options.select)
+    model = SiteModel.load(model_file(options.select))
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway; of the others, training will use what it used before.
     wanted = [q for q in TOLD if q == "entropy" or (getattr(options, q) and q in fitted)]

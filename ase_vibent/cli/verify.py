@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.cli.files import read_structures, show
+from ase_vibent.cli.files import model_file, read_structures, show
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.verification import Verification
@@ -16,7 +16,7 @@ from ase_vibent.verification import verify as verify_sites
 
 def verify(options: argparse.Namespace) -> int:
     """`vibent verify`: measure some sites of a structure, most uncertain first, and compare."""
-    model = SiteModel.load(options.model)
+    model = SiteModel.load(model_file(options.model))
     _, structures = read_structures([options.structure])
     crystal = read_structures([options.reference])[1][0] if options.reference else None
     found = verify_sites(
