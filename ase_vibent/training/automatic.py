@@ -37,6 +37,8 @@ DEGREES = (4, 5, 6, 7, 8, 9, 10, 11, 12)
 ROWS_PER_COEFFICIENT = 4
 #: Coefficients of a model, at most and at least.
 MOST_COEFFICIENTS, FEWEST_COEFFICIENTS = 1000, 60
+#: Coefficients above which some twenty fits more would take too long.
+MOST_TRIED = 400
 #: Configurations below which nothing is tried by leaving some out.
 FEWEST_CONFIGURATIONS = 10
 
@@ -108,11 +110,12 @@ def choose_weights(rows: TrainingRows, solver: str, options: Mapping[str, Any]) 
     -------
     dict of str to float
         By kind of row. `DEFAULT_WEIGHTS` if only one kind is fitted, or there are fewer than
-        `FEWEST_CONFIGURATIONS` configurations.
+        `FEWEST_CONFIGURATIONS` configurations, or more than `MOST_TRIED` coefficients.
     """
     values = {"entropy", "sites"}.intersection(rows.quantities)
     n_configurations = sum(total.fold in rows.folds for total in rows.totals)
-    if not values or values == set(rows.quantities) or n_configurations < FEWEST_CONFIGURATIONS:
+    unsuited = n_configurations < FEWEST_CONFIGURATIONS or rows.problem.n_columns > MOST_TRIED
+    if not values or values == set(rows.quantities) or unsuited:
         return DEFAULT_WEIGHTS
     candidates = [DEFAULT_WEIGHTS | dict.fromkeys(values, weight) for weight in VALUE_WEIGHTS]
     scores = [cross_validated_errors(rows, w, solver, options).score for w in candidates]
