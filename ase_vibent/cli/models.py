@@ -70,7 +70,8 @@ def _card_text(card: dict[str, Any]) -> str:
         f"  {'all':<28} {card['data']['held_out']:>5} {card['data']['fitted']:>10} "
         f"{errors['entropy_rmse_kB']:>9.1e} {errors['gradient_rmse_kB_per_A']:>11.1e}",
         f"  largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum corrections of "
-        f"a site {errors['quantum_rmse_kB_T0']:.1e} k_B T at 300 K",
+        f"a site {errors['quantum_rmse_kB_T0']:.1e} k_B T at 300 K, refused for "
+        f"{errors['quantum_refused']:.0%} of sites",
         "  within intervals of entropy_std: "
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]

