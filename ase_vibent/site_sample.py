@@ -5,10 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+
+#: Doubts below this share of the largest are no ground for an order.
+UNFELT = 1e-3
+
+
+def ranked_sites(atoms: Atoms, doubts: Array, n_first: int) -> Indices:
+    """Sites by how doubtful their values are.
+
+    A model with a cutoff has no doubts beyond it, but errors that decay with the distance from
+    what is doubtful: sites without a doubt are ranked by their distance to the first ones.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    doubts : ndarray, shape (N,)
+    n_first : int
+        How many sites are the first ones.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+    """
+    order = np.argsort(-doubts, kind="stable")
+    first, rest = order[:n_first], order[n_first:]
+    if not len(first) or not len(rest):
+        return order
+    unfelt = doubts[rest] < UNFELT * doubts.max()
+    far = rest[unfelt]
+    distances = np.full(len(far), np.inf)
+    for site in first:
+        distances = np.minimum(distances, atoms.get_distances(site, far, mic=True))
+    by_distance = far[np.argsort(distances, kind="stable")]
+    return np.concatenate([first, rest[~unfelt], by_distance])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.model import SiteModel
-from ase_vibent.site_sample import SiteSample
+from ase_vibent.site_sample import SiteSample, ranked_sites
 from ase_vibent.structures.validity import check_structure, unlabelled
 
 Array = NDArray[np.float64]
@@ -184,16 +184,19 @@ def verify(
     values = model.evaluate(atoms, gradient=False).values
     doubts = _Doubts.of(model, atoms)
     size = ball_radius(atoms, radius)
-    if size is None:
-        sample = SiteSample.drawn(doubts.order, len(atoms), len(atoms), np.random.default_rng())
-        found, method = exact.diagonalised(atoms), "diagonalisation of the whole cell"
-        found = found._replace(values=found.values[sample.sites])
-    else:
-        n_first = doubts.n_uncertain(n_sites)
-        random = np.random.default_rng(seed)
-        sample = SiteSample.drawn(doubts.order, n_first, n_sites, random)
-        found, method = exact.in_balls(atoms, sample.sites, size), f"balls of {size:.3g} Å"
+    n_first = len(atoms) if size is None else doubts.n_uncertain(n_sites)
+    sample = SiteSample.drawn(
+        ranked_sites(atoms, doubts.ranks, n_first),
+        n_first,
+        max(n_sites, n_first),
+        np.random.default_rng(seed),
+    )
     sites = sample.sites
+    if size is None:
+        found, method = exact.diagonalised(atoms), "diagonalisation of the whole cell"
+        found = found._replace(values=found.values[sites])
+    else:
+        found, method = exact.in_balls(atoms, sites, size), f"balls of {size:.3g} Å"
     masses = mass_entropy(atoms.get_masses())[sites] + 3.0
     return Verification(
         sample=sample,
@@ -234,10 +237,9 @@ class _Doubts(NamedTuple):
         return "nothing" if np.isnan(self.grades).any() else "extrapolation grade"
 
     @property
-    def order(self) -> Indices:
-        """Sites, the least certain first."""
-        rank = self.std if self.ranking == "standard deviation" else self.grades
-        return np.argsort(-np.nan_to_num(rank), kind="stable")
+    def ranks(self) -> Array:
+        """What ranks the sites, the least certain highest."""
+        return np.nan_to_num(self.std if self.ranking == "standard deviation" else self.grades)
 
     def n_uncertain(self, n_sites: int) -> int:
         """How many of the sites are the least certain ones."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from conftest import LATTICE_SI, rattled
@@ -12,7 +13,7 @@ from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import compute_hessian, repeated_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.site_sample import SiteSample
+from ase_vibent.site_sample import SiteSample, ranked_sites
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.verification import Verification
 
@@ -155,6 +156,14 @@ def test_estimates_for_all_sites_are_unbiased(n_first, n_sites):
     assert squares.mean() == pytest.approx(np.mean(errors**2), abs=tolerance)
     covered = np.mean([group["within_2_std"] for group in groups])
     assert covered == pytest.approx(np.mean(np.abs(errors) <= 2), abs=0.01)
+
+
+def test_sites_without_doubt_are_ranked_by_distance():
+    row = Atoms("Si8", positions=np.arange(8)[:, None] * [2.0, 0, 0], cell=[16, 9, 9], pbc=True)
+    doubts = np.array([1e-9, 2e-9, 0, 0, 1.0, 0.5, 0.2, 0])
+    # From atom 4 by itself: 3 is next, then 2, then 1 and 7 as far, through the boundary 0.
+    assert ranked_sites(row, doubts, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
+    assert ranked_sites(row, doubts, 0).tolist()[:3] == [4, 5, 6]
 
 
 def test_uncertain_sites_alone_tell_nothing_about_all():
