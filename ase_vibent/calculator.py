@@ -149,8 +149,9 @@ class SiteEntropyCalculator(EntropyCalculator):
         if (
             self.atoms is not None
             and resolves_sublattices(self.model.species)
+            # A calculation that failed for want of labels leaves atoms without any.
             and not np.array_equal(
-                self.atoms.arrays[SUBLATTICES], atoms.arrays.get(SUBLATTICES, ())
+                self.atoms.arrays.get(SUBLATTICES, ()), atoms.arrays.get(SUBLATTICES, ())
             )
         ):
             changes.append(SUBLATTICES)
@@ -163,7 +164,8 @@ class SiteEntropyCalculator(EntropyCalculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
-        super().calculate(atoms, properties, system_changes)
+        if system_changes or "energy" not in self.results or set(properties) - set(UNCERTAINTIES):
+            super().calculate(atoms, properties, system_changes)
         if {"entropy_std", "entropies_std"}.intersection(properties):
             total, sites = self.model.uncertainty(self.atoms)
             self.results.update(entropy_std=kB * total, entropies_std=kB * sites)

@@ -127,3 +127,8 @@ def test_model_by_sublattice(silicon_frames, sw, silicon):
     assert moved.get_potential_energy() == atoms.get_potential_energy()
     with pytest.raises(InvalidStructureError, match="label_sublattices"):
         calculator.get_property("entropy", silicon)
+    # Labelling the same atoms is all it takes.
+    again = label_sublattices(silicon, silicon, by="site")
+    assert calculator.get_property("entropy", again) == pytest.approx(
+        SiteEntropyCalculator(model).get_property("entropy", again)
+    )

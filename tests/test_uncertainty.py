@@ -89,6 +89,23 @@ def test_calculator_offers_uncertainties(silicon_model, silicon):
     assert 0 < grades.max() < 1.5
 
 
+def test_uncertainties_do_not_evaluate_once_more(silicon_model, silicon, monkeypatch):
+    atoms = rattled(silicon, 0.1, seed=9)
+    calculator = SiteEntropyCalculator(silicon_model)
+    forces = calculator.get_property("forces", atoms)
+    evaluations = []
+    monkeypatch.setattr(calculator, "_evaluate", lambda *_, **__: evaluations.append(1))
+    calculator.get_property("entropies_std", atoms)
+    calculator.get_property("extrapolation_grades", atoms)
+    assert not evaluations
+    assert calculator.get_property("forces", atoms) == pytest.approx(forces)
+    monkeypatch.undo()
+    moved = rattled(atoms, 0.1, seed=10)
+    total = calculator.get_property("entropy_std", moved)
+    assert total == pytest.approx(kB * silicon_model.uncertainty(moved)[0])
+    assert "energy" in calculator.results
+
+
 def test_crystal_is_known_best(silicon_model, silicon):
     """The crystal's constant is exact and its features are the origin: no uncertainty but noise."""
     total, sites = silicon_model.uncertainty(silicon)

@@ -113,7 +113,7 @@ def error_budget(
     others = [descriptor_from_dict({**descriptor.to_dict(), "cutoff": c}) for c in cutoffs]
     larger = _larger(descriptor)
     gathered = [_rows(training_set, d) for d in progress([larger, *others])]
-    rows = _part(gathered[0], larger, descriptor)
+    rows = gathered[0].restricted(descriptor)
 
     def errors(of_rows: TrainingRows, **more: Any) -> HeldOutErrors:
         return cross_validated_errors(of_rows, weights, "ridge", {**options, **more})
@@ -179,13 +179,6 @@ def _larger(descriptor: Descriptor) -> Descriptor:
 def _rows(training_set: TrainingSet, descriptor: Descriptor) -> TrainingRows:
     problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     return gather_rows(problem, training_set)
-
-
-def _part(rows: TrainingRows, larger: Descriptor, descriptor: Descriptor) -> TrainingRows:
-    """Rows of the descriptor from those of the larger one."""
-    if not (isinstance(larger, ACE) and isinstance(descriptor, ACE)):
-        return rows
-    return rows.restricted(descriptor, larger.features_within(descriptor))
 
 
 def _taken(own: HeldOutErrors, others: Sequence[HeldOutErrors], kind: str) -> float:

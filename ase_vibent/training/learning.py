@@ -91,16 +91,13 @@ def random_splits(
     TrainingError
         If there are fewer than two configurations.
     """
-    n = _count(rows)
     for fraction in fractions:
         if not 0 < fraction < 1:
             raise InvalidInputError(f"fractions: expected numbers between 0 and 1, got {fraction}")
-        n_test = int(np.clip(round(fraction * n), 1, n - 1))
         for seed in range(n_splits):
-            order = np.random.default_rng(seed).permutation(rows.folds)
-            train, test = order[n_test:].tolist(), order[:n_test].tolist()
+            train, test = _random_split(rows, fraction, seed)
             errors = held_out_errors(rows, train, test, weights, solver, solver_options or {})
-            yield Split(n - n_test, n_test, seed, errors.rmse)
+            yield Split(len(train), len(test), seed, errors.rmse)
 
 
 def learning_curve(
@@ -139,31 +136,32 @@ def learning_curve(
     TrainingError
         If there are fewer than two configurations.
     """
-    n = _count(rows)
-    n_test = int(np.clip(round(test_fraction * n), 1, n - 1))
-    most = n - n_test
+    train, test = _random_split(rows, test_fraction, 0)
+    most = len(train)
     if sizes is None:
         sizes = np.unique(np.rint(np.geomspace(max(2, most / 32), most, 7)).astype(int)).tolist()
     for size in sizes:
         if not 1 <= size <= most:
             raise InvalidInputError(
-                f"sizes: expected 1 to {most} configurations ({n_test} of {n} are held out), "
-                f"got {size}"
+                f"sizes: expected 1 to {most} configurations ({len(test)} of {most + len(test)} "
+                f"are held out), got {size}"
             )
     for seed in range(n_splits):
-        order = np.random.default_rng(seed).permutation(rows.folds).tolist()
+        train, test = _random_split(rows, test_fraction, seed)
         for size in sizes:
-            train = order[n_test : n_test + size]
             errors = held_out_errors(
-                rows, train, order[:n_test], weights, solver, solver_options or {}
+                rows, train[:size], test, weights, solver, solver_options or {}
             )
-            yield Split(size, n_test, seed, errors.rmse)
+            yield Split(size, len(test), seed, errors.rmse)
 
 
-def _count(rows: TrainingRows) -> int:
+def _random_split(rows: TrainingRows, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Folds to train on, in random order, and the share that is held out, one at least of each."""
     n = len(rows.folds)
     if n < 2:
         raise TrainingError(
             f"frames: {n} configurations beside perfect crystals, a split needs two at least"
         )
-    return n
+    n_test = int(np.clip(round(fraction * n), 1, n - 1))
+    order = np.random.default_rng(seed).permutation(rows.folds).tolist()
+    return order[n_test:], order[:n_test]

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_vibent.descriptors import Descriptor
+from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
@@ -88,19 +88,22 @@ class TrainingRows:
         """Folds that can be left out."""
         return sorted(set(self.triangles) - {ALWAYS})
 
-    def restricted(self, descriptor: Descriptor, features: NDArray[np.bool_]) -> TrainingRows:
-        """Rows of a descriptor with fewer features.
+    def restricted(self, descriptor: Descriptor) -> TrainingRows:
+        """Rows of a descriptor that is a part of the present one.
 
         Parameters
         ----------
         descriptor : Descriptor
-        features : ndarray of bool, shape (n_features,)
-            Features of the present descriptor that the other one has too.
+            The present one, or an ACE basis of smaller order and degree.
 
         Returns
         -------
         TrainingRows
         """
+        own = self.problem.descriptor
+        if not (isinstance(own, ACE) and isinstance(descriptor, ACE)) or descriptor == own:
+            return self
+        features = own.features_within(descriptor)
         problem = replace(
             self.problem, descriptor=descriptor, shift=self.problem.shift[:, features]
         )

@@ -11,9 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
@@ -141,13 +138,6 @@ def _contains(one: Descriptor, other: Descriptor) -> bool:
     return one.order >= other.order and one.degree >= other.degree
 
 
-def _features_within(largest: Descriptor, member: Descriptor) -> NDArray[np.bool_]:
-    """Which features of the largest descriptor of a group a member has."""
-    if largest is member or not (isinstance(largest, ACE) and isinstance(member, ACE)):
-        return np.ones(largest.n_features, dtype=bool)
-    return largest.features_within(member)
-
-
 def _try_group(
     group: Sequence[Descriptor],
     *,
@@ -162,9 +152,7 @@ def _try_group(
     rows = gather_rows(problem, training_set)
     trials = []
     for member in group:
-        features = _features_within(largest, member)
-        part = rows.restricted(member, features)
-        errors = cross_validated_errors(part, weights, solver, options)
+        errors = cross_validated_errors(rows.restricted(member), weights, solver, options)
         trials.append(Trial(member.to_dict(), member.n_features, errors.rmse, errors.score))
     return trials
 

@@ -160,7 +160,7 @@ def over_basis(
         if degree > largest.degree:
             break
         smaller = basis(largest.cutoff, degree)
-        part = rows.restricted(smaller, largest.features_within(smaller))
+        part = rows.restricted(smaller)
         points.append((smaller.n_features, total_error(part, train, held)))
     print(f"{name:<9} over the basis: " + ", ".join(f"{n} {e:.2e}" for n, e in points), flush=True)
     panel.loglog(*zip(*points, strict=True), "o-", ms=4, label=name)  # type: ignore[attr-defined]
