@@ -30,8 +30,10 @@ Array = NDArray[np.float64]
 UNCERTAINTIES = ("entropy_std", "entropies_std", "extrapolation_grades")
 #: What to do about atoms that are unlike those of the training set.
 POLICIES = ("warn", "raise", "ignore")
-#: Extrapolation grade from which an environment counts as unlike those of the training set.
-EXTRAPOLATION_LIMIT = 1.5
+#: Extrapolation grade from which an environment counts as unlike those of the training set: some
+#: 1 % of cells of kinds that were in training exceed it, all of unseen defects
+#: (benchmarks/uncertainty.py).
+EXTRAPOLATION_LIMIT = 2.0
 
 
 class SiteEntropyCalculator(EntropyCalculator):

@@ -116,10 +116,13 @@ class _Candidate(NamedTuple):
         X L / σ, but for an orthogonal transformation of the rows.
     total : ndarray, shape (rank,)
         The row of the total alone.
+    stretch : float
+        Calibrated over posterior standard deviation of the total, as the model has them.
     """
 
     labels: Array
     total: Array
+    stretch: float
 
 
 class _Knowledge:
@@ -157,14 +160,18 @@ class _Knowledge:
 
     def candidate(self, atoms: Atoms) -> _Candidate:
         """What a structure's labels depend on."""
-        wanted = {*self._quantities, "entropy"}
+        wanted = {*self._quantities, "entropy", "sites"}
         rows = {k: m for k, m, _ in self._problem.rows(atoms, _blank(atoms), tuple(wanted))}
         total = rows["entropy"][0] @ self._factor
         labels = [self._weights[q] * rows[q] for q in self._quantities if q in rows]
         whitened = np.concatenate(labels) @ self._factor
         _, singular, right = np.linalg.svd(whitened, full_matrices=False)
         kept = singular**2 > NEGLIGIBLE
-        return _Candidate(singular[kept, None] * right[kept], total)
+        stretch = self._posterior.stretch(
+            self._noise * float(np.linalg.norm(total)),
+            self._noise * float(np.linalg.norm(rows["sites"] @ self._factor)),
+        )
+        return _Candidate(singular[kept, None] * right[kept], total, stretch)
 
     def gain(self, candidate: _Candidate) -> float:
         """Information of the labels, nats."""
@@ -175,7 +182,7 @@ class _Knowledge:
         """Standard deviation of the total, k_B."""
         spread = solve_triangular(self._root, candidate.total, lower=True, check_finite=False)
         fitted = np.linalg.norm(spread) * self._noise
-        return float(np.hypot(self._posterior.scale * fitted, self._posterior.noise))
+        return float(np.hypot(candidate.stretch * fitted, self._posterior.noise))
 
     def learn(self, candidate: _Candidate) -> None:
         """Take a structure's labels as known."""

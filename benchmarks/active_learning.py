@@ -98,11 +98,8 @@ def fit(rows: TrainingRows, folds: list[int]) -> LinearFit:
     return rows.problem.fit(rows.merged(WEIGHTS, folds={*folds, ALWAYS}), "ridge", {})
 
 
-def model_of(rows: TrainingRows, found: LinearFit, folds: list[int]) -> SiteModel:
-    """Site model with a posterior that is calibrated on the configurations of the fit."""
-    own = TrainingRows(rows.problem, rows.quantities)
-    own.triangles.update({fold: rows.triangles[fold] for fold in (*folds, ALWAYS)})
-    own.totals = [total for total in rows.totals if total.fold in own.triangles]
+def model_of(found: LinearFit) -> SiteModel:
+    """Site model with the posterior that choices are made by."""
     return replace(
         found.model(),
         header={
@@ -110,7 +107,7 @@ def model_of(rows: TrainingRows, found: LinearFit, folds: list[int]) -> SiteMode
             "quantities": list(WEIGHTS),
             "solver": {"noise": found.solution.noise},
         },
-        posterior=posterior(found, own, WEIGHTS, "ridge", {}),
+        posterior=posterior(found, WEIGHTS),
     )
 
 
@@ -148,9 +145,7 @@ def curve(
             picked = random.choice(len(rest), options.batch, replace=False).tolist()
         else:
             pool = [structures[fold] for fold in rest]
-            choices = select(
-                model_of(rows, solution, chosen), pool, options.batch, quantities=WAYS[way]
-            )
+            choices = select(model_of(solution), pool, options.batch, quantities=WAYS[way])
             picked = [choice.index for choice in choices]
         chosen = [*chosen, *(rest[k] for k in picked)]
 

@@ -204,8 +204,7 @@ class SiteModel:
             )
         kinds = species_indices(atoms, self.species)
         centred = self.descriptor.compute(atoms) - self.shift[kinds]
-        posterior = self.posterior
-        return posterior.total_std(centred, kinds), posterior.site_std(centred, kinds)
+        return self.posterior.std(centred, kinds)
 
     def extrapolation_grades(self, atoms: Atoms, *, lists: NeighbourLists | None = None) -> Array:
         """How far every atom's environment is from those of the training set; see `TrainingDomain`.

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ase_vibent.model import Posterior
+from ase_vibent.training.left_out import LeftOut
 from ase_vibent.training.problem import LinearFit
-from ase_vibent.training.rows import ALWAYS, TrainingRows
 
 Array = NDArray[np.float64]
 
 #: Left-out totals without which there is nothing to calibrate on.
 FEWEST = 5
+#: Width of the Gaussian prior of the exponent: few totals say little about it.
+EXPONENT_PRIOR = 0.3
+#: Largest exponent by size.
+LARGEST_EXPONENT = 0.5
+
+
+class Calibration(NamedTuple):
+    """Noise, scale, exponent and typical coherence of a `Posterior`."""
+
+    noise: float
+    scale: float
+    exponent: float
+    typical: float
 
 
 def posterior(
-    fit: LinearFit,
-    rows: TrainingRows,
-    weights: Mapping[str, float],
-    solver: str,
-    options: Mapping[str, Any],
+    fit: LinearFit, weights: Mapping[str, float], left_out: LeftOut | None = None
 ) -> Posterior:
-    """Posterior covariance, scaled by cross-validation grouped by configuration.
+    """Posterior covariance of a fit.
 
     Parameters
     ----------
     fit : LinearFit
         Of all rows.
-    rows : TrainingRows
-    weights, solver, options
-        Of the fit.
+    weights : mapping of str to float
+        Of the kinds of row.
+    left_out : LeftOut, optional
+        To calibrate on. Without, or with few, the noise is that of the rows of totals.
 
     Returns
     -------
@@ -44,84 +54,60 @@ def posterior(
     factor = fit.solution.covariance_factor
     constants = np.zeros((shape[0], factor.shape[1]))
     constants[fit.problem.free] = factor[:n_free]
-    errors, spreads = left_out_errors(fit, rows, weights, solver, options)
-    noise, scale = _noise_of_total(fit, weights), 1.0
-    if len(errors) >= FEWEST:
-        noise, scale = calibrated(errors, spreads)
+    calibration = Calibration(_noise_of_total(fit, weights), 1.0, 0.0, 1.0)
+    if left_out is not None and len(left_out.errors) >= FEWEST:
+        calibration = calibrated(left_out)
     return Posterior(
         factor[n_free:].reshape(*shape, -1).astype(np.float32),
         constants.astype(np.float32),
-        noise=np.array(noise),
-        scale=np.array(scale),
+        *map(np.array, calibration),
     )
 
 
-def left_out_errors(
-    fit: LinearFit,
-    rows: TrainingRows,
-    weights: Mapping[str, float],
-    solver: str,
-    options: Mapping[str, Any],
-) -> tuple[Array, Array]:
-    """Errors of totals, and their posterior spreads, from fits that left them out.
+def calibrated(left_out: LeftOut) -> Calibration:
+    """Calibration that makes errors most likely, see `Posterior`.
+
+    The variances are then enlarged by n / (n - 2), as two parameters were fitted.
 
     Parameters
     ----------
-    As in `posterior`.
+    left_out : LeftOut
 
     Returns
     -------
-    errors, spreads : ndarrays, shape (n,), k_B
+    Calibration
     """
-    if "strength" in fit.solution.details:
-        options = {**options, "strength": fit.solution.details["strength"]}
-    errors, spreads = [np.empty(0)], [np.empty(0)]
-    for fold in rows.folds if len(rows.folds) > 1 else ():
-        totals = [total for total in rows.totals if total.fold == fold]
-        if not totals:
-            continue
-        others = [ALWAYS, *(other for other in rows.folds if other != fold)]
-        partial = rows.problem.fit(rows.merged(weights, folds=others), solver, options)
-        matrix = np.array([total.row for total in totals])
-        predicted = matrix @ partial.solution.coefficients
-        errors.append(predicted - [total.value for total in totals])
-        spreads.append(np.linalg.norm(matrix @ partial.solution.covariance_factor, axis=1))
-    found = np.stack([np.concatenate(errors), np.concatenate(spreads)])
-    error, spread = found[:, np.isfinite(found).all(axis=0)]
-    return error, spread
+    errors, spreads, site_spreads = (np.asarray(part, dtype=float) for part in left_out)
+    coherence = np.maximum(spreads, 1e-30) / np.maximum(site_spreads, 1e-30) ** 2
+    typical = float(np.exp(np.median(np.log(coherence))))
+    logarithms = np.log(coherence / typical)
+    size = max(float(np.sqrt(np.mean(errors**2))), 1e-12)
+    ratio = size / max(float(np.sqrt(np.mean(spreads**2))), 1e-12)
 
+    def variances(parameters: Array) -> Array:
+        noise, scale = np.exp(parameters[:2]) * [size, ratio]
+        return np.asarray(
+            noise**2 + (scale * spreads) ** 2 * np.exp(2 * parameters[2] * logarithms)
+        )
 
-def calibrated(errors: Array, spreads: Array) -> tuple[float, float]:
-    """Noise and scale that make errors most likely: variance = noise² + scale² · spread².
+    def cost(parameters: Array) -> float:
+        found = variances(parameters)
+        prior = (parameters[2] / EXPONENT_PRIOR) ** 2
+        return float(np.sum(np.log(found) + errors**2 / found) + prior)
 
-    Errors of a fit that is not the true function grow with the distance from the crystal, as
-    the spread does, and more than it: a noise alone would be too wide near the crystal,
-    too narrow far from it.
-
-    Parameters
-    ----------
-    errors, spreads : ndarrays, shape (n,), k_B
-
-    Returns
-    -------
-    noise : float, k_B
-    scale : float
-    """
-    typical = max(float(np.sqrt(np.mean(errors**2))), 1e-12)
-    ratio = typical / max(float(np.sqrt(np.mean(spreads**2))), 1e-12)
-
-    def cost(logarithms: Array) -> float:
-        noise, scale = np.exp(logarithms) * [typical, ratio]
-        variances = noise**2 + scale**2 * spreads**2
-        return float(np.sum(np.log(variances) + errors**2 / variances))
-
-    bounds = [(np.log(1e-3), np.log(3.0)), (np.log(1e-3), np.log(30.0))]
+    bounds = [
+        (np.log(1e-3), np.log(3.0)),
+        (np.log(1e-3), np.log(30.0)),
+        (-LARGEST_EXPONENT, LARGEST_EXPONENT),
+    ]
+    starts = ([-6.0, 0.0, 0.0], [-3.0, 0.0, 0.0], [0.0, -3.0, 0.0])
     best = min(
-        (minimize(cost, start, bounds=bounds) for start in ([-3.0, 0.0], [0.0, -3.0])),
+        (minimize(cost, start, bounds=bounds) for start in starts),
         key=lambda result: float(result.fun),
     )
-    noise, scale = np.exp(best.x) * [typical, ratio]
-    return float(noise), float(scale)
+    noise, scale = np.exp(best.x[:2]) * [size, ratio]
+    noise, scale = np.sqrt(len(errors) / (len(errors) - 2)) * np.array([noise, scale])
+    return Calibration(float(noise), float(scale), float(best.x[2]), typical)
 
 
 def _noise_of_total(fit: LinearFit, weights: Mapping[str, float]) -> float:

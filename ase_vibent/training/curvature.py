@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -14,6 +14,7 @@ from ase_vibent.descriptors import Quadratic
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
+from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import ridge
 from ase_vibent.training.targets import Targets
@@ -34,7 +35,7 @@ def fit_curvature(
     directions: int = DIRECTIONS,
     rank: int | None = None,
     progress: Progress = lambda items: items,
-) -> Curvature:
+) -> tuple[Curvature, dict[int, float]]:
     """W of a quadratic model on the residual of a linear one, P3 (16)-(18).
 
     W acts on the leading principal combinations of the standardised features, so that there
@@ -57,7 +58,10 @@ def fit_curvature(
 
     Returns
     -------
-    Curvature
+    curvature : Curvature
+    changes : dict of int to float, k_B
+        What its total of a frame changes by if the frame is left out of this step; of
+        `calibration_frames`.
 
     Raises
     ------
@@ -72,22 +76,38 @@ def fit_curvature(
     n_kinds, n_directions, _ = basis.shape
     pairs = list(combinations_with_replacement(range(n_directions), 2))
     rows = Triangle(n_kinds * len(pairs))
+    of_frames = {}
+    calibrating = set(calibration_frames(training_set))
     frames = zip(training_set.frames, training_set.targets, strict=True)
-    for atoms, target in progress(list(frames)):
-        for kind, matrix, values in _rows(
-            model, basis, pairs, atoms, target, training_set.quantities
-        ):
-            rows.add(weights[kind] * matrix, weights[kind] * values)
+    for number, (atoms, target) in progress(list(enumerate(frames))):
+        wanted = [
+            q
+            for q in training_set.quantities
+            if q != "site_gradients" and getattr(target, q) is not None
+        ]
+        if not wanted:
+            continue
+        found = _rows(model, basis, pairs, atoms, target, wanted)
+        own = weighted_rows(found, wanted, weights)
+        rows.merge(own)
+        if number in calibrating:
+            of_frames[number] = own, found["entropy"][0]
     scale = rows.column_rms()
     scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
-    coefficients = ridge(rows.scaled(1 / scale)).coefficients / scale
+    solution = ridge(rows.scaled(1 / scale))
+    coefficients = solution.coefficients / scale
+    answers = {
+        number: without(solution, own.scaled(1 / scale), total / scale)
+        for number, (own, total) in of_frames.items()
+    }
+    changes = {number: float(a[0][0]) for number, a in answers.items() if a is not None}
     matrices = np.zeros((n_kinds, n_directions, n_directions))
     a, b = np.transpose(pairs)
     of_pairs = coefficients.reshape(n_kinds, -1)
     matrices[:, a, b] += of_pairs / 2
     matrices[:, b, a] += of_pairs / 2
     reduced = Quadratic.from_matrices(np.zeros((n_kinds, n_directions)), matrices, rank=rank)
-    return Curvature(reduced.factors @ basis, reduced.curvatures)
+    return Curvature(reduced.factors @ basis, reduced.curvatures), changes
 
 
 def _combinations(domain: TrainingDomain, shift: Array, directions: int) -> Array:
@@ -102,29 +122,28 @@ def _rows(
     pairs: Sequence[tuple[int, int]],
     atoms: Atoms,
     target: Targets,
-    quantities: Iterable[str],
-) -> Iterator[tuple[str, Array, Array]]:
-    """Kind of row, products q_a q_b and their derivatives, and what the linear model leaves."""
-    wanted = {
-        kind: value
-        for kind in quantities
-        if kind != "site_gradients" and (value := getattr(target, kind)) is not None
-    }
-    if not wanted:
-        return
-    linear = model.evaluate(atoms)
+    kinds: Collection[str],
+) -> dict[str, tuple[Array, Array]]:
+    """By kind of row: products q_a q_b, or their derivatives, and what the linear model leaves.
+
+    The products of the total are there in any case.
+    """
+    gradient = not {"gradient", "strain"}.isdisjoint(kinds)
+    linear = model.evaluate(atoms, gradient=gradient)
     known: dict[str, Any] = {
         "entropy": linear.values.sum(),
         "sites": linear.values,
         "gradient": linear.gradient,
         "strain": linear.strain,
     }
-    columns = list(
-        _products(model, basis, pairs, atoms, bool(wanted.keys() & {"gradient", "strain"}))
-    )
-    for kind, value in wanted.items():
+    columns = list(_products(model, basis, pairs, atoms, gradient))
+    found = {}
+    for kind in {*kinds, "entropy"}:
+        value = getattr(target, kind)
         matrix = np.stack([np.ravel(column[kind]) for column in columns], axis=1)
-        yield kind, matrix, np.ravel(value - known[kind])
+        residual = np.zeros(1) if value is None else np.ravel(value - known[kind])
+        found[kind] = matrix, residual
+    return found
 
 
 def _products(

@@ -20,6 +20,7 @@ from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.left_out import left_out
 from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
@@ -114,14 +115,18 @@ def train(
     fit = problem.fit(all_rows, solver, options)
     model = replace(
         fit.model(),
-        posterior=posterior(fit, rows, fit_weights, solver, options),
         domain=_domain(problem, frames),
         moments=fit_moments(descriptor, frames, problem.shift),
     )
+    changes = None
     if quadratic:
         keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}
-        curvature = fit_curvature(model, training_set, fit_weights, progress=progress, **keywords)
+        curvature, changes = fit_curvature(
+            model, training_set, fit_weights, progress=progress, **keywords
+        )
         model = replace(model, curvature=curvature)
+    errors = left_out(model, fit, training_set, fit_weights, changes=changes, progress=progress)
+    model = replace(model, posterior=posterior(fit, fit_weights, errors))
     report = Report(
         train=evaluate_frames(model, frames, references),
         test=evaluate_frames(model, held_out, references) if held_out else {},

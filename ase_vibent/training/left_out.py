@@ -1,0 +1,170 @@
+"""What a fit predicts for rows that are taken out of it, without another fit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import svd
+
+from ase_vibent.model import SiteModel
+from ase_vibent.training.problem import LinearFit
+from ase_vibent.training.rows import Progress
+from ase_vibent.training.solvers import Solution
+from ase_vibent.training.targets import Targets
+from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
+from ase_vibent.training.triangle import Triangle
+
+Array = NDArray[np.float64]
+
+#: Configurations that are left out, one at a time, at most.
+MOST_LEFT_OUT = 400
+#: Share of what is known of any direction that must be left without the rows.
+LEAST_LEFT = 1e-9
+
+
+class LeftOut(NamedTuple):
+    """Totals of configurations that were left out, one at a time.
+
+    Attributes
+    ----------
+    errors : ndarray, shape (n,), k_B
+    spreads : ndarray, shape (n,), k_B
+        Posterior standard deviations of the totals.
+    site_spreads : ndarray, shape (n,), k_B
+        Roots of the sums of the posterior variances of all sites.
+    """
+
+    errors: Array
+    spreads: Array
+    site_spreads: Array
+
+
+def without(solution: Solution, rows: Triangle, queries: Array) -> tuple[Array, Array] | None:
+    """What a fit says of some quantities once rows are taken out of it.
+
+    Woodbury's identity, with the regularisation as it is: for Z = X L/σ of the rows X, the
+    covariance L Lᵀ becomes L (1 - ZᵀZ)⁻¹ Lᵀ.
+
+    Parameters
+    ----------
+    solution : Solution
+    rows : Triangle
+        Among those of the fit, with their weights.
+    queries : ndarray, shape (n, n_columns)
+
+    Returns
+    -------
+    changes : ndarray, shape (n,)
+        Of the values.
+    roots : ndarray, shape (n, k)
+        Their covariance is roots rootsᵀ.
+    None if the rows alone determine something, so that too few digits would be left.
+    """
+    factor, noise = solution.covariance_factor, solution.noise
+    if not noise > 0:
+        return None
+    left, singular, right = svd(rows.matrix @ factor / noise, full_matrices=False)
+    rest = 1 - singular**2
+    if rest.min(initial=1.0) < LEAST_LEFT:
+        return None
+    residual = rows.values - rows.matrix @ solution.coefficients
+    roots = queries @ factor
+    along = roots @ right.T
+    changes = -along @ (singular / rest * (left.T @ residual)) / noise
+    return changes, roots + along * (rest**-0.5 - 1) @ right
+
+
+def left_out(
+    model: SiteModel,
+    fit: LinearFit,
+    training_set: TrainingSet,
+    weights: Mapping[str, float],
+    *,
+    changes: Mapping[int, float] | None = None,
+    progress: Progress = lambda items: items,
+) -> LeftOut:
+    """Errors of totals of a model from which one configuration after the other is left out.
+
+    Parameters
+    ----------
+    model : SiteModel
+        Fitted to the training set.
+    fit : LinearFit
+        Its linear part.
+    training_set : TrainingSet
+    weights : mapping of str to float
+        Of the kinds of row.
+    changes : mapping of int to float, optional
+        What leaving out a frame changes in its total beside the linear part, k_B.
+    progress : callable (items) -> items
+
+    Returns
+    -------
+    LeftOut
+        Empty if no total is known.
+    """
+    found = []
+    for number in progress(calibration_frames(training_set)):
+        atoms, target = training_set.frames[number], training_set.targets[number]
+        rows, queries = _rows(fit, training_set, number, weights)
+        answer = without(fit.solution, rows, queries)
+        if answer is None or (changes is not None and number not in changes):
+            continue
+        error = model.evaluate(atoms, gradient=False).values.sum() - target.entropy
+        error += answer[0][0] + (changes or {}).get(number, 0.0)
+        found.append((error, np.linalg.norm(answer[1][0]), np.linalg.norm(answer[1][1:])))
+    return LeftOut(*np.array(found).reshape(-1, 3).T)
+
+
+def calibration_frames(training_set: TrainingSet) -> list[int]:
+    """Numbers of the frames that are left out one at a time: some of those that have a total."""
+    numbers = shuffled_configurations(training_set.frames, seed=0)
+    known = [k for k in numbers if training_set.targets[k].entropy is not None]
+    return known[:MOST_LEFT_OUT]
+
+
+def weighted_rows(
+    rows: Mapping[str, tuple[Array, Array]], kinds: Collection[str], weights: Mapping[str, float]
+) -> Triangle:
+    """Rows of one frame as they stand in the fit.
+
+    Parameters
+    ----------
+    rows : mapping of str to (matrix, values)
+        By kind of row.
+    kinds : collection of str
+        Those that are fitted.
+    weights : mapping of str to float
+
+    Returns
+    -------
+    Triangle
+    """
+    triangle = Triangle(next(iter(rows.values()))[0].shape[1])
+    for kind, (matrix, values) in rows.items():
+        if kind in kinds and weights[kind] > 0:
+            triangle.add(weights[kind] * matrix, weights[kind] * values)
+    return triangle
+
+
+def _rows(
+    fit: LinearFit, training_set: TrainingSet, number: int, weights: Mapping[str, float]
+) -> tuple[Triangle, Array]:
+    """Fitted rows of a frame; and those of its total, then of every site."""
+    atoms, target = training_set.frames[number], training_set.targets[number]
+    fitted = [q for q in training_set.quantities if getattr(target, q) is not None]
+    asked = target if target.sites is not None else _with_sites(target, len(atoms))
+    blocks = fit.problem.rows(atoms, asked, (*fitted, "entropy", "sites"))
+    rows = {kind: (matrix, values) for kind, matrix, values in blocks}
+    queries = np.concatenate([rows["entropy"][0], rows["sites"][0]])
+    return weighted_rows(rows, fitted, weights), queries
+
+
+def _with_sites(target: Targets, n_atoms: int) -> Targets:
+    """Labels of sites of any value, for their rows."""
+    return Targets(
+        target.entropy, target.gradient, target.strain, np.zeros(n_atoms), target.site_gradients
+    )
