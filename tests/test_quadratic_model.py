@@ -5,11 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import rattled
+from scipy.stats import norm
 
 from ase_vibent import ACE, SiteModel, train
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature
+from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.left_out import left_out
+from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.rows import gather_rows
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 from ase_vibent.training.training_set import TrainingSet
 
@@ -74,7 +80,7 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
     kinds = ("entropy", "gradient", "strain", "sites")
     weights = dict.fromkeys(kinds, 1.0)
     data = TrainingSet(silicon_frames, ReferenceCrystals(silicon_frames), targets, kinds)
-    found = fit_curvature(linear, data, weights, directions=3)
+    found, _ = fit_curvature(linear, data, weights, directions=3)
     again = replace(linear, curvature=found)
     scale = np.abs(
         truth.evaluate(silicon_frames[1]).values - linear.evaluate(silicon_frames[1]).values
@@ -83,7 +89,7 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
         np.testing.assert_allclose(
             again.evaluate(atoms).values, truth.evaluate(atoms).values, atol=1e-5 * scale
         )
-    low = fit_curvature(linear, data, weights, directions=3, rank=1)
+    low, _ = fit_curvature(linear, data, weights, directions=3, rank=1)
     assert low.curvatures.shape == (1, 1)
     with pytest.raises(InvalidInputError, match="rank"):
         fit_curvature(linear, data, weights, rank=0)
@@ -95,3 +101,47 @@ def test_file_keeps_the_quadratic_part(models, tmp_path, silicon):
     loaded = SiteModel.load(tmp_path / "eqml.vibent")
     atoms = rattled(silicon, 0.1, seed=3)
     np.testing.assert_array_equal(loaded.evaluate(atoms).values, model.evaluate(atoms).values)
+
+
+def test_intervals_are_those_of_the_two_steps(models, silicon_model, silicon_frames):
+    """Labels of a richer model: coverage, and what leaving a frame out changes."""
+    linear, _ = models
+    random = np.random.default_rng(0)
+    crystal = silicon_frames[0]
+    cells = [rattled(crystal, a, seed) for seed, a in enumerate(random.uniform(0.05, 0.3, 130))]
+    every = []
+    for atoms in [crystal, *cells]:
+        sums = silicon_model.evaluate(atoms)
+        every.append(Targets(sums.values.sum(), sums.gradient, None, None, None))
+    for atoms in cells:
+        atoms.info = {}
+    kinds, references = ("entropy", "gradient"), ReferenceCrystals(silicon_frames[:1])
+    data = TrainingSet([crystal, *cells[:40]], references, every[:41], kinds)
+    problem = SiteProblem.of_frames(SMALL, data.frames, references)
+    fit = problem.fit(gather_rows(problem, data).merged(DEFAULT_WEIGHTS), "ridge", {})
+    model = replace(fit.model(), domain=linear.domain)
+    curvature, changes = fit_curvature(model, data, DEFAULT_WEIGHTS, directions=4)
+    model = replace(model, curvature=curvature)
+    left = left_out(model, fit, data, DEFAULT_WEIGHTS, changes=changes)
+    model = replace(model, posterior=posterior(fit, DEFAULT_WEIGHTS, left))
+    unseen = list(zip(cells[40:], every[41:], strict=True))
+    errors = np.array([model.evaluate(a).values.sum() - t.entropy for a, t in unseen])
+    scores = np.abs(errors / [model.uncertainty(atoms)[0] for atoms, _ in unseen])
+    for coverage in (0.5, 0.8, 0.95):
+        inside = np.mean(scores < norm.ppf((1 + coverage) / 2))
+        # Four standard errors of 90 cells are 0.21 at one half, and 40 set the scale.
+        assert inside == pytest.approx(coverage, abs=0.2)
+    number = max(changes, key=lambda k: abs(changes[k]))
+    others = [k for k in range(41) if k != number]
+    fewer = replace(
+        data, frames=[data.frames[k] for k in others], targets=[every[k] for k in others]
+    )
+    again = replace(
+        model,
+        curvature=fit_curvature(
+            replace(model, curvature=None), fewer, DEFAULT_WEIGHTS, directions=4
+        )[0],
+    )
+    atoms = data.frames[number]
+    change = again.evaluate(atoms).values.sum() - model.evaluate(atoms).values.sum()
+    assert changes[number] == pytest.approx(change, rel=0.2)

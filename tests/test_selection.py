@@ -70,9 +70,10 @@ def test_standard_deviations_are_conditioned(silicon_model, pool):
     noise = model.header["solver"]["noise"] / model.header["row_weights"]["entropy"]
     one, other = (label_rows(model, pool[c.index], ["entropy"])[0] * noise for c in (first, second))
     known = (one @ sigma @ other) ** 2 / (one @ sigma @ one + noise**2)
-    spread = model.posterior.scale**2 * (other @ sigma @ other - known)
-    expected = np.sqrt(spread + model.posterior.noise**2)
-    assert second.std == pytest.approx(float(expected), rel=1e-6)
+    kept = 1 - known / (other @ sigma @ other)
+    alone = model.uncertainty(pool[second.index])[0] ** 2 - model.posterior.noise**2
+    expected = np.sqrt(kept * alone + model.posterior.noise**2)
+    assert second.std == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_twins_are_chosen_once(silicon_model, pool, silicon):
