@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.base import Vibrations, check_temperatures
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
-from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
+from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
+from ase_vibent.harmonic.entropy import quantum as quantum_statistics
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.hessian import resolve_calculator
 from ase_vibent.phonons import (
@@ -19,12 +21,15 @@ from ase_vibent.phonons import (
     monkhorst_pack,
     phonopy_cell,
     prepared_crystal,
+    solve_spectrum,
 )
 
 Array = NDArray[np.float64]
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024
+#: Where quantum statistics are put beside classical ones.
+CORRECTION_MESH = (8, 8, 8)
 
 
 def bulk_site_entropies(
@@ -69,10 +74,81 @@ def bulk_site_entropies(
     UnstableStructureError
         If the crystal has imaginary phonons.
     """
+    phonons, _, sites, masses = _prepared(crystal, calculator, width, displacement, cache)
+    return _converged(phonons, tolerance)[sites] + mass_entropy(masses)
+
+
+def bulk_vibrations(
+    crystal: Atoms,
+    calculator: object,
+    temperatures: ArrayLike,
+    *,
+    quantum: bool = False,
+    width: float = 15.0,
+    tolerance: float = 1e-5,
+    displacement: float = 0.01,
+    cache: str | os.PathLike[str] | None = None,
+) -> Vibrations:
+    """Entropy and free energy of a crystal's atoms in the infinite crystal.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    calculator : ASE calculator or factory
+    temperatures : float or array_like, shape (n,), K
+    quantum : bool
+        Quantum statistics with zero-point energy instead of classical ones. Their difference has
+        no singularity at Γ, and a mesh of 8³ points suffices for it.
+    width, tolerance, displacement, cache
+        As of `bulk_site_entropies`.
+
+    Returns
+    -------
+    Vibrations
+        Of all atoms of the cell, three modes each.
+
+    Raises
+    ------
+    InvalidStructureError, UnstableStructureError
+        As in `bulk_site_entropies`.
+    """
+    chosen = check_temperatures(temperatures)
+    phonons, primitive, sites, masses = _prepared(crystal, calculator, width, displacement, cache)
+    reduced = (_converged(phonons, tolerance)[sites] + mass_entropy(masses)).sum()
+    found = Vibrations.classical(float(reduced), 3 * len(masses), chosen)
+    if not quantum:
+        return found
+    # One mass per site of the primitive cell: the mean of its images.
+    primitive.set_masses([masses[sites == site].mean() for site in range(len(primitive))])
+    spectrum = solve_spectrum(phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
+    copies = len(masses) / len(primitive)
+    sums = np.array(
+        [
+            np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
+            - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
+            for t in chosen
+        ]
+    )
+    return found + Vibrations(chosen, *sums.T) * copies
+
+
+def _prepared(
+    crystal: Atoms,
+    calculator: object,
+    width: float,
+    displacement: float,
+    cache: str | os.PathLike[str] | None,
+) -> tuple[Any, Atoms, NDArray[np.intp], Array]:
+    """Phonopy object of the primitive cell, that cell, every atom's site in it, and masses."""
     crystal = prepared_crystal(crystal)
     masses = check_masses(crystal)
-    primitive, primitive_site = _primitive_cell(crystal)
+    primitive, sites = _primitive_cell(crystal)
     phonons = _wide_phonons(primitive, resolve_calculator(calculator), width, displacement, cache)
+    return phonons, primitive, sites, masses
+
+
+def _converged(phonons: Any, tolerance: float) -> Array:
+    """Mass-free reduced entropy of every primitive site in the limit of fine meshes."""
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
     while True:
         fine = _mesh_average(phonons, 2 * n_mesh)
@@ -84,7 +160,7 @@ def bulk_site_entropies(
                 f"tolerance: the q-mesh did not converge to {tolerance} k_B; raise it"
             )
         n_mesh, coarse, previous = 2 * n_mesh, fine, extrapolated
-    return extrapolated[primitive_site] + mass_entropy(masses)
+    return extrapolated
 
 
 def bulk_strain_derivative(

@@ -11,15 +11,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
 from ase.units import kB
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent import pretrained
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations, check_temperatures
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
-from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy
+from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.sublattices import SUBLATTICES
@@ -173,6 +173,31 @@ class SiteEntropyCalculator(EntropyCalculator):
             grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
             self.results["extrapolation_grades"] = grades
 
+    def vibrations(
+        self, atoms: Atoms, temperatures: ArrayLike, *, n_unstable: int = 0
+    ) -> Vibrations:
+        """See `EntropyCalculator.vibrations`.
+
+        A site model does not see modes: it predicts the sum over as many as its training data
+        of such structures had, and those are to be told how many.
+        """
+        chosen = check_temperatures(temperatures)
+        masses = check_masses(atoms)
+        sites = self.model.evaluate(atoms, gradient=False, lists=self._neighbours).values
+        self._check_extrapolation(atoms)
+        reduced = sites.sum() + mass_entropy(masses).sum()
+        reduced += unstable_mass_entropy(masses, n_unstable)
+        found = Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
+        if not self.parameters["quantum"]:
+            return found
+        sums = [[part.values.sum() for part in self._correction(atoms, t)] for t in chosen]
+        return found + Vibrations(chosen, *np.array(sums).T)
+
+    def _correction(self, atoms: Atoms, temperature: float, *, gradient: bool = False) -> Any:
+        return self.model.quantum_correction(
+            atoms, temperature, gradient=gradient, lists=self._neighbours
+        )
+
     def _check_extrapolation(self, atoms: Atoms) -> None:
         """Follow the policy; called after an evaluation, which has found the neighbours."""
         policy, near = self.parameters["extrapolation"], self._neighbours.latest
@@ -211,10 +236,7 @@ class SiteEntropyCalculator(EntropyCalculator):
         classical = SiteThermodynamics(entropies, free_energies, *derivatives)
         if not self.parameters["quantum"]:
             return classical
-        correction = self.model.quantum_correction(
-            atoms, temperature, gradient=gradient, lists=self._neighbours
-        )
-        return _corrected(classical, *correction)
+        return _corrected(classical, *self._correction(atoms, temperature, gradient=gradient))
 
 
 def _corrected(

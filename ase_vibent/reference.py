@@ -12,7 +12,14 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics, has_volume
+from ase_vibent.base import (
+    EntropyCalculator,
+    SiteThermodynamics,
+    Vibrations,
+    check_temperatures,
+    has_volume,
+)
+from ase_vibent.bulk import bulk_vibrations
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
@@ -78,6 +85,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     _method = "auto"
+    sees_modes = True
     default_parameters: dict[str, Any] = DEFAULTS
 
     def __init__(
@@ -131,7 +139,9 @@ class HessianEntropyCalculator(EntropyCalculator):
             changes.append("constraints")
         return changes
 
-    def harmonic_system(self, atoms: Atoms, *, gradient: bool = False) -> HarmonicSystem:
+    def harmonic_system(
+        self, atoms: Atoms, *, gradient: bool = False, unstable: int | str | None = None
+    ) -> HarmonicSystem:
         """Hessian of a structure and what follows from it exactly.
 
         Parameters
@@ -139,6 +149,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         atoms : Atoms
         gradient : bool
             Whether gradients will be asked for, which "auto" then provides for.
+        unstable : int or "any", optional
+            Expected number of unstable modes, instead of the calculator's.
 
         Returns
         -------
@@ -149,9 +161,37 @@ class HessianEntropyCalculator(EntropyCalculator):
             atoms,
             self._hessian_of(atoms, engine != "dense"),
             free=free_atoms(atoms),
-            unstable=self.parameters["unstable"],
+            unstable=self.parameters["unstable"] if unstable is None else unstable,
             engine=engine,
             tolerance=self.parameters["tolerance"],
+        )
+
+    def vibrations(
+        self, atoms: Atoms, temperatures: ArrayLike, *, n_unstable: int = 0
+    ) -> Vibrations:
+        """See `EntropyCalculator.vibrations`."""
+        if self._engine_for(atoms, gradient=False) == "ball":
+            return super().vibrations(atoms, temperatures, n_unstable=n_unstable)
+        chosen = check_temperatures(temperatures)
+        system = self.harmonic_system(atoms, unstable=n_unstable)
+        if not self.parameters["quantum"]:
+            return Vibrations.classical(system.entropy, system.n_modes, chosen)
+        sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]
+        return Vibrations(chosen, *np.array(sums).T)
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`; from a q-mesh through phonopy."""
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the infinite crystal needs force constants of wide supercells; pass a "
+                "calculator beside the Hessian"
+            )
+        return bulk_vibrations(
+            crystal,
+            self.wrapped,
+            temperatures,
+            quantum=self.parameters["quantum"],
+            **self._chosen("displacement", "cache"),
         )
 
     def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
