@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,77 +75,84 @@ def bulk_site_entropies(
     UnstableStructureError
         If the crystal has imaginary phonons.
     """
-    phonons, _, sites, masses = _prepared(crystal, calculator, width, displacement, cache)
-    return _converged(phonons, tolerance)[sites] + mass_entropy(masses)
+    found = InfiniteCrystal(
+        crystal,
+        calculator,
+        width=width,
+        tolerance=tolerance,
+        displacement=displacement,
+        cache=cache,
+    )
+    return found.site_entropies
 
 
-def bulk_vibrations(
-    crystal: Atoms,
-    calculator: object,
-    temperatures: ArrayLike,
-    *,
-    quantum: bool = False,
-    width: float = 15.0,
-    tolerance: float = 1e-5,
-    displacement: float = 0.01,
-    cache: str | os.PathLike[str] | None = None,
-) -> Vibrations:
-    """Entropy and free energy of a crystal's atoms in the infinite crystal.
+class InfiniteCrystal:
+    """Vibrations of a crystal's atoms in the thermodynamic limit; see `bulk_site_entropies`.
 
     Parameters
     ----------
     crystal : Atoms
     calculator : ASE calculator or factory
-    temperatures : float or array_like, shape (n,), K
-    quantum : bool
-        Quantum statistics with zero-point energy instead of classical ones. Their difference has
-        no singularity at Γ, and a mesh of 8³ points suffices for it.
     width, tolerance, displacement, cache
         As of `bulk_site_entropies`.
-
-    Returns
-    -------
-    Vibrations
-        Of all atoms of the cell, three modes each.
-
-    Raises
-    ------
-    InvalidStructureError, UnstableStructureError
-        As in `bulk_site_entropies`.
     """
-    chosen = check_temperatures(temperatures)
-    phonons, primitive, sites, masses = _prepared(crystal, calculator, width, displacement, cache)
-    reduced = (_converged(phonons, tolerance)[sites] + mass_entropy(masses)).sum()
-    found = Vibrations.classical(float(reduced), 3 * len(masses), chosen)
-    if not quantum:
-        return found
-    # One mass per site of the primitive cell: the mean of its images.
-    primitive.set_masses([masses[sites == site].mean() for site in range(len(primitive))])
-    spectrum = solve_spectrum(phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
-    copies = len(masses) / len(primitive)
-    sums = np.array(
-        [
+
+    def __init__(
+        self,
+        crystal: Atoms,
+        calculator: object,
+        *,
+        width: float = 15.0,
+        tolerance: float = 1e-5,
+        displacement: float = 0.01,
+        cache: str | os.PathLike[str] | None = None,
+    ):
+        self.crystal = prepared_crystal(crystal)
+        self._masses = check_masses(self.crystal)
+        self._tolerance = tolerance
+        self._primitive, self._sites = _primitive_cell(self.crystal)
+        self._phonons = _wide_phonons(
+            self._primitive, resolve_calculator(calculator), width, displacement, cache
+        )
+
+    @cached_property
+    def site_entropies(self) -> Array:
+        """Reduced site entropies, mass-free decomposition, masses included, shape (N,), k_B."""
+        mass_free = _converged(self._phonons, self._tolerance)[self._sites]
+        return mass_free + mass_entropy(self._masses)
+
+    def vibrations(self, temperatures: ArrayLike, *, quantum: bool = False) -> Vibrations:
+        """Entropy and free energy of all atoms of the cell, three modes each.
+
+        Parameters
+        ----------
+        temperatures : float or array_like, shape (n,), K
+        quantum : bool
+            Quantum statistics with zero-point energy instead of classical ones. Their difference
+            has no singularity at Γ, and a mesh of 8³ points suffices for it.
+
+        Returns
+        -------
+        Vibrations
+        """
+        chosen = check_temperatures(temperatures)
+        n_modes = 3 * len(self.crystal)
+        found = Vibrations.classical(float(self.site_entropies.sum()), n_modes, chosen)
+        return found + self._quantum_correction(chosen) if quantum else found
+
+    def _quantum_correction(self, temperatures: Array) -> Vibrations:
+        primitive = self._primitive.copy()
+        # One mass per site of the primitive cell: the mean of its images.
+        sites = range(len(primitive))
+        primitive.set_masses([self._masses[self._sites == site].mean() for site in sites])
+        spectrum = solve_spectrum(self._phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
+        sums = [
             np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
             - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
-            for t in chosen
+            for t in temperatures
         ]
-    )
-    return found + Vibrations(chosen, *sums.T) * copies
-
-
-def _prepared(
-    crystal: Atoms,
-    calculator: object,
-    width: float,
-    displacement: float,
-    cache: str | os.PathLike[str] | None,
-) -> tuple[Any, Atoms, NDArray[np.intp], Array]:
-    """Phonopy object of the primitive cell, that cell, every atom's site in it, and masses."""
-    crystal = prepared_crystal(crystal)
-    masses = check_masses(crystal)
-    primitive, sites = _primitive_cell(crystal)
-    phonons = _wide_phonons(primitive, resolve_calculator(calculator), width, displacement, cache)
-    return phonons, primitive, sites, masses
+        copies = len(self.crystal) / len(primitive)
+        return Vibrations(temperatures, *np.array(sums).T) * copies
 
 
 def _converged(phonons: Any, tolerance: float) -> Array:

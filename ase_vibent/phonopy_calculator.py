@@ -11,7 +11,7 @@ from ase.calculators.calculator import all_changes
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations
-from ase_vibent.bulk import bulk_vibrations
+from ase_vibent.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical, quantum
 from ase_vibent.harmonic.modes import (
@@ -205,8 +205,10 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         """See `EntropyCalculator.bulk_vibrations`; without a mesh of its own from another."""
         if self.parameters["mesh"] is not None:
             return self.vibrations(crystal, temperatures)
-        options = {k: self.parameters[k] for k in ("quantum", "displacement")}
-        return bulk_vibrations(crystal, self.wrapped, temperatures, **options)
+        infinite = InfiniteCrystal(
+            crystal, self.wrapped, displacement=self.parameters["displacement"]
+        )
+        return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:
         self._ensure_calculated(atoms)

@@ -19,7 +19,7 @@ from ase_vibent.base import (
     check_temperatures,
     has_volume,
 )
-from ase_vibent.bulk import bulk_vibrations
+from ase_vibent.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
@@ -99,6 +99,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         self._source = HessianSource(calculator, hessian, self._method)
         self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
         self._system: HarmonicSystem | None = None
+        self._infinite: InfiniteCrystal | None = None
         super().__init__(**{**self.default_parameters, **parameters})
 
     @property
@@ -127,7 +128,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         check_parameters(wanted, has_crystal=self._crystal is not None)
         changed = super().set(**kwargs)
         if set(changed) - OF_RESULTS:
-            self._system = None
+            self._system = self._infinite = None
             if self._crystal is not None:
                 self._crystal = PerfectCrystal(self._crystal.atoms, self._hessian_of)
         return changed
@@ -186,13 +187,15 @@ class HessianEntropyCalculator(EntropyCalculator):
                 "calculator: the infinite crystal needs force constants of wide supercells; pass a "
                 "calculator beside the Hessian"
             )
-        return bulk_vibrations(
-            crystal,
-            self.wrapped,
-            temperatures,
-            quantum=self.parameters["quantum"],
-            **self._chosen("displacement", "cache"),
-        )
+        known = self._infinite
+        if (
+            known is None
+            or known.crystal != crystal
+            or np.any(known.crystal.get_masses() != crystal.get_masses())
+        ):
+            options = self._chosen("displacement", "cache")
+            known = self._infinite = InfiniteCrystal(crystal, self.wrapped, **options)
+        return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
         engine = str(self.parameters["engine"])

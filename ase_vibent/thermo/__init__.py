@@ -1,14 +1,17 @@
 """What entropies are wanted for: formation and concentrations of defects, rates."""
 
+from ase_vibent.thermo.convergence import Extrapolation, size_convergence
 from ase_vibent.thermo.formation import DefectFormation, defect_formation
 from ase_vibent.thermo.rates import TransitionRate, attempt_frequency, transition_rate
 from ase_vibent.thermo.reservoirs import Reservoir
 
 __all__ = [
     "DefectFormation",
+    "Extrapolation",
     "Reservoir",
     "TransitionRate",
     "attempt_frequency",
     "defect_formation",
+    "size_convergence",
     "transition_rate",
 ]
