@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,7 +224,12 @@ class EntropyCalculator(Calculator):
         self.results.update(_as_results(values, self.atoms))
 
     def vibrations(
-        self, atoms: Atoms, temperatures: ArrayLike, *, n_unstable: int = 0
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
     ) -> Vibrations:
         """Entropy and free energy of a structure at several temperatures.
 
@@ -235,6 +240,8 @@ class EntropyCalculator(Calculator):
         n_unstable : int
             Number of unstable modes that it should have, and that are left out: 0 at a minimum, 1
             at a saddle.
+        tangent : ndarray, shape (N, 3), optional
+            Direction of a path, along which motion is left out too.
 
         Returns
         -------
@@ -245,9 +252,9 @@ class EntropyCalculator(Calculator):
         UnstableStructureError
             If a calculator that knows its modes finds another number.
         """
-        if n_unstable:
+        if n_unstable or tangent is not None:
             raise InvalidInputError(
-                f"calculator: {type(self).__name__} cannot leave out unstable modes here; take "
+                f"calculator: {type(self).__name__} cannot leave out modes here; take "
                 "HessianEntropyCalculator with engine='dense', or a site model"
             )
         chosen, before = check_temperatures(temperatures), self.temperature
@@ -259,6 +266,15 @@ class EntropyCalculator(Calculator):
         finally:
             self.temperature = before
         return Vibrations(chosen, *np.array(rows).T)
+
+    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+        """Follow the policy on extrapolation, structure by structure; nothing where it is exact.
+
+        Parameters
+        ----------
+        structures : mapping of str to Atoms
+            By the names that a message should use.
+        """
 
     def entropy_difference_std(self, atoms: Atoms, reference: Atoms) -> float:
         """Predicted standard deviation of a difference of entropies.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -174,13 +174,19 @@ class SiteEntropyCalculator(EntropyCalculator):
             self.results["extrapolation_grades"] = grades
 
     def vibrations(
-        self, atoms: Atoms, temperatures: ArrayLike, *, n_unstable: int = 0
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
     ) -> Vibrations:
         """See `EntropyCalculator.vibrations`.
 
         A site model does not see modes: it predicts the sum over as many as its training data
-        of such structures had, and those are to be told how many.
+        of such structures had. On a path, these are to be labels of the path (`label_path`).
         """
+        n_unstable += tangent is not None
         chosen = check_temperatures(temperatures)
         masses = check_masses(atoms)
         sites = self.model.evaluate(atoms, gradient=False, lists=self._neighbours).values
@@ -205,20 +211,34 @@ class SiteEntropyCalculator(EntropyCalculator):
             return
         if near.familiar and policy == "warn":
             return
-        grades = self.model.extrapolation_grades(atoms, lists=self._neighbours)
         near.familiar = True
-        far = np.flatnonzero(grades > EXTRAPOLATION_LIMIT)
-        if not len(far):
+        self._follow_policy({"atoms": atoms})
+
+    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+        """See `EntropyCalculator.require_familiar`."""
+        if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
+            self._follow_policy(structures)
+
+    def _follow_policy(self, structures: Mapping[str, Atoms]) -> None:
+        grades = {
+            name: self.model.extrapolation_grades(atoms, lists=self._neighbours)
+            for name, atoms in structures.items()
+        }
+        far = {name: own for name, own in grades.items() if own.max() > EXTRAPOLATION_LIMIT}
+        if not far:
             return
-        worst = int(grades.argmax())
+        complaints = [
+            f"{name}: {np.sum(own > EXTRAPOLATION_LIMIT)} of {len(own)} atoms have environments "
+            f"unlike those of the training set, the farthest is atom {own.argmax()} with an "
+            f"extrapolation grade of {own.max():.3g}"
+            for name, own in far.items()
+        ]
         message = (
-            f"atoms: {len(far)} of {len(atoms)} atoms have environments unlike those of the "
-            f"training set, the farthest is atom {worst} with an extrapolation grade of "
-            f"{grades[worst]:.3g} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify the "
-            "prediction (vibent verify), or train on structures of this kind"
+            f"{'; '.join(complaints)} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify "
+            "the prediction (vibent verify), or train on structures of this kind"
         )
-        if policy == "raise":
-            raise ExtrapolationError(message, grades)
+        if self.parameters["extrapolation"] == "raise":
+            raise ExtrapolationError(message, max(far.values(), key=np.max))
         warnings.warn(message, ExtrapolationWarning, stacklevel=2)
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:

@@ -141,7 +141,12 @@ class HessianEntropyCalculator(EntropyCalculator):
         return changes
 
     def harmonic_system(
-        self, atoms: Atoms, *, gradient: bool = False, unstable: int | str | None = None
+        self,
+        atoms: Atoms,
+        *,
+        gradient: bool = False,
+        unstable: int | str | None = None,
+        tangent: Array | None = None,
     ) -> HarmonicSystem:
         """Hessian of a structure and what follows from it exactly.
 
@@ -152,6 +157,8 @@ class HessianEntropyCalculator(EntropyCalculator):
             Whether gradients will be asked for, which "auto" then provides for.
         unstable : int or "any", optional
             Expected number of unstable modes, instead of the calculator's.
+        tangent : ndarray, shape (N, 3), optional
+            Direction of a path, left out of the vibrations; see `HarmonicSystem`.
 
         Returns
         -------
@@ -165,16 +172,22 @@ class HessianEntropyCalculator(EntropyCalculator):
             unstable=self.parameters["unstable"] if unstable is None else unstable,
             engine=engine,
             tolerance=self.parameters["tolerance"],
+            tangent=tangent,
         )
 
     def vibrations(
-        self, atoms: Atoms, temperatures: ArrayLike, *, n_unstable: int = 0
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
     ) -> Vibrations:
         """See `EntropyCalculator.vibrations`."""
         if self._engine_for(atoms, gradient=False) == "ball":
-            return super().vibrations(atoms, temperatures, n_unstable=n_unstable)
+            return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
         chosen = check_temperatures(temperatures)
-        system = self.harmonic_system(atoms, unstable=n_unstable)
+        system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
         if not self.parameters["quantum"]:
             return Vibrations.classical(system.entropy, system.n_modes, chosen)
         sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]

@@ -2,16 +2,28 @@
 
 from ase_vibent.thermo.convergence import Extrapolation, size_convergence
 from ase_vibent.thermo.formation import DefectFormation, defect_formation
+from ase_vibent.thermo.paths import (
+    PathProfile,
+    label_path,
+    path_coordinates,
+    path_profile,
+    path_tangents,
+)
 from ase_vibent.thermo.rates import TransitionRate, attempt_frequency, transition_rate
 from ase_vibent.thermo.reservoirs import Reservoir
 
 __all__ = [
     "DefectFormation",
     "Extrapolation",
+    "PathProfile",
     "Reservoir",
     "TransitionRate",
     "attempt_frequency",
     "defect_formation",
+    "label_path",
+    "path_coordinates",
+    "path_profile",
+    "path_tangents",
     "size_convergence",
     "transition_rate",
 ]

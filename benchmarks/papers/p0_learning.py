@@ -83,8 +83,9 @@ def rows_of(frames: Sequence[Atoms], descriptor: ACE, quantities: Sequence[str])
     training_set = TrainingSet.of(frames, quantities)
     problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = [ALWAYS, *range(len(frames) - 1)]
-    progress = tqdm if len(quantities) and quantities[0] == "sites" else (lambda items: items)
-    return gather_rows(problem, training_set, folds=folds, progress=progress)
+    return gather_rows(
+        problem, training_set, folds=folds, progress=lambda items: tqdm(items, disable=None)
+    )
 
 
 def total_error(rows: TrainingRows, train: Sequence[int], test: Sequence[int]) -> float:
@@ -126,7 +127,7 @@ def curves(figure: int, folder: Path, n_jobs: int) -> None:
             panel.loglog(sizes, [e[kind] for e in errors], "o-", ms=4, label=f"{cutoff:g} Å")
         panel.set(xlabel="training configurations", ylabel=f"RMSE ({unit})", title=kind)
         panel.set_xticks(sizes, [str(n) for n in sizes])
-        panel.minorticks_off()
+        panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         panel.legend(frameon=False)
     drawing.savefig(folder / f"fig{figure}.png", dpi=150)
 
