@@ -1,5 +1,6 @@
 """What entropies are wanted for: formation and concentrations of defects, rates."""
 
+from ase_vibent.thermo.compensation import CompensationLaw, compensation_law
 from ase_vibent.thermo.convergence import Extrapolation, size_convergence
 from ase_vibent.thermo.formation import DefectFormation, defect_formation
 from ase_vibent.thermo.paths import (
@@ -13,12 +14,14 @@ from ase_vibent.thermo.rates import TransitionRate, attempt_frequency, transitio
 from ase_vibent.thermo.reservoirs import Reservoir
 
 __all__ = [
+    "CompensationLaw",
     "DefectFormation",
     "Extrapolation",
     "PathProfile",
     "Reservoir",
     "TransitionRate",
     "attempt_frequency",
+    "compensation_law",
     "defect_formation",
     "label_path",
     "path_coordinates",

@@ -82,8 +82,11 @@ class PathProfile:
         return self.energies[:, None] + vibrations - self.minimum.free_energies
 
     @property
-    def _fine(self) -> tuple[Array, Array, Array]:
-        """Coordinates, energies (n,), and activation free energies (n, n_temperatures)."""
+    def fine(self) -> tuple[Array, Array, Array]:
+        """Interpolated: coordinates (Å), energies (eV), both shape (n,), and activation (eV).
+
+        The last has shape (n, n_temperatures).
+        """
         parts = [
             np.linspace(a, b, FINENESS, endpoint=False)
             for a, b in zip(self.coordinates[:-1], self.coordinates[1:], strict=True)
@@ -96,18 +99,18 @@ class PathProfile:
     @property
     def barrier(self) -> float:
         """Highest energy along the path, interpolated, eV."""
-        return float(self._fine[1].max())
+        return float(self.fine[1].max())
 
     @property
     def bottlenecks(self) -> Array:
         """Coordinates at which the free energy is highest, shape (n,), Å."""
-        places, _, activation = self._fine
+        places, _, activation = self.fine
         return places[activation.argmax(axis=0)]
 
     @property
     def free_energy_barriers(self) -> Array:
         """Activation free energies at the bottlenecks, shape (n,), eV."""
-        return self._fine[2].max(axis=0)
+        return self.fine[2].max(axis=0)
 
     @property
     def rates(self) -> Array:
