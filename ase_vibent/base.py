@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from ase.calculators.calculator import (
 )
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
+from ase.units import kB
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.entropy import classical_entropy
 
 Array = NDArray[np.float64]
 
@@ -47,6 +49,63 @@ class SiteThermodynamics:
     free_energy_gradient: Array | None = None
     entropy_strain: Array | None = None
     free_energy_strain: Array | None = None
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """Vibrational entropy and free energy of a structure at several temperatures.
+
+    Attributes
+    ----------
+    temperatures : ndarray, shape (n,), K
+    entropies : ndarray, shape (n,), eV/K
+    free_energies : ndarray, shape (n,), eV
+    """
+
+    temperatures: Array
+    entropies: Array
+    free_energies: Array
+
+    def __sub__(self, other: Vibrations) -> Vibrations:
+        """Difference of two states at the same temperatures."""
+        return self + other * -1
+
+    def __add__(self, other: Vibrations) -> Vibrations:
+        """Sum of two systems at the same temperatures."""
+        return Vibrations(
+            self.temperatures,
+            self.entropies + other.entropies,
+            self.free_energies + other.free_energies,
+        )
+
+    def __mul__(self, count: float) -> Vibrations:
+        """So many times as much of the system."""
+        return Vibrations(self.temperatures, self.entropies * count, self.free_energies * count)
+
+    @classmethod
+    def classical(cls, reduced: float, n_modes: float, temperatures: Array) -> Vibrations:
+        """From the temperature-free core of the entropy, see `classical_entropy`."""
+        entropies = classical_entropy(reduced, n_modes, temperatures)
+        return cls(temperatures, entropies, temperatures * (n_modes * kB - entropies))
+
+
+def check_temperatures(temperatures: ArrayLike) -> Array:
+    """Temperatures, one or several, as an array of positive numbers.
+
+    Parameters
+    ----------
+    temperatures : float or array_like, shape (n,), K
+
+    Returns
+    -------
+    ndarray, shape (n,), K
+
+    Raises
+    ------
+    InvalidInputError
+        If one is not a positive, finite number.
+    """
+    return np.array([check_temperature(t) for t in np.atleast_1d(temperatures)])
 
 
 def check_temperature(temperature: float) -> float:
@@ -105,6 +164,8 @@ class EntropyCalculator(Calculator):
         "entropy_strain",
     ]
     default_parameters: dict[str, Any] = {"temperature": 300.0}  # noqa: RUF012
+    #: Whether `vibrations` counts unstable modes.
+    sees_modes = False
 
     def __init__(self, *, temperature: float = 300.0, **parameters: Any):
         super().__init__(temperature=check_temperature(temperature), **parameters)
@@ -161,6 +222,88 @@ class EntropyCalculator(Calculator):
             )
         values = self._evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
+
+    def vibrations(
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
+    ) -> Vibrations:
+        """Entropy and free energy of a structure at several temperatures.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        temperatures : float or array_like, shape (n,), K
+        n_unstable : int
+            Number of unstable modes that it should have, and that are left out: 0 at a minimum, 1
+            at a saddle.
+        tangent : ndarray, shape (N, 3), optional
+            Direction of a path, along which motion is left out too.
+
+        Returns
+        -------
+        Vibrations
+
+        Raises
+        ------
+        UnstableStructureError
+            If a calculator that knows its modes finds another number.
+        """
+        if n_unstable or tangent is not None:
+            raise InvalidInputError(
+                f"calculator: {type(self).__name__} cannot leave out modes here; take "
+                "HessianEntropyCalculator with engine='dense', or a site model"
+            )
+        chosen, before = check_temperatures(temperatures), self.temperature
+        rows = []
+        try:
+            for temperature in chosen:
+                self.temperature = temperature
+                rows.append([self.get_property(k, atoms) for k in ("entropy", "energy")])
+        finally:
+            self.temperature = before
+        return Vibrations(chosen, *np.array(rows).T)
+
+    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+        """Follow the policy on extrapolation, structure by structure; nothing where it is exact.
+
+        Parameters
+        ----------
+        structures : mapping of str to Atoms
+            By the names that a message should use.
+        """
+
+    def entropy_difference_std(self, atoms: Atoms, reference: Atoms) -> float:
+        """Predicted standard deviation of a difference of entropies.
+
+        Parameters
+        ----------
+        atoms, reference : Atoms
+
+        Returns
+        -------
+        float, eV/K
+            0 where entropies are exact, NaN where a model does not know.
+        """
+        return 0.0
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """Entropy and free energy that a crystal's atoms have in the infinite crystal.
+
+        Parameters
+        ----------
+        crystal : Atoms
+        temperatures : float or array_like, shape (n,), K
+
+        Returns
+        -------
+        Vibrations
+            Of all atoms of the cell, three modes each.
+        """
+        return self.vibrations(crystal, temperatures)
 
     def _ensure_calculated(self, atoms: Atoms | None) -> None:
         """Calculate a structure, by default that of the last calculation."""

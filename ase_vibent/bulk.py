@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.base import Vibrations, check_temperatures
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
-from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy
+from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
+from ase_vibent.harmonic.entropy import quantum as quantum_statistics
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.hessian import resolve_calculator
 from ase_vibent.phonons import (
@@ -19,12 +22,15 @@ from ase_vibent.phonons import (
     monkhorst_pack,
     phonopy_cell,
     prepared_crystal,
+    solve_spectrum,
 )
 
 Array = NDArray[np.float64]
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024
+#: Where quantum statistics are put beside classical ones.
+CORRECTION_MESH = (8, 8, 8)
 
 
 def bulk_site_entropies(
@@ -69,10 +75,88 @@ def bulk_site_entropies(
     UnstableStructureError
         If the crystal has imaginary phonons.
     """
-    crystal = prepared_crystal(crystal)
-    masses = check_masses(crystal)
-    primitive, primitive_site = _primitive_cell(crystal)
-    phonons = _wide_phonons(primitive, resolve_calculator(calculator), width, displacement, cache)
+    found = InfiniteCrystal(
+        crystal,
+        calculator,
+        width=width,
+        tolerance=tolerance,
+        displacement=displacement,
+        cache=cache,
+    )
+    return found.site_entropies
+
+
+class InfiniteCrystal:
+    """Vibrations of a crystal's atoms in the thermodynamic limit; see `bulk_site_entropies`.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    calculator : ASE calculator or factory
+    width, tolerance, displacement, cache
+        As of `bulk_site_entropies`.
+    """
+
+    def __init__(
+        self,
+        crystal: Atoms,
+        calculator: object,
+        *,
+        width: float = 15.0,
+        tolerance: float = 1e-5,
+        displacement: float = 0.01,
+        cache: str | os.PathLike[str] | None = None,
+    ):
+        self.crystal = prepared_crystal(crystal)
+        self._masses = check_masses(self.crystal)
+        self._tolerance = tolerance
+        self._primitive, self._sites = _primitive_cell(self.crystal)
+        self._phonons = _wide_phonons(
+            self._primitive, resolve_calculator(calculator), width, displacement, cache
+        )
+
+    @cached_property
+    def site_entropies(self) -> Array:
+        """Reduced site entropies, mass-free decomposition, masses included, shape (N,), k_B."""
+        mass_free = _converged(self._phonons, self._tolerance)[self._sites]
+        return mass_free + mass_entropy(self._masses)
+
+    def vibrations(self, temperatures: ArrayLike, *, quantum: bool = False) -> Vibrations:
+        """Entropy and free energy of all atoms of the cell, three modes each.
+
+        Parameters
+        ----------
+        temperatures : float or array_like, shape (n,), K
+        quantum : bool
+            Quantum statistics with zero-point energy instead of classical ones. Their difference
+            has no singularity at Γ, and a mesh of 8³ points suffices for it.
+
+        Returns
+        -------
+        Vibrations
+        """
+        chosen = check_temperatures(temperatures)
+        n_modes = 3 * len(self.crystal)
+        found = Vibrations.classical(float(self.site_entropies.sum()), n_modes, chosen)
+        return found + self._quantum_correction(chosen) if quantum else found
+
+    def _quantum_correction(self, temperatures: Array) -> Vibrations:
+        primitive = self._primitive.copy()
+        # One mass per site of the primitive cell: the mean of its images.
+        sites = range(len(primitive))
+        primitive.set_masses([self._masses[self._sites == site].mean() for site in sites])
+        spectrum = solve_spectrum(self._phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
+        sums = [
+            np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
+            - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
+            for t in temperatures
+        ]
+        copies = len(self.crystal) / len(primitive)
+        return Vibrations(temperatures, *np.array(sums).T) * copies
+
+
+def _converged(phonons: Any, tolerance: float) -> Array:
+    """Mass-free reduced entropy of every primitive site in the limit of fine meshes."""
     n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
     while True:
         fine = _mesh_average(phonons, 2 * n_mesh)
@@ -84,7 +168,7 @@ def bulk_site_entropies(
                 f"tolerance: the q-mesh did not converge to {tolerance} k_B; raise it"
             )
         n_mesh, coarse, previous = 2 * n_mesh, fine, extrapolated
-    return extrapolated[primitive_site] + mass_entropy(masses)
+    return extrapolated
 
 
 def bulk_strain_derivative(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
 from ase.units import kB
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent import pretrained
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations, check_temperatures
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
-from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy
+from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.sublattices import SUBLATTICES
@@ -175,6 +175,37 @@ class SiteEntropyCalculator(EntropyCalculator):
             grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
             self.results["extrapolation_grades"] = grades
 
+    def vibrations(
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
+    ) -> Vibrations:
+        """See `EntropyCalculator.vibrations`.
+
+        A site model does not see modes: it predicts the sum over as many as its training data
+        of such structures had. On a path, these are to be labels of the path (`label_path`).
+        """
+        n_unstable += tangent is not None
+        chosen = check_temperatures(temperatures)
+        masses = check_masses(atoms)
+        sites = self.model.evaluate(atoms, gradient=False, lists=self._neighbours).values
+        self._check_extrapolation(atoms)
+        reduced = sites.sum() + mass_entropy(masses).sum()
+        reduced += unstable_mass_entropy(masses, n_unstable)
+        found = Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
+        if not self.parameters["quantum"]:
+            return found
+        sums = [[part.values.sum() for part in self._correction(atoms, t)] for t in chosen]
+        return found + Vibrations(chosen, *np.array(sums).T)
+
+    def _correction(self, atoms: Atoms, temperature: float, *, gradient: bool = False) -> Any:
+        return self.model.quantum_correction(
+            atoms, temperature, gradient=gradient, lists=self._neighbours
+        )
+
     def _check_extrapolation(self, atoms: Atoms) -> None:
         """Follow the policy; called after an evaluation, which has found the neighbours."""
         policy, near = self.parameters["extrapolation"], self._neighbours.latest
@@ -182,20 +213,34 @@ class SiteEntropyCalculator(EntropyCalculator):
             return
         if near.familiar and policy == "warn":
             return
-        grades = self.model.extrapolation_grades(atoms, lists=self._neighbours)
         near.familiar = True
-        far = np.flatnonzero(grades > EXTRAPOLATION_LIMIT)
-        if not len(far):
+        self._follow_policy({"atoms": atoms})
+
+    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+        """See `EntropyCalculator.require_familiar`."""
+        if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
+            self._follow_policy(structures)
+
+    def _follow_policy(self, structures: Mapping[str, Atoms]) -> None:
+        grades = {
+            name: self.model.extrapolation_grades(atoms, lists=self._neighbours)
+            for name, atoms in structures.items()
+        }
+        far = {name: own for name, own in grades.items() if own.max() > EXTRAPOLATION_LIMIT}
+        if not far:
             return
-        worst = int(grades.argmax())
+        complaints = [
+            f"{name}: {np.sum(own > EXTRAPOLATION_LIMIT)} of {len(own)} atoms have environments "
+            f"unlike those of the training set, the farthest is atom {own.argmax()} with an "
+            f"extrapolation grade of {own.max():.3g}"
+            for name, own in far.items()
+        ]
         message = (
-            f"atoms: {len(far)} of {len(atoms)} atoms have environments unlike those of the "
-            f"training set, the farthest is atom {worst} with an extrapolation grade of "
-            f"{grades[worst]:.3g} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify the "
-            "prediction (vibent verify), or train on structures of this kind"
+            f"{'; '.join(complaints)} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify "
+            "the prediction (vibent verify), or train on structures of this kind"
         )
-        if policy == "raise":
-            raise ExtrapolationError(message, grades)
+        if self.parameters["extrapolation"] == "raise":
+            raise ExtrapolationError(message, max(far.values(), key=np.max))
         warnings.warn(message, ExtrapolationWarning, stacklevel=2)
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
@@ -213,10 +258,7 @@ class SiteEntropyCalculator(EntropyCalculator):
         classical = SiteThermodynamics(entropies, free_energies, *derivatives)
         if not self.parameters["quantum"]:
             return classical
-        correction = self.model.quantum_correction(
-            atoms, temperature, gradient=gradient, lists=self._neighbours
-        )
-        return _corrected(classical, *correction)
+        return _corrected(classical, *self._correction(atoms, temperature, gradient=gradient))
 
 
 def _corrected(

@@ -31,6 +31,7 @@ def attach_labels(
     sites: bool = True,
     site_gradients: bool = False,
     moments: bool = False,
+    tangent: NDArray[np.float64] | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -61,6 +62,9 @@ def attach_labels(
         Whether moments of local densities of states are wanted, for quantum corrections. They
         need nothing but the Hessian, in a cell wide enough that no atom's displacement is
         felt by another from two sides.
+    tangent : ndarray, shape (N, 3), optional
+        Direction of a path through the structure. Motion along it is left out, like an unstable
+        mode, and counted as one; gradients must then be off.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -80,11 +84,13 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
-    system = calculator.harmonic_system(atoms, gradient=gradient or strain or site_gradients)
+    system = calculator.harmonic_system(
+        atoms, gradient=gradient or strain or site_gradients, tangent=tangent
+    )
     labelled = unlabelled(atoms)
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
-    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable)
+    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
     if sites:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes

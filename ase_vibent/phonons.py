@@ -37,6 +37,10 @@ from ase_vibent.structures import check_structure
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+#: Supercells of more atoms, of crystals of at most so few: finding their symmetries takes seconds,
+#: and would save some ten force calls.
+WIDE, FEW = 300, 8
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -231,9 +235,12 @@ def build_phonons(
         If the calculator fails.
     """
     matrix = np.diag(supercell) if np.ndim(supercell) == 1 else np.transpose(supercell)
-    phonons = new_phonons(phonopy_cell(crystal), matrix)
+    n_images = len(crystal) * round(abs(np.linalg.det(matrix)))
+    analytic = has_analytic_hessian(calculator)
+    symmetry = not analytic and (n_images <= WIDE or len(crystal) > FEW)
+    phonons = new_phonons(phonopy_cell(crystal), matrix, symmetry=symmetry)
     images = _supercell_atoms(phonons, crystal)
-    if has_analytic_hessian(calculator):
+    if analytic:
         hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
         phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
     else:

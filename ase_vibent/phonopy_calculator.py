@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics
+from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations
+from ase_vibent.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical, quantum
 from ase_vibent.harmonic.modes import (
@@ -89,6 +90,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         "quantum": False,
         "displacement": 0.01,
     }
+
+    sees_modes = True
 
     def __init__(
         self,
@@ -197,6 +200,15 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     def get_number_of_unstable_modes(self, atoms: Atoms | None = None) -> int:
         """Number of imaginary frequencies on the whole mesh, or at Γ of the supercell."""
         return self._spectrum_of(atoms).n_unstable
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`; without a mesh of its own from another."""
+        if self.parameters["mesh"] is not None:
+            return self.vibrations(crystal, temperatures)
+        infinite = InfiniteCrystal(
+            crystal, self.wrapped, displacement=self.parameters["displacement"]
+        )
+        return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:
         self._ensure_calculated(atoms)

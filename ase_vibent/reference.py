@@ -12,7 +12,14 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics, has_volume
+from ase_vibent.base import (
+    EntropyCalculator,
+    SiteThermodynamics,
+    Vibrations,
+    check_temperatures,
+    has_volume,
+)
+from ase_vibent.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
@@ -78,6 +85,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     _method = "auto"
+    sees_modes = True
     default_parameters: dict[str, Any] = DEFAULTS
 
     def __init__(
@@ -91,6 +99,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         self._source = HessianSource(calculator, hessian, self._method)
         self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
         self._system: HarmonicSystem | None = None
+        self._infinite: InfiniteCrystal | None = None
         super().__init__(**{**self.default_parameters, **parameters})
 
     @property
@@ -119,7 +128,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         check_parameters(wanted, has_crystal=self._crystal is not None)
         changed = super().set(**kwargs)
         if set(changed) - OF_RESULTS:
-            self._system = None
+            self._system = self._infinite = None
             if self._crystal is not None:
                 self._crystal = PerfectCrystal(self._crystal.atoms, self._hessian_of)
         return changed
@@ -131,7 +140,14 @@ class HessianEntropyCalculator(EntropyCalculator):
             changes.append("constraints")
         return changes
 
-    def harmonic_system(self, atoms: Atoms, *, gradient: bool = False) -> HarmonicSystem:
+    def harmonic_system(
+        self,
+        atoms: Atoms,
+        *,
+        gradient: bool = False,
+        unstable: int | str | None = None,
+        tangent: Array | None = None,
+    ) -> HarmonicSystem:
         """Hessian of a structure and what follows from it exactly.
 
         Parameters
@@ -139,6 +155,10 @@ class HessianEntropyCalculator(EntropyCalculator):
         atoms : Atoms
         gradient : bool
             Whether gradients will be asked for, which "auto" then provides for.
+        unstable : int or "any", optional
+            Expected number of unstable modes, instead of the calculator's.
+        tangent : ndarray, shape (N, 3), optional
+            Direction of a path, left out of the vibrations; see `HarmonicSystem`.
 
         Returns
         -------
@@ -149,10 +169,46 @@ class HessianEntropyCalculator(EntropyCalculator):
             atoms,
             self._hessian_of(atoms, engine != "dense"),
             free=free_atoms(atoms),
-            unstable=self.parameters["unstable"],
+            unstable=self.parameters["unstable"] if unstable is None else unstable,
             engine=engine,
             tolerance=self.parameters["tolerance"],
+            tangent=tangent,
         )
+
+    def vibrations(
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
+    ) -> Vibrations:
+        """See `EntropyCalculator.vibrations`."""
+        if self._engine_for(atoms, gradient=False) == "ball":
+            return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
+        chosen = check_temperatures(temperatures)
+        system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
+        if not self.parameters["quantum"]:
+            return Vibrations.classical(system.entropy, system.n_modes, chosen)
+        sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]
+        return Vibrations(chosen, *np.array(sums).T)
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`; from a q-mesh through phonopy."""
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the infinite crystal needs force constants of wide supercells; pass a "
+                "calculator beside the Hessian"
+            )
+        known = self._infinite
+        if (
+            known is None
+            or known.crystal != crystal
+            or np.any(known.crystal.get_masses() != crystal.get_masses())
+        ):
+            options = self._chosen("displacement", "cache")
+            known = self._infinite = InfiniteCrystal(crystal, self.wrapped, **options)
+        return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
         engine = str(self.parameters["engine"])

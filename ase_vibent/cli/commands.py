@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from ase import Atoms
 
@@ -14,6 +13,7 @@ from ase_vibent import dataset
 from ase_vibent.cli.demo import demo
 from ase_vibent.cli.files import (
     model_file,
+    plain,
     progress_bar,
     read_structures,
     require_plottable,
@@ -23,6 +23,7 @@ from ase_vibent.cli.make import make
 from ase_vibent.cli.models import models
 from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.selection import choice_data, choice_table, selected
+from ase_vibent.cli.thermo import formation, rate
 from ase_vibent.cli.training import learn, train, tune
 from ase_vibent.cli.verify import verify
 from ase_vibent.errors import InvalidInputError
@@ -37,12 +38,14 @@ from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 __all__ = [
     "demo",
     "evaluate",
+    "formation",
     "info",
     "label",
     "learn",
     "make",
     "models",
     "predict",
+    "rate",
     "train",
     "tune",
     "verify",
@@ -173,18 +176,9 @@ def info(options: argparse.Namespace) -> int:
     lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, {statistics}"]
     for key, value in header.items():
         if key not in ("errors", "card"):
-            lines.append(f"  {key.replace('_', ' '):<20} {_plain(value)}")
+            lines.append(f"  {key.replace('_', ' '):<20} {plain(value)}")
     show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
     return 0
-
-
-def _plain(value: Any) -> str:
-    """A header entry for people."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _crystal_name(crystal: Atoms) -> str:

@@ -86,3 +86,12 @@ def json_ready(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [json_ready(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def plain(value: Any) -> str:
+    """An entry of a header or card for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ase_vibent import pretrained
-from ase_vibent.cli.files import show
+from ase_vibent.cli.files import plain, show
 
 
 def models(options: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def _card_text(card: dict[str, Any]) -> str:
     lines.append("data")
     for key, value in card["data"].items():
         if key != "cells":
-            lines.append(f"  {key.replace('_', ' '):<16} {_plain(value)}")
+            lines.append(f"  {key.replace('_', ' '):<16} {plain(value)}")
     lines += [
         "errors (RMSE) on held-out cells",
         f"  {'kind':<28} {'cells':>5} {'fitted too':>10} {'S (k_B)':>9} {'∇S (k_B/Å)':>11}",
@@ -76,7 +76,3 @@ def _card_text(card: dict[str, Any]) -> str:
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

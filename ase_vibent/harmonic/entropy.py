@@ -197,7 +197,9 @@ def reduced_entropy_of_determinant(log_determinant: float, n_modes: int) -> floa
     return -0.5 * log_determinant - n_modes * float(np.log(HBAR_OMEGA / (kB * T0)))
 
 
-def classical_entropy(reduced: Array | float, n_modes: Array | float, temperature: float) -> Array:
+def classical_entropy(
+    reduced: Array | float, n_modes: Array | float, temperature: Array | float
+) -> Array:
     """S(T) = k_B [s + n_modes (1 + ln(T/T0))] from the temperature-free core s.
 
     Parameters
@@ -205,7 +207,7 @@ def classical_entropy(reduced: Array | float, n_modes: Array | float, temperatur
     reduced : float or ndarray, dimensionless
     n_modes : float or ndarray of the same shape
         Number of modes behind each value; a site has Σ_ν |e_νi|² of them.
-    temperature : float, K
+    temperature : float, or ndarray of the same shape, K
 
     Returns
     -------
@@ -229,6 +231,23 @@ def mass_entropy(masses: Array) -> Array:
     ndarray, shape (N,), dimensionless (units of k_B)
     """
     return 1.5 * np.log(masses)
+
+
+def unstable_mass_entropy(masses: Array, n_unstable: float) -> float:
+    """What a total lacks of `mass_entropy` where unstable modes are left out: ½ ln m each.
+
+    Of the mean ln m, exact where all masses are equal.
+
+    Parameters
+    ----------
+    masses : ndarray, shape (N,), amu
+    n_unstable : float
+
+    Returns
+    -------
+    float, dimensionless (units of k_B)
+    """
+    return -0.5 * n_unstable * float(np.log(masses).mean())
 
 
 def mass_free_site_entropies(sites: Array, masses: Array, total: float) -> Array:

@@ -81,6 +81,9 @@ class HarmonicSystem:
         factorisations. Only the first gives frequencies and gradients of totals.
     tolerance : float, k_B
         Largest error of a site's reduced entropy, without diagonalisation.
+    tangent : ndarray, shape (N, 3), optional
+        Direction of a path through the structure: motion along it is left out of the vibrations,
+        like that of the rigid body. There are no gradients then.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class HarmonicSystem:
         unstable: int | str = 0,
         engine: str = "dense",
         tolerance: float = 1e-6,
+        tangent: Array | None = None,
     ):
         self.free = np.arange(len(atoms)) if free is None else free
         if engine not in ENGINES:
@@ -111,6 +115,12 @@ class HarmonicSystem:
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
+        self._on_path = tangent is not None
+        if tangent is not None:
+            column = _direction(tangent, len(atoms))[self.free].reshape(-1, 1)
+            roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
+            self._motions = np.hstack([self._motions, roots * column])
+            self._plain_motions = np.hstack([self._plain_motions, column])
         # Without a mode there is nothing to iterate on.
         self.engine = engine if self._complement.rank < len(empty) else "dense"
         if self.engine == "dense" and hasattr(hessian, "toarray"):
@@ -297,6 +307,7 @@ class HarmonicSystem:
         -------
         SpectralGradient
         """
+        self._require_no_path()
         values = statistics(self.modes.kept, temperature)
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
@@ -347,6 +358,7 @@ class HarmonicSystem:
         InvalidInputError
             If the engine is "lanczos", which has no derivative.
         """
+        self._require_no_path()
         sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
         masses = self.masses if mass_weighted else np.ones(len(self.free))
         offset = REDUCED_OFFSET + per_mode
@@ -392,7 +404,25 @@ class HarmonicSystem:
         patterns[:, self.free] = columns / scale
         return patterns
 
+    def _require_no_path(self) -> None:
+        if self._on_path:
+            raise InvalidInputError(
+                "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
+                "change too; take differences of values"
+            )
+
     def _on_all_atoms(self, values: Array) -> Array:
         full = np.zeros(self._n_atoms)
         full[self.free] = values
         return full
+
+
+def _direction(tangent: Array, n_atoms: int) -> Array:
+    """Normalised direction, validated."""
+    direction = np.asarray(tangent, dtype=float)
+    if direction.shape != (n_atoms, 3) or not 0 < np.linalg.norm(direction) < np.inf:
+        raise InvalidInputError(
+            f"tangent: expected a direction of shape {(n_atoms, 3)}, not all zero, got shape "
+            f"{direction.shape}"
+        )
+    return direction / np.linalg.norm(direction)

@@ -120,7 +120,7 @@ def phonopy_cell(atoms: Atoms) -> Any:
     )
 
 
-def new_phonons(cell: Any, supercell: IntArray) -> Any:
+def new_phonons(cell: Any, supercell: IntArray, *, symmetry: bool = True) -> Any:
     """Phonopy object whose primitive cell is the given one, be it a smallest one or not.
 
     Parameters
@@ -128,6 +128,8 @@ def new_phonons(cell: Any, supercell: IntArray) -> Any:
     cell : phonopy.structure.atoms.PhonopyAtoms
     supercell : ndarray of int, shape (3, 3)
         Columns are vectors in terms of the cell's, as in phonopy.
+    symmetry : bool
+        Whether symmetry is to save displacements; without, six for every atom of the cell.
 
     Returns
     -------
@@ -139,7 +141,7 @@ def new_phonons(cell: Any, supercell: IntArray) -> Any:
         # A supercell of fewer symmetries only costs displacements.
         warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
         # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
-        return Phonopy(cell, supercell, "P")
+        return Phonopy(cell, supercell, "P", is_symmetry=symmetry)
 
 
 def generate_displacements(phonons: Any, displacement: float) -> None:

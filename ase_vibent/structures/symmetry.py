@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 
 #: Precision of the crystal's positions, Å.
 SYMPREC = 0.01
+#: Precision of relaxed defects, Å.
+DEFECT_SYMPREC = 0.02
 #: Two positions closer than this are one, Å.
 SAME = 0.05
 
@@ -92,7 +94,7 @@ class CrystalSymmetry:
     def __init__(self, crystal: Atoms):
         check_crystal(crystal)
         self.crystal = crystal
-        cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
+        cell = _spglib_cell(crystal)
         found = _dataset(cell)
         self.primitive: Array = found.primitive_lattice
         self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ cell[0]
@@ -153,12 +155,66 @@ class CrystalSymmetry:
         return False
 
 
-def _dataset(cell: tuple) -> Any:
+def n_primitive_cells(crystal: Atoms) -> int:
+    """Number of primitive cells that a perfect supercell consists of.
+
+    Parameters
+    ----------
+    crystal : Atoms
+
+    Returns
+    -------
+    int
+    """
+    found = _dataset(_spglib_cell(crystal))
+    return len(crystal) // len(np.unique(found.mapping_to_primitive))
+
+
+def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFECT_SYMPREC) -> float:
+    """Number of equivalent defects per primitive cell: positions times orientations.
+
+    The crystal's symmetry operations map a defect on all its equivalents, as many as there
+    are operations for each that leaves it as it is.
+
+    Parameters
+    ----------
+    defect : Atoms
+        Relaxed; a rattled one has lost its symmetry.
+    crystal : Atoms
+        Perfect crystal in the same supercell.
+    symprec : float, Å
+        How exactly the relaxed atoms sit where symmetry wants them.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InvalidStructureError
+        If spglib fails, or the supercell is less symmetric than the crystal.
+    """
+    operations = len(_dataset(_spglib_cell(crystal)).rotations)
+    primitive: Any = spglib.find_primitive(_spglib_cell(crystal), symprec=SYMPREC)
+    cells = len(crystal) // len(primitive[2])
+    if operations != cells * len(_dataset(primitive).rotations):
+        raise InvalidStructureError(
+            "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
+            "cannot count the orientations of a defect in it; pass multiplicity="
+        )
+    return operations / len(_dataset(_spglib_cell(defect), symprec).rotations) / cells
+
+
+def _spglib_cell(atoms: Atoms) -> tuple:
+    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
+
+
+def _dataset(cell: tuple, symprec: float = SYMPREC) -> Any:
     """What spglib knows about a cell; how it says that it failed is about to change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
+            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
         except Exception as error:
             raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
     if found is None:

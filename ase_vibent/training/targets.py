@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
-from ase_vibent.harmonic.entropy import mass_entropy
+from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.hessian import free_atoms
 
@@ -180,7 +180,7 @@ def _left_out_mass_entropy(atoms: Atoms) -> float:
     """What the masses owe to modes that are not in the sum, to be shared by all sites.
 
     Rigid-body motions: -½ ln of det TᵀMT / det TᵀT, which is -(3/2) ln(mean mass) in a
-    periodic cell. Unstable modes: -½ of the mean ln m each, exact where all masses are equal.
+    periodic cell. Unstable modes: see `unstable_mass_entropy`.
     """
     volumes = []
     for weighted in (True, False):
@@ -189,7 +189,8 @@ def _left_out_mass_entropy(atoms: Atoms) -> float:
         )
         volumes.append(np.sum(np.log(singular[singular > 1e-8 * singular.max()])))
     unstable = float(atoms.info.get(dataset.N_UNSTABLE, 0))
-    return float(volumes[1] - volumes[0] - 0.5 * unstable * np.log(atoms.get_masses()).mean())
+    left_out = unstable_mass_entropy(atoms.get_masses(), unstable)
+    return float(volumes[1] - volumes[0] + left_out)
 
 
 def _mass_free_sites(atoms: Atoms) -> Array | None:

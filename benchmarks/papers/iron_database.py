@@ -111,7 +111,7 @@ def _sets() -> dict[str, Set]:
             edge = (5, 7, 4)[k]
             sets[f"size-{edge}"] = Set(edge=edge, starts=4, hops=1, seed=20 + edge)
     # For potentials whose Hessians are expensive.
-    for k in range(6):
+    for k in range(10):
         sets[f"tiny-{k}"] = Set(edge=4, starts=5, hops=2, seed=200 + k)
         if k in (1, 3):
             for strain in STRAINS:

@@ -3,11 +3,13 @@
     python benchmarks/papers/p0_learning.py [--figure 7|8|9|10] [--folder p0-silicon] [-j 2]
 
 Cells of 2 × 2 × 1 cubic cells. Figs. 8 and 9: rattled crystals, vacancies, divacancies and
-interstitials in equal numbers, 15 to 200 of them in training, 20 of each kind in the test, cutoffs
-of 4 to 7 Å; totals and their gradients (Fig. 8), sites and theirs (Fig. 9). Figs. 7 and 10: models
-of totals against models of sites where both predict totals, trained on vacancies (0.1 Å), tested on
-crystals (0.08 Å); over configurations at two cutoffs (10a), over the size of the basis (10b). The
-paper shows curves without numbers. Labels are kept in the folder, figures saved there.
+interstitials (the most stable one) in equal numbers, 16 to 200 of them in training, 20 of each
+kind in the test (5 for sites), cutoffs of 4 to 7 Å; totals and their gradients (Fig. 8), sites
+and theirs (Fig. 9); errors of all kinds together, and of each with the largest training set.
+Figs. 7 and 10: models of totals against models of sites where both predict totals, trained on
+vacancies (0.1 Å), tested on crystals (0.08 Å); over configurations at two cutoffs (10a), over the
+size of the basis (10b). The paper shows curves without numbers. Labels are kept in the folder,
+figures saved there.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from tqdm import tqdm
 from ase_vibent import ACE
 from ase_vibent.label_run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.structures import divacancies, interstitials, rattled, relaxed
+from ase_vibent.structures import divacancies, dumbbells, interstitials, rattled, relaxed
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem
@@ -33,6 +35,7 @@ from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
 CUTOFFS = (4.0, 5.0, 6.0, 7.0)
+KINDS = ("crystal", "vacancy", "divacancy", "interstitial")
 SIZES = {8: (16, 32, 64, 100, 140, 200), 9: (16, 32, 64)}
 #: Degrees of totals and of sites in the paper, and of Fig. 10b.
 DEGREE = {8: 14, 9: 16}
@@ -48,7 +51,13 @@ def four_kinds() -> list[list[Atoms]]:
         perfect,
         relaxed_vacancy(),
         relaxed(divacancies(perfect)[0], potential, fmax=1e-3),
-        relaxed(next(iter(interstitials(perfect))), potential, fmax=1e-3),
+        min(
+            (
+                relaxed(rattled(atoms, 0.1, 1, 3)[0], potential, fmax=1e-3)
+                for atoms in (*interstitials(perfect), *dumbbells(perfect))
+            ),
+            key=lambda atoms: float(atoms.get_potential_energy()),
+        ),
     ]
     return [rattled(start, 0.1, 70, 500 + k) for k, start in enumerate(starts)]
 
@@ -74,8 +83,9 @@ def rows_of(frames: Sequence[Atoms], descriptor: ACE, quantities: Sequence[str])
     training_set = TrainingSet.of(frames, quantities)
     problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = [ALWAYS, *range(len(frames) - 1)]
-    progress = tqdm if len(quantities) and quantities[0] == "sites" else (lambda items: items)
-    return gather_rows(problem, training_set, folds=folds, progress=progress)
+    return gather_rows(
+        problem, training_set, folds=folds, progress=lambda items: tqdm(items, disable=None)
+    )
 
 
 def total_error(rows: TrainingRows, train: Sequence[int], test: Sequence[int]) -> float:
@@ -105,19 +115,30 @@ def curves(figure: int, folder: Path, n_jobs: int) -> None:
     for cutoff in CUTOFFS:
         descriptor = basis(cutoff, DEGREE[figure])
         rows = rows_of(frames, descriptor, quantities)
-        errors = [
-            held_out_errors(rows, range(n), test, DEFAULT_WEIGHTS, "ridge", {}).rmse for n in sizes
-        ]
+        errors = [errors_of(rows, n, test) for n in sizes]
         results[cutoff] = errors
-        cells = "  ".join(f"{e[quantities[0]]:.2e} / {e[quantities[1]]:.2e}" for e in errors)
-        print(f"{cutoff:>6g} {descriptor.n_features:>9}  {cells}", flush=True)
+        print(f"{cutoff:>6g} {descriptor.n_features:>9}  " + joined(errors, quantities), flush=True)
+        for number, kind in enumerate(KINDS):
+            by_size = [errors_of(rows, sizes[-1], test[number::4])]
+            print(f"{kind:>{18 + 21 * (len(sizes) - 1)}}  {joined(by_size, quantities)}")
     drawing = Figure(figsize=(8.5, 3.6), layout="constrained")
     for panel, kind, unit in zip(drawing.subplots(1, 2), quantities, ("k_B", "k_B/Å"), strict=True):
         for cutoff, errors in results.items():
             panel.loglog(sizes, [e[kind] for e in errors], "o-", ms=4, label=f"{cutoff:g} Å")
         panel.set(xlabel="training configurations", ylabel=f"RMSE ({unit})", title=kind)
+        panel.set_xticks(sizes, [str(n) for n in sizes])
+        panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         panel.legend(frameon=False)
     drawing.savefig(folder / f"fig{figure}.png", dpi=150)
+
+
+def errors_of(rows: TrainingRows, n_train: int, test: Sequence[int]) -> dict[str, float]:
+    """RMSE by kind of row of a fit to the first configurations."""
+    return held_out_errors(rows, range(n_train), test, DEFAULT_WEIGHTS, "ridge", {}).rmse
+
+
+def joined(errors: Sequence[dict[str, float]], quantities: Sequence[str]) -> str:
+    return "  ".join(f"{e[quantities[0]]:.2e} / {e[quantities[1]]:.2e}" for e in errors)
 
 
 def totals_against_sites(folder: Path, n_jobs: int) -> None:

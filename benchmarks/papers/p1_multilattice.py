@@ -240,7 +240,7 @@ def compare(
     of those shown.
     """
     print(f"\n{title}\n{'model':<28} {'functions':>9} {'split':>14} {'R²':>9} {'RMSE, k_B':>10}")
-    figure = Figure(figsize=(3.2 * (1 + len(shown)), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.2 * (1 + len(shown)), 3.7), layout="constrained")
     curves, *panels = figure.subplots(1, 1 + len(shown))
     points: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for (family, degree), descriptor in models.items():
@@ -258,7 +258,7 @@ def compare(
         curves.loglog(*zip(*curve, strict=True), style, color=color, label=f"{family}, {by}", ms=4)
     curves.set_xlabel("functions")
     curves.set_ylabel("RMSE, k_B")
-    curves.legend(fontsize=5)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=6, frameon=False)
     spread = design(next(iter(models.values())), frames)[2].std()
     print(f"{'spread of the labels':<62} {spread:>10.2e}")
     figure.savefig(path, dpi=150)

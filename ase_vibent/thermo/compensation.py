@@ -1,0 +1,162 @@
+"""The compensation law of Meyer and Neldel: attempt frequencies that grow with barriers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import linregress, normaltest
+
+from ase_vibent.errors import InvalidInputError
+
+Array = NDArray[np.float64]
+
+#: ν_0 of P3, Hz.
+THZ = 1e12
+#: Fewest events in a bin whose variance counts.
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class CompensationLaw:
+    """ln(ν*/ν_0) against ΔE over many events, P3 (28)-(36); ν_0 is 1 THz.
+
+    Attributes
+    ----------
+    barriers : ndarray, shape (n,), eV
+    logarithms : ndarray, shape (n,)
+        ln(ν*/ν_0).
+    slope, intercept : float, 1/eV and 1
+        Direct regression, γ and ln(ν_γ/ν_0) of (28).
+    correlation : float
+        r of (31).
+    edges : ndarray, shape (n_bins + 1,), eV
+    counts : ndarray of int, shape (n_bins,)
+    means, variances : ndarrays, shape (n_bins,)
+        Of the logarithms in a bin; NaN in bins with less than one and three events.
+    marginal_slope, marginal_intercept : float
+        Regression of the means, γ* and ln(ν*_γ/ν_0) of (29).
+    """
+
+    barriers: Array = field(repr=False)
+    logarithms: Array = field(repr=False)
+    slope: float
+    intercept: float
+    correlation: float
+    edges: Array = field(repr=False)
+    counts: NDArray[np.int64] = field(repr=False)
+    means: Array = field(repr=False)
+    variances: Array = field(repr=False)
+    marginal_slope: float
+    marginal_intercept: float
+
+    @property
+    def centres(self) -> Array:
+        """Middles of the bins, shape (n_bins,), eV."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
+
+    @property
+    def residuals(self) -> Array:
+        """Logarithms less the direct regression, shape (n,)."""
+        return self.logarithms - self.slope * self.barriers - self.intercept
+
+    @property
+    def mean_variance(self) -> float:
+        """Mean of the marginal variance over bins."""
+        return float(np.nanmean(self.variances))
+
+    @property
+    def variance_spread(self) -> float:
+        """Standard deviation of the marginal variance over bins: small if the noise is one."""
+        return float(np.nanstd(self.variances))
+
+    @property
+    def lognormality(self) -> float:
+        """p-value that residuals are normal, so that frequencies are lognormal about the law.
+
+        The test of D'Agostino and Pearson on skewness and kurtosis.
+        """
+        return float(normaltest(self.residuals).pvalue)
+
+    def kappa(self, logarithms: ArrayLike | None = None) -> float:
+        """Mean κ_ij, P3 (34), (35): how far the law is from exact, in descriptor space.
+
+        Parameters
+        ----------
+        logarithms : array_like, shape (n,), optional
+            w_1 · (D_m ⊕ D_s), ln(ν*/ν_0) as a linear surrogate predicts it; by default the law's
+            own.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.logarithms if logarithms is None else np.asarray(logarithms, float)
+        if predicted.shape != self.barriers.shape:
+            raise InvalidInputError(
+                f"logarithms: expected shape {self.barriers.shape}, got {predicted.shape}"
+            )
+        # ΔE_0, at which the direct law has ν* = ν_0.
+        heights = self.barriers + self.intercept / self.slope
+        total = 0.0
+        for own, height in zip(predicted, heights, strict=True):
+            total += np.sum(np.abs(own - height / heights * predicted) / np.abs(own + predicted))
+        return float(total / len(predicted) ** 2)
+
+
+def compensation_law(
+    barriers: ArrayLike, attempt_frequencies: ArrayLike, *, bins: int = 50
+) -> CompensationLaw:
+    """Direct and marginal correlation of attempt frequencies with barriers, P3 V.
+
+    Parameters
+    ----------
+    barriers : array_like, shape (n,), eV
+    attempt_frequencies : array_like, shape (n,), Hz
+    bins : int
+        Of equal width, over all barriers.
+
+    Returns
+    -------
+    CompensationLaw
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than ten events, shapes differ, or a number is not finite and positive.
+    """
+    energies, frequencies = (np.asarray(a, dtype=float) for a in (barriers, attempt_frequencies))
+    if energies.ndim != 1 or energies.shape != frequencies.shape or len(energies) < 10:
+        raise InvalidInputError(
+            "barriers, attempt_frequencies: expected one of each for at least ten events, got "
+            f"shapes {energies.shape} and {frequencies.shape}"
+        )
+    if not (np.all(np.isfinite(energies)) and np.all(frequencies > 0) and np.ptp(energies) > 0):
+        raise InvalidInputError(
+            "barriers, attempt_frequencies: expected finite barriers that differ, and positive "
+            "frequencies"
+        )
+    logarithms = np.log(frequencies / THZ)
+    direct = linregress(energies, logarithms)
+    edges = np.linspace(energies.min(), energies.max(), bins + 1)
+    place = np.clip(np.searchsorted(edges, energies, side="right") - 1, 0, bins - 1)
+    groups = [logarithms[place == k] for k in range(bins)]
+    counts = np.array([len(group) for group in groups])
+    means = np.array([group.mean() if len(group) else np.nan for group in groups])
+    variances = np.array([g.var(ddof=1) if len(g) >= FEWEST else np.nan for g in groups])
+    filled = counts >= FEWEST if np.sum(counts >= FEWEST) > 1 else counts > 0
+    marginal = linregress(((edges[:-1] + edges[1:]) / 2)[filled], means[filled])
+    return CompensationLaw(
+        barriers=energies,
+        logarithms=logarithms,
+        slope=float(direct.slope),
+        intercept=float(direct.intercept),
+        correlation=float(direct.rvalue),
+        edges=edges,
+        counts=counts,
+        means=means,
+        variances=variances,
+        marginal_slope=float(marginal.slope),
+        marginal_intercept=float(marginal.intercept),
+    )

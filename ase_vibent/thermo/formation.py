@@ -1,0 +1,254 @@
+"""Formation energies, entropies and free energies of defects, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from ase import Atoms
+from ase.units import kB
+from numpy.typing import ArrayLike, NDArray
+
+from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
+from ase_vibent.structures.validity import check_crystal, check_positive, check_structure
+from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
+from ase_vibent.thermo.stationary import (
+    FMAX,
+    is_free_of_stress,
+    potential_behind,
+    stationary_energy,
+)
+
+Array = NDArray[np.float64]
+
+VOLUME, PRESSURE = "constant volume", "constant pressure"
+#: Å: cells that differ by less are one.
+SAME_CELL = 1e-5
+#: cm³ in Å³.
+CUBIC_CENTIMETRE = 1e24
+
+
+@dataclass(frozen=True)
+class DefectFormation:
+    """What it takes to make one defect.
+
+    Attributes
+    ----------
+    energy : float, eV
+        NaN where no energies are known.
+    vibrations : Vibrations
+        Formation entropy and vibrational formation free energy against temperature.
+    excess : dict of str to int
+        Atoms that the defect has more than the crystal.
+    condition : {"constant volume", "constant pressure"}
+        Of energy and entropy alike.
+    n_atoms : int
+        Of the perfect cell.
+    entropy_std : float, eV/K
+        Predicted standard deviation of the entropy; 0 where it is exact, NaN where it is unknown.
+    multiplicity : float
+        Equivalent defects per primitive cell of the crystal; NaN where symmetry cannot tell.
+    cell_volume : float, Å³
+        Of that primitive cell.
+    """
+
+    energy: float
+    vibrations: Vibrations = field(repr=False)
+    excess: dict[str, int]
+    condition: str
+    n_atoms: int
+    entropy_std: float
+    multiplicity: float
+    cell_volume: float
+
+    @property
+    def temperatures(self) -> Array:
+        """Shape (n,), K."""
+        return self.vibrations.temperatures
+
+    @property
+    def entropies(self) -> Array:
+        """Vibrational formation entropy, P2 (3), shape (n,), eV/K."""
+        return self.vibrations.entropies
+
+    @property
+    def free_energies(self) -> Array:
+        """Formation free energy E_f + F_vib,f, shape (n,), eV."""
+        return self.energy + self.vibrations.free_energies
+
+    @property
+    def degeneracy_factors(self) -> Array:
+        """exp(-F_vib,f/(k_B T)), shape (n,): what vibrations multiply concentrations by.
+
+        Classically exp(S_f/k_B) at all temperatures. A tool that multiplies degeneracies of a
+        defect, as doped does with `DefectEntry.degeneracy_factors`, takes it as one more.
+        """
+        return np.exp(-self.vibrations.free_energies / (kB * self.temperatures))
+
+    @property
+    def concentrations(self) -> Array:
+        """Defects per primitive cell in equilibrium, dilute: g exp(-F_f/(k_B T)), shape (n,).
+
+        Raises
+        ------
+        InvalidInputError
+            If the formation energy or the multiplicity is unknown.
+        """
+        if np.isnan(self.multiplicity):
+            raise InvalidInputError(
+                "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
+                "cannot count a defect's orientations in it; pass multiplicity="
+            )
+        if np.isnan(self.energy):
+            raise InvalidInputError(
+                "energy: a concentration needs a formation energy; pass a potential, or energy= "
+                "and its condition="
+            )
+        return self.multiplicity * np.exp(-self.free_energies / (kB * self.temperatures))
+
+    @property
+    def densities(self) -> Array:
+        """Defects per cm³ in equilibrium, shape (n,)."""
+        return self.concentrations / self.cell_volume * CUBIC_CENTIMETRE
+
+    def with_energy(self, energy: float, condition: str) -> DefectFormation:
+        """The same with a formation energy from elsewhere, as from density-functional theory.
+
+        Parameters
+        ----------
+        energy : float, eV
+        condition : {"constant volume", "constant pressure"}
+
+        Returns
+        -------
+        DefectFormation
+
+        Raises
+        ------
+        InvalidInputError
+            If the entropy belongs to the other condition: that is a mixture which is neither.
+        """
+        if condition not in (VOLUME, PRESSURE):
+            raise InvalidInputError(
+                f"condition: expected {VOLUME!r} or {PRESSURE!r}, got {condition!r}"
+            )
+        if condition != self.condition:
+            raise InvalidInputError(
+                f"condition: an energy at {condition} does not go with an entropy at "
+                f"{self.condition}; take the defect's cell "
+                + ("as the crystal's" if condition == VOLUME else "relaxed to zero stress")
+            )
+        return replace(self, energy=float(energy))
+
+
+def defect_formation(
+    defect: Atoms,
+    crystal: Atoms,
+    calculator: EntropyCalculator,
+    temperatures: ArrayLike = 300.0,
+    *,
+    potential: object | None = None,
+    chemical_potentials: Mapping[str, float | Reservoir] | None = None,
+    multiplicity: float | None = None,
+    fmax: float = FMAX,
+) -> DefectFormation:
+    """Energy, entropy and free energy of formation of a defect, P2 (3), (15).
+
+    S_f = S(defect) - S(crystal) - Σ n_z s_z, where n_z counts the atoms of species z that the
+    defect has more, and s_z is what one has in the infinite crystal: the translations that both
+    cells lack cancel. The energy likewise, from the same two structures.
+
+    Parameters
+    ----------
+    defect : Atoms
+        Relaxed, in the crystal's cell (constant volume) or in a cell relaxed to zero stress
+        (constant pressure).
+    crystal : Atoms
+        Perfect crystal in the same supercell.
+    calculator : EntropyCalculator
+        Exact or surrogate.
+    temperatures : float or array_like, shape (n,), K
+    potential : ASE calculator or factory, optional
+        For energies and forces. By default the one behind an exact calculator, or energies that
+        both structures carry from calculations before; without any, energies are NaN.
+    chemical_potentials : mapping of str to float (eV) or Reservoir, optional
+        For compounds whose composition the defect changes, and for impurities. One of the
+        crystal's species may be left out.
+    multiplicity : float, optional
+        Equivalent defects per primitive cell of the crystal, orientations included; by default
+        symmetry counts them.
+    fmax : float, eV/Å
+        Largest force that either structure may have.
+
+    Returns
+    -------
+    DefectFormation
+
+    Raises
+    ------
+    InvalidStructureError
+        If a structure is not at rest, or the two cells do not belong together.
+    InvalidInputError
+        If a chemical potential is missing.
+    UnstableStructureError
+        If a structure is no minimum.
+    """
+    check_crystal(crystal)
+    check_structure(defect)
+    chosen = check_temperatures(temperatures)
+    behind = potential_behind(calculator, potential)
+    energy, resting = stationary_energy(defect, behind, "defect", fmax)
+    crystal_energy, resting_crystal = stationary_energy(crystal, behind, "crystal", fmax)
+    condition = _condition(resting, resting_crystal)
+    excess = excess_atoms(defect, crystal)
+    surroundings = Surroundings(crystal, crystal_energy, calculator, chosen, chemical_potentials)
+    reservoir = surroundings.of(excess)
+    if multiplicity is not None:
+        check_positive("multiplicity", multiplicity)
+    vibrations = calculator.vibrations(defect, chosen) - calculator.vibrations(crystal, chosen)
+    return DefectFormation(
+        energy=energy - crystal_energy - reservoir.energy,
+        vibrations=vibrations - reservoir.vibrations,
+        excess=excess,
+        condition=condition,
+        n_atoms=len(crystal),
+        entropy_std=calculator.entropy_difference_std(defect, crystal),
+        multiplicity=_counted(defect, crystal) if multiplicity is None else float(multiplicity),
+        cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
+    )
+
+
+def _counted(defect: Atoms, crystal: Atoms) -> float:
+    try:
+        return defect_multiplicity(defect, crystal)
+    except InvalidStructureError:
+        return float("nan")
+
+
+def _condition(defect: Atoms, crystal: Atoms) -> str:
+    """Whether two cells are at the same volume or both without stress."""
+    if not np.array_equal(defect.pbc, crystal.pbc):
+        raise InvalidStructureError(
+            f"defect: periodic along {defect.pbc.tolist()}, the crystal {crystal.pbc.tolist()}; "
+            "both need the same supercell"
+        )
+    difference = np.abs(defect.cell.array - crystal.cell.array).max()
+    if difference < SAME_CELL:
+        return VOLUME
+    lengths = crystal.cell.lengths()
+    if np.abs(defect.cell.lengths() / lengths - 1).max() > 0.1:
+        raise InvalidStructureError(
+            f"defect: its cell {np.round(defect.cell.cellpar(), 3).tolist()} is not that of the "
+            f"crystal {np.round(crystal.cell.cellpar(), 3).tolist()}; repeat the crystal to the "
+            "same supercell"
+        )
+    if is_free_of_stress(defect) and is_free_of_stress(crystal):
+        return PRESSURE
+    raise InvalidStructureError(
+        f"defect: its cell differs from the crystal's by {difference:.2g} Å, and not both are "
+        "known to be without stress: that is neither constant volume nor constant pressure; keep "
+        "the crystal's cell, or relax both cells with the same potential"
+    )

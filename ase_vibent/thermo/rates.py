@@ -1,0 +1,199 @@
+"""Attempt frequencies and rates of harmonic transition state theory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from ase.units import _e, _hplanck, kB
+from numpy.typing import ArrayLike, NDArray
+
+from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
+from ase_vibent.errors import InvalidStructureError, UnstableStructureError
+from ase_vibent.structures.validity import check_structure
+from ase_vibent.thermo.stationary import (
+    FMAX,
+    potential_behind,
+    require_unstable_modes,
+    stationary_energy,
+)
+
+Array = NDArray[np.float64]
+
+#: Planck's constant, eV s.
+PLANCK = _hplanck / _e
+
+
+@dataclass(frozen=True)
+class TransitionRate:
+    """Rate from a minimum over a saddle, Vineyard's, P3 (23)-(25), with its parts.
+
+    Attributes
+    ----------
+    barrier : float, eV
+        Energy of the saddle above the minimum; NaN where no energies are known.
+    vibrations : Vibrations
+        Saddle less minimum; the saddle has one mode fewer.
+    log_std : float
+        Predicted standard deviation of ln ν*, from that of the entropies; 0 where they are exact,
+        NaN where it is unknown.
+    """
+
+    barrier: float
+    vibrations: Vibrations = field(repr=False)
+    log_std: float
+
+    @property
+    def temperatures(self) -> Array:
+        """Shape (n,), K."""
+        return self.vibrations.temperatures
+
+    @property
+    def attempt_frequencies(self) -> Array:
+        """ν* = (k_B T/h) exp(-ΔF_vib/(k_B T)), shape (n,), Hz.
+
+        Classically Vineyard's ratio of products of frequencies at all temperatures.
+        """
+        factors = np.exp(-self.vibrations.free_energies / (kB * self.temperatures))
+        return kB * self.temperatures / PLANCK * factors
+
+    @property
+    def entropies(self) -> Array:
+        """Entropy of the saddle less that of the minimum, shape (n,), eV/K."""
+        return self.vibrations.entropies
+
+    @property
+    def free_energy_barriers(self) -> Array:
+        """Barrier with vibrational free energies, shape (n,), eV: rate = (k_B T/h) exp(-ΔF/k_B T).
+
+        The saddle's mode along the path is not in it.
+        """
+        return self.barrier + self.vibrations.free_energies
+
+    @property
+    def rates(self) -> Array:
+        """ν* exp(-ΔE/(k_B T)), shape (n,), 1/s."""
+        return self.attempt_frequencies * np.exp(-self.barrier / (kB * self.temperatures))
+
+    def band(self, deviations: float = 1.0) -> tuple[Array, Array]:
+        """Rates so many standard deviations of ln ν* below and above, 1/s.
+
+        Parameters
+        ----------
+        deviations : float
+
+        Returns
+        -------
+        lower, upper : ndarrays, shape (n,)
+        """
+        factor = np.exp(deviations * self.log_std)
+        return self.rates / factor, self.rates * factor
+
+
+def transition_rate(
+    minimum: Atoms,
+    saddle: Atoms,
+    calculator: EntropyCalculator,
+    temperatures: ArrayLike = 300.0,
+    *,
+    potential: object | None = None,
+    check_modes: bool = True,
+    fmax: float = FMAX,
+) -> TransitionRate:
+    """Rate of harmonic transition state theory, from exact entropies or a surrogate's.
+
+    Parameters
+    ----------
+    minimum, saddle : Atoms
+        Relaxed; the same atoms in the same cell.
+    calculator : EntropyCalculator
+    temperatures : float or array_like, shape (n,), K
+    potential : ASE calculator or factory, optional
+        For energies and forces. By default the one behind an exact calculator, or energies and
+        forces that both structures carry, as those of a `Saddle` do.
+    check_modes : bool
+        Whether a surrogate's saddle is proved to have one unstable mode, and its minimum none, by
+        some hundred force calls each. An exact calculator sees them anyway; without a potential
+        nobody does.
+    fmax : float, eV/Å
+        Largest force that either structure may have.
+
+    Returns
+    -------
+    TransitionRate
+
+    Raises
+    ------
+    InvalidStructureError
+        If a structure is not at rest, or the two have other atoms or cells.
+    UnstableStructureError
+        If the minimum is none, or the saddle is not of first order.
+    """
+    _check_pair(minimum, saddle)
+    chosen = check_temperatures(temperatures)
+    behind = potential_behind(calculator, potential)
+    energies, states = [], []
+    for atoms, name, n_unstable in ((minimum, "minimum", 0), (saddle, "saddle", 1)):
+        energies.append(stationary_energy(atoms, behind, name, fmax)[0])
+        try:
+            if check_modes and behind is not None and not calculator.sees_modes:
+                require_unstable_modes(atoms, behind, n_unstable)
+            states.append(calculator.vibrations(atoms, chosen, n_unstable=n_unstable))
+        except UnstableStructureError as error:
+            raise UnstableStructureError(
+                f"{name}: {_complaint(name, error.n_unstable)}; {error}",
+                error.frequencies,
+                error.n_unstable,
+            ) from error
+    return TransitionRate(
+        barrier=energies[1] - energies[0],
+        vibrations=states[1] - states[0],
+        log_std=calculator.entropy_difference_std(saddle, minimum) / kB,
+    )
+
+
+def attempt_frequency(
+    minimum: Atoms, saddle: Atoms, calculator: EntropyCalculator, **options: object
+) -> float:
+    """Vineyard's attempt frequency, P3 (24): ν* = Π ν_minimum / Π ν_saddle over stable modes.
+
+    Parameters
+    ----------
+    minimum, saddle : Atoms
+    calculator : EntropyCalculator
+        Its temperature matters for quantum statistics only.
+    **options
+        As of `transition_rate`.
+
+    Returns
+    -------
+    float, Hz
+
+    Raises
+    ------
+    InvalidStructureError, UnstableStructureError
+        As in `transition_rate`.
+    """
+    rate = transition_rate(minimum, saddle, calculator, calculator.temperature, **options)  # type: ignore[arg-type]
+    return float(rate.attempt_frequencies[0])
+
+
+def _check_pair(minimum: Atoms, saddle: Atoms) -> None:
+    check_structure(minimum)
+    check_structure(saddle)
+    if not np.array_equal(minimum.numbers, saddle.numbers):
+        raise InvalidStructureError(
+            f"saddle: expected the atoms of the minimum, {minimum.get_chemical_formula()}, in the "
+            f"same order, got {saddle.get_chemical_formula()}"
+        )
+    if not np.allclose(minimum.cell.array, saddle.cell.array, rtol=0, atol=1e-5):
+        raise InvalidStructureError("saddle: its cell is not that of the minimum")
+
+
+def _complaint(name: str, n_unstable: int) -> str:
+    if name == "minimum":
+        return f"it is none, {n_unstable} modes are unstable"
+    if n_unstable == 0:
+        return "it is a minimum, no mode is unstable"
+    return f"it is not of first order, {n_unstable} modes are unstable"

