@@ -276,12 +276,14 @@ class EntropyCalculator(Calculator):
             By the names that a message should use.
         """
 
-    def entropy_difference_std(self, atoms: Atoms, reference: Atoms) -> float:
-        """Predicted standard deviation of a difference of entropies.
+    def predicted_std(self, atoms: Atoms, other: Atoms | None = None) -> float:
+        """Standard deviation of an entropy's difference to the perfect crystal, or to another.
 
         Parameters
         ----------
-        atoms, reference : Atoms
+        atoms : Atoms
+        other : Atoms, optional
+            The same atoms elsewhere, as at a saddle.
 
         Returns
         -------

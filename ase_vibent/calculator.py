@@ -201,6 +201,14 @@ class SiteEntropyCalculator(EntropyCalculator):
         sums = [[part.values.sum() for part in self._correction(atoms, t)] for t in chosen]
         return found + Vibrations(chosen, *np.array(sums).T)
 
+    def predicted_std(self, atoms: Atoms, other: Atoms | None = None) -> float:
+        """See `EntropyCalculator.predicted_std`."""
+        if self.model.posterior is None:
+            return float("nan")
+        if other is None:
+            return kB * self.model.uncertainty(atoms)[0]
+        return kB * self.model.difference_std(atoms, other)
+
     def _correction(self, atoms: Atoms, temperature: float, *, gradient: bool = False) -> Any:
         return self.model.quantum_correction(
             atoms, temperature, gradient=gradient, lists=self._neighbours

@@ -76,13 +76,40 @@ class Posterior(ModelPart):
         sites : ndarray, shape (N,), k_B
             Scale times the posterior standard deviation; only totals are calibrated.
         """
+        roots = self._roots(centred, kinds)
+        return float(np.hypot(self._spread(roots), self.noise)), self.scale * np.linalg.norm(
+            roots, axis=1
+        )
+
+    def difference_std(self, centred: Array, other: Array, kinds: Indices) -> float:
+        """Standard deviation of the difference of two structures' totals.
+
+        What both have in common cancels.
+
+        Parameters
+        ----------
+        centred, other : ndarrays, shape (N, n_features)
+        kinds : ndarray of int64, shape (N,)
+
+        Returns
+        -------
+        float, k_B
+        """
+        roots = self._roots(centred, kinds) - self._roots(other, kinds)
+        return float(np.hypot(self._spread(roots), np.sqrt(2) * self.noise))
+
+    def _roots(self, centred: Array, kinds: Indices) -> Array:
+        """Vectors whose products are the covariances of the sites, shape (N, rank), k_B."""
         roots = np.empty((len(centred), self.factor.shape[2]))
         for z in range(len(self.factor)):
             own = kinds == z
             roots[own] = centred[own] @ self.factor[z] + self.constants[z]
-        spread, sites = np.linalg.norm(roots.sum(axis=0)), np.linalg.norm(roots, axis=1)
-        stretched = self.stretch(float(spread), float(np.linalg.norm(sites))) * spread
-        return float(np.hypot(stretched, self.noise)), self.scale * sites
+        return roots
+
+    def _spread(self, roots: Array) -> float:
+        """Stretched standard deviation of the sum over sites, k_B."""
+        spread = float(np.linalg.norm(roots.sum(axis=0)))
+        return self.stretch(spread, float(np.linalg.norm(roots))) * spread
 
     def stretch(self, spread: float, site_spreads: float) -> float:
         """What the posterior standard deviation of a total is multiplied by.

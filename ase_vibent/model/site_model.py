@@ -197,14 +197,42 @@ class SiteModel:
         InvalidInputError
             If the model keeps no posterior covariance.
         """
+        return self._require_posterior().std(*self._centred(atoms))
+
+    def difference_std(self, atoms: Atoms, other: Atoms) -> float:
+        """Standard deviation of the difference of two structures' totals.
+
+        Parameters
+        ----------
+        atoms, other : Atoms
+            The same kinds of sites in the same order.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InvalidInputError
+            If the model keeps no posterior covariance, or the sites differ.
+        """
+        (centred, kinds), (others, other_kinds) = self._centred(atoms), self._centred(other)
+        if not np.array_equal(kinds, other_kinds):
+            raise InvalidInputError("other: expected the same kinds of sites in the same order")
+        return self._require_posterior().difference_std(centred, others, kinds)
+
+    def _centred(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
+        """Features less the shift, and the kinds of sites."""
+        kinds = species_indices(atoms, self.species)
+        return self.descriptor.compute(atoms) - self.shift[kinds], kinds
+
+    def _require_posterior(self) -> Posterior:
         if self.posterior is None:
             raise InvalidInputError(
                 "model: keeps no posterior covariance; train it with a solver that has one "
                 "(ridge, bayesian-ridge, ard)"
             )
-        kinds = species_indices(atoms, self.species)
-        centred = self.descriptor.compute(atoms) - self.shift[kinds]
-        return self.posterior.std(centred, kinds)
+        return self.posterior
 
     def extrapolation_grades(self, atoms: Atoms, *, lists: NeighbourLists | None = None) -> Array:
         """How far every atom's environment is from those of the training set; see `TrainingDomain`.

@@ -215,7 +215,7 @@ def defect_formation(
         excess=excess,
         condition=condition,
         n_atoms=len(crystal),
-        entropy_std=calculator.entropy_difference_std(defect, crystal),
+        entropy_std=calculator.predicted_std(defect),
         multiplicity=_counted(defect, crystal) if multiplicity is None else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
     )

@@ -149,7 +149,7 @@ def transition_rate(
     return TransitionRate(
         barrier=energies[1] - energies[0],
         vibrations=states[1] - states[0],
-        log_std=calculator.entropy_difference_std(saddle, minimum) / kB,
+        log_std=calculator.predicted_std(saddle, minimum) / kB,
     )
 
 
