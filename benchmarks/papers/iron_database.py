@@ -263,8 +263,8 @@ def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
     return labels
 
 
-def label(name: str, potential: str, folder: Path) -> None:
-    """Labels of a set and of its perfect crystal."""
+def label(name: str, potential: str, folder: Path, *, gradient: bool = False) -> None:
+    """Labels of a set and of its perfect crystal, with gradients of the totals or without."""
     chosen = SETS[name]
     reference = crystal_name(potential, chosen.edge, chosen.strain)
     if not (folder / f"{reference}.crystal.labels.xyz").exists():
@@ -273,7 +273,7 @@ def label(name: str, potential: str, folder: Path) -> None:
     file = f"{potential}-{name}"
     summary = label_structures(
         [
-            LabelTask(atoms, reference=reference, source=f"{name} {number}")
+            LabelTask(atoms, reference=reference, gradient=gradient, source=f"{name} {number}")
             for number, atoms in enumerate(structures(name, potential, folder))
         ],
         folder / f"{file}.labels.xyz",
@@ -307,10 +307,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("p2-iron"))
     parser.add_argument("--potential", choices=list(iron_potentials.LATTICE), default="eam")
     parser.add_argument("--sets", nargs="+", choices=list(SETS))
+    parser.add_argument(
+        "--gradients",
+        action="store_true",
+        help="label gradients of the totals too, at twice the cost",
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.sets or filter(CHOSEN[options.potential], SETS):
-        label(name, options.potential, options.folder)
+        label(name, options.potential, options.folder, gradient=options.gradients)
 
 
 if __name__ == "__main__":
