@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -31,12 +32,22 @@ from total_fits import (
     split_errors,
 )
 
+from ase_vibent import train
+from ase_vibent.dataset import NAME
+from ase_vibent.training.report import evaluate_frames
+from ase_vibent.training.targets import ReferenceCrystals
+
 #: k_B: RMSE of AFS(20,10) in the paper's figure, and what we aim for.
 PAPER = {
     "2": {"eam": (0.8, 0.5), "meam": (0.3, 0.2)},
     "3": {"eam": (None, None), "meam": (0.4, None)},
     "6a": {"eam": (None, None), "meam": (0.8, None)},
     "6b": {"eam": (None, 1.0), "meam": (1.53, 1.0)},
+}
+#: Bases of `--gradients`.
+BASES = {
+    "ACE of order 2": {"cutoff": 5.0, "order": 2, "degree": 20.0},
+    "ACE of order 3": {"cutoff": 5.0, "degree": 11.5, "l_weight": 0.75},
 }
 #: Beginnings of the names of sets.
 CLUSTERS = ("tiny", "small", "clusters", "size")
@@ -95,19 +106,24 @@ def parity(panel: object, found: Data, predicted: np.ndarray, title: str) -> Non
     panel.legend(frameon=False, fontsize="small")
 
 
-def cross_predicted(found: Data, folds: int = 10) -> np.ndarray:
+def cross_predicted(found: Data, folds: int = 10, **options: Any) -> np.ndarray:
     """Every cell as predicted by the model of a fit that has not seen it."""
     predicted = np.empty(len(found.defects))
     order = np.random.default_rng(0).permutation(len(predicted))
     for fold in range(folds):
         test = order[fold::folds]
         train = np.setdiff1d(order, test)
-        predicted[test] = found.formation.features[test] @ fitted(found.formation[train])
+        predicted[test] = found.formation.features[test] @ fitted(found.formation[train], **options)
     return predicted
 
 
 def figure_2(
-    frames: list[Atoms], names: Sequence[str], folder: Path, splits: int, key: str = "2"
+    frames: list[Atoms],
+    names: Sequence[str],
+    folder: Path,
+    splits: int,
+    key: str = "2",
+    **options: Any,
 ) -> None:
     from matplotlib.figure import Figure
 
@@ -120,20 +136,37 @@ def figure_2(
         found = data(name, frames, folder)
         if column == 0:
             describe(found)
-        errors = split_errors(found.formation, splits=splits)
+        errors = split_errors(found.formation, splits=splits, **options)
         print(
             f"{name:<12} {found.formation.features.shape[1]:>8}    "
             + "".join(f"{a:>7.3f} /{b:>6.3f}" for a, b in errors)
             + f"   {time.perf_counter() - began:.0f} s",
             flush=True,
         )
-        parity(panels[0, column], found, cross_predicted(found), f"{name}, ten-fold")
+        predicted = cross_predicted(found, **options)
+        parity(panels[0, column], found, predicted, f"{name}, ten-fold")
         curve = panels[1, column]
         for values, label in zip(errors.T, ("training", "test"), strict=True):
             curve.plot(FRACTIONS, values, "o-", ms=4, label=label)
         curve.set(xlabel="test fraction", ylabel="RMSE ($k_B$)", ylim=(0, None))
         curve.legend(frameon=False)
     figure.savefig(folder / f"p2-figure-{key}.png", dpi=150)
+
+
+def with_gradients(folder: Path, gradients: Path, potential: str, sets: Sequence[str]) -> None:
+    """What gradients of the entropy are worth: the sets that have them train, all others test."""
+    own = [name for name in sets if (gradients / f"{potential}-{name}.labels.xyz").exists()]
+    crystals_and_fitted = labelled(own, potential, gradients)
+    tests = labelled([name for name in sets if name not in own], potential, folder)
+    references = ReferenceCrystals([*crystals_and_fitted, *tests])
+    tests = [atoms for atoms in tests if NAME not in atoms.info]
+    print(f"trained on {len(crystals_and_fitted)} cells, tested on {len(tests)}")
+    for title, basis in BASES.items():
+        for labels, quantities in (("totals", ("entropy",)), ("totals and gradients", None)):
+            model = train(crystals_and_fitted, basis, quantities=quantities)
+            error = evaluate_frames(model, tests, references)["entropy"].metrics()["rmse"]
+            n = model.descriptor.n_features
+            print(f"{title}, {n} functions, {labels}: {error:.3f} k_B", flush=True)
 
 
 def figure_6(frames: list[Atoms], names: Sequence[str], folder: Path) -> None:
@@ -175,6 +208,10 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--descriptors", nargs="+", choices=list(descriptors("Fe")))
     parser.add_argument("--sets", nargs="+", help="beginnings of names of sets; by default all")
+    parser.add_argument("--strength", type=float, help="of the ridge; default: by evidence")
+    parser.add_argument(
+        "--gradients", type=Path, metavar="FOLDER", help="where some sets have labels of gradients"
+    )
     options = parser.parse_args()
     names = options.descriptors or ["AFS(20,10)", "bSO(4) 3.5", "scattering", "ACE"]
     clusters = options.sets or CLUSTERS
@@ -186,10 +223,13 @@ def main() -> None:
         if key.startswith(str(options.figure)):
             paper, goal = values[options.potential]
             print(f"P2 Fig. {key}: {paper} k_B, goal {goal} k_B")
-    if options.figure == 6:
+    if options.gradients:
+        with_gradients(options.folder, options.gradients, options.potential, sets)
+    elif options.figure == 6:
         figure_6(frames, names, options.folder)
     else:
-        figure_2(frames, names, options.folder, options.splits, str(options.figure))
+        strength = {} if options.strength is None else {"strength": options.strength}
+        figure_2(frames, names, options.folder, options.splits, str(options.figure), **strength)
 
 
 if __name__ == "__main__":
