@@ -48,9 +48,9 @@ RECIPE = Recipe(
     structures=Supercells(
         crystal=bulk("CdTe", "zincblende", a=6.48, cubic=True) * 2,
         defects=defects,
-        rattled=(2, 1),
-        bulk_rattled=2,
-        near=dict.fromkeys(KINDS, 4),
+        rattled=(6, 3),
+        bulk_rattled=6,
+        near=dict.fromkeys(KINDS, 12),
         strains=(0.0, -0.02, 0.03),
         vacancy_jump=False,
     ),

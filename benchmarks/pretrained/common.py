@@ -201,20 +201,18 @@ def _group(atoms: Atoms) -> tuple[str, float]:
     return atoms.info["kind"], atoms.info["strain"]
 
 
-def errors_by_kind(
-    model: SiteModel, held_out: list[Atoms], references: ReferenceCrystals
-) -> dict[str, dict[str, float]]:
-    """RMSE of totals (k_B) and gradients (k_B/Å) on held-out cells, by kind of structure."""
-    errors = {}
-    for kind in sorted({atoms.info["kind"] for atoms in held_out}):
-        own = [atoms for atoms in held_out if atoms.info["kind"] == kind]
-        found = evaluate_frames(model, own, references)
-        errors[kind] = {
-            "cells": len(own),
-            "entropy": found["entropy"].metrics()["rmse"],
-            "gradient": found["gradient"].metrics()["rmse"],
-        }
-    return errors
+def errors(
+    model: SiteModel, cells: list[Atoms], references: ReferenceCrystals
+) -> dict[str, float | None]:
+    """Number of cells, RMSE of totals (k_B) and of gradients (k_B/Å), None where there are none."""
+    found = {
+        kind: c.metrics()["rmse"] for kind, c in evaluate_frames(model, cells, references).items()
+    }
+    return {
+        "cells": len(cells),
+        "entropy": found.get("entropy"),
+        "gradient": found.get("gradient"),
+    }
 
 
 def formation_spread(
@@ -273,7 +271,11 @@ def finished_card(
             "gradient_spread_kB_per_A": metrics["gradient"]["spread"],
             "quantum_rmse_kB_T0": metrics["quantum"]["rmse"],
             "quantum_refused": float(1 - allowed.mean()),
-            "by_kind": errors_by_kind(model, held_out, references),
+            "relaxed": errors(model, [a for a in held_out if a.info["relaxed"]], references),
+            "by_kind": {
+                kind: errors(model, [a for a in held_out if a.info["kind"] == kind], references)
+                for kind in sorted({atoms.info["kind"] for atoms in held_out})
+            },
         },
         "coverage": coverage(model, held_out, comparisons["entropy"]),
         "validity": (
@@ -286,10 +288,18 @@ def finished_card(
 
 
 def print_card(card: dict[str, Any]) -> None:
-    errors = card["held_out_errors"]
+    found = card["held_out_errors"]
     print(f"{'held-out cells':<28}{'n':>4}{'entropy/k_B':>14}{'gradient/(k_B/Å)':>18}")
-    for kind, row in errors["by_kind"].items():
-        print(f"{kind:<28}{row['cells']:>4}{row['entropy']:>14.2e}{row['gradient']:>18.2e}")
+    for kind, row in [*found["by_kind"].items(), ("all that are relaxed", found["relaxed"])]:
+        values = "".join(
+            f"{'' if row[key] is None else format(row[key], '.2e'):>{width}}"
+            for key, width in (("entropy", 14), ("gradient", 18))
+        )
+        print(f"{kind:<28}{row['cells']:>4}{values}")
+    print(
+        f"{'spread':<32}{found['formation_entropy_spread_kB']:>14.2e}"
+        f"{found['gradient_spread_kB_per_A']:>18.2e}"
+    )
     covered = ", ".join(f"{v:.0%} in {k} intervals" for k, v in card["coverage"].items())
     print(f"coverage: {covered}", flush=True)
 

@@ -46,9 +46,9 @@ RECIPE = Recipe(
     structures=Supercells(
         crystal=bulk("Cu", "fcc", a=3.615, cubic=True) * 3,
         defects=defects,
-        rattled=(2, 1),
-        near={"Cu vacancy": 8, "Cu-Cu divacancy": 4, "Cu interstitial": 8},
-        bulk_rattled=2,
+        rattled=(6, 3),
+        near={"Cu vacancy": 24, "Cu-Cu divacancy": 12, "Cu interstitial": 24},
+        bulk_rattled=6,
         strains=(0.0, -0.02, 0.03),
     ),
     descriptor={"degree": 11.5, "l_weight": 0.75},

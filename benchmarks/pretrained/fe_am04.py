@@ -96,6 +96,7 @@ class Clusters:
                         atoms,
                         start.info["kind"],
                         name,
+                        relaxed=atoms is start,
                         gradient=edge in WITH_GRADIENTS and copy == number % len(cells),
                         minimum=f"{edge}-{number}",
                     )
@@ -105,7 +106,7 @@ RECIPE = Recipe(
     name="fe-am04",
     calculator=calculator,
     structures=Clusters(),
-    descriptor={"order": 1, "degree": 64},
+    descriptor={"order": 1, "degree": 128},
     largest_gradient=20.0,
     card={
         "title": "α-iron, bcc, embedded-atom potential of Ackland et al. (AM04)",

@@ -39,7 +39,9 @@ RECIPE = Recipe(
     structures=Supercells(
         crystal=bulk("Si", "diamond", a=5.4310, cubic=True) * 2,
         defects=defects,
-        near={"Si vacancy": 8, "Si-Si divacancy": 6, "Si interstitial": 15},
+        rattled=(9, 3),
+        bulk_rattled=9,
+        near={"Si vacancy": 24, "Si-Si divacancy": 18, "Si interstitial": 45},
     ),
     descriptor={"degree": 11.5, "l_weight": 0.75},
     least_strain=0.0,

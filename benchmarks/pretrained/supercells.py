@@ -67,7 +67,7 @@ class Supercells:
                     starts.append((vacancy_jump(crystal, calculator), 3))
             for start, copies in starts:
                 kind = start.info["kind"]
-                yield described(start, kind, name, strain)
+                yield described(start, kind, name, strain, relaxed=start is not crystal)
                 kind = "rattled bulk" if start is crystal else kind
                 for atoms in rattled(start, self.amplitude, copies, rng):
                     yield described(atoms, kind, name, strain)
@@ -116,6 +116,7 @@ def described(
     crystal: str,
     strain: float = 0.0,
     *,
+    relaxed: bool = False,
     gradient: bool = True,
     minimum: str = "",
 ) -> Atoms:
@@ -129,6 +130,8 @@ def described(
     crystal : str
         Name of its perfect crystal.
     strain : float
+    relaxed : bool
+        Whether it is a minimum or saddle itself, no copy of one.
     gradient : bool
         Whether the gradient is labelled.
     minimum : str
@@ -140,6 +143,7 @@ def described(
         "crystal": crystal,
         "strain": strain,
         "unstable": int("saddle" in kind),
+        "relaxed": relaxed,
         "gradient": gradient and kind != "crystal",
     }
     if minimum:
