@@ -48,10 +48,10 @@ RECIPE = Recipe(
     structures=Supercells(
         crystal=bulk("CdTe", "zincblende", a=6.48, cubic=True) * 2,
         defects=defects,
-        rattled=(6, 3),
+        rattled=(6, 6),
         bulk_rattled=6,
         near=dict.fromkeys(KINDS, 12),
-        strains=(0.0, -0.02, 0.03),
+        strains=(0.0, -0.02, 0.015, 0.03),
         vacancy_jump=False,
     ),
     descriptor={"degree": 6.75, "l_weight": 0.75},

@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import ase_vibent
 from ase_vibent import SiteModel, train
-from ase_vibent.dataset import GRADIENT, NAME, read_labels
+from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.label_run import LabelTask, label_structures
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
@@ -146,7 +146,9 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     )
     for number, reason in summary.failed:
         print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    return without_soft_modes(recipe, read_labels(folder / "labels.xyz"))
+    keys = {task.key(recipe.name) for task in tasks}
+    frames = read_labels(folder / "labels.xyz")
+    return without_soft_modes(recipe, [atoms for atoms in frames if atoms.info[KEY] in keys])
 
 
 def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
