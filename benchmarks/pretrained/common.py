@@ -243,50 +243,76 @@ def finished_card(
     """Card of a fitted model: data, held-out errors, range of validity."""
     references = ReferenceCrystals([*fitted, *held_out])
     comparisons = evaluate_frames(model, held_out, references)
-    quantum = comparisons["quantum"]
-    allowed = np.isfinite(quantum.predicted)  # NaN where the moments admit no correction
-    comparisons["quantum"] = Comparison(quantum.exact[allowed], quantum.predicted[allowed])
-    low, high = min(recipe.structures.strains), max(recipe.structures.strains)
-    metrics = {kind: found.metrics() for kind, found in comparisons.items()}
-    counts = Counter(atoms.info["kind"] for atoms in [*fitted, *held_out])
-    sizes = sorted({len(atoms) for atoms in fitted})
     return {
         "name": recipe.name,
         **recipe.card,
-        "data": {
-            "cells": dict(sorted(counts.items())),
-            "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
-            "strains": [float(s) for s in recipe.structures.strains],
-            "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
-            "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
-            "labels": "total entropies, their gradients, moments of densities of states",
-            "fitted": len(fitted),
-            "held_out": len(held_out),
-            "split": "at random, with one cell of every kind at every strain among the fitted",
-            "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
-        },
-        "held_out_errors": {
-            "entropy_rmse_kB": metrics["entropy"]["rmse"],
-            "entropy_max_kB": metrics["entropy"]["max"],
-            "formation_entropy_spread_kB": formation_spread(model, held_out, references),
-            "gradient_rmse_kB_per_A": metrics["gradient"]["rmse"],
-            "gradient_spread_kB_per_A": metrics["gradient"]["spread"],
-            "quantum_rmse_kB_T0": metrics["quantum"]["rmse"],
-            "quantum_refused": float(1 - allowed.mean()),
-            "relaxed": errors(model, [a for a in held_out if a.info["relaxed"]], references),
-            "by_kind": {
-                kind: errors(model, [a for a in held_out if a.info["kind"] == kind], references)
-                for kind in sorted({atoms.info["kind"] for atoms in held_out})
-            },
-        },
+        "data": data(recipe, fitted, held_out),
+        "held_out_errors": held_out_errors(model, held_out, references, comparisons),
         "coverage": coverage(model, held_out, comparisons["entropy"]),
-        "validity": (
-            f"isotropic strains from {low:+.1%} to {high:+.1%}, "
-            f"with defects from {max(low, recipe.least_strain):+.1%}; atoms "
-            f"within {recipe.structures.amplitude / 2:g} Å of a minimum, the defects listed under "
-            "data; elsewhere look at extrapolation_grades and entropy_std"
-        ),
+        "validity": validity(recipe),
     }
+
+
+def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str, Any]:
+    """What a model was fitted to and judged by."""
+    counts = Counter(atoms.info["kind"] for atoms in [*fitted, *held_out])
+    sizes = sorted({len(atoms) for atoms in fitted})
+    together = any("minimum" in atoms.info for atoms in fitted)
+    return {
+        "cells": dict(sorted(counts.items())),
+        "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
+        "strains": [float(s) for s in recipe.structures.strains],
+        "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
+        "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
+        "labels": "total entropies, their gradients, moments of densities of states",
+        "fitted": len(fitted),
+        "held_out": len(held_out),
+        "split": "at random, with one cell of every kind at every strain among the fitted"
+        + (", all cells of a minimum together" if together else ""),
+        "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
+    }
+
+
+def held_out_errors(
+    model: SiteModel,
+    held_out: list[Atoms],
+    references: ReferenceCrystals,
+    comparisons: dict[str, Comparison],
+) -> dict[str, Any]:
+    """Errors on all held-out cells, on the relaxed ones, and by kind of structure."""
+    quantum = comparisons["quantum"]
+    allowed = np.isfinite(quantum.predicted)  # NaN where the moments admit no correction
+    quantum = Comparison(quantum.exact[allowed], quantum.predicted[allowed])
+    entropy, gradient = (comparisons[kind].metrics() for kind in ("entropy", "gradient"))
+    return {
+        "entropy_rmse_kB": entropy["rmse"],
+        "entropy_max_kB": entropy["max"],
+        "formation_entropy_spread_kB": formation_spread(model, held_out, references),
+        "gradient_rmse_kB_per_A": gradient["rmse"],
+        "gradient_spread_kB_per_A": gradient["spread"],
+        "quantum_rmse_kB_T0": quantum.metrics()["rmse"],
+        "quantum_refused": float(1 - allowed.mean()),
+        "relaxed": errors(model, [a for a in held_out if a.info["relaxed"]], references),
+        "by_kind": {
+            kind: errors(model, [a for a in held_out if a.info["kind"] == kind], references)
+            for kind in sorted({atoms.info["kind"] for atoms in held_out})
+        },
+    }
+
+
+def validity(recipe: Recipe) -> str:
+    """Where a model holds."""
+    low, high = min(recipe.structures.strains), max(recipe.structures.strains)
+    strains = "no strain"
+    if low < high:
+        strains = (
+            f"isotropic strains from {low:+.1%} to {high:+.1%}, "
+            f"with defects from {max(low, recipe.least_strain):+.1%}"
+        )
+    return (
+        f"{strains}; atoms within {recipe.structures.amplitude / 2:g} Å of a minimum, the defects "
+        "listed under data; elsewhere look at extrapolation_grades and entropy_std"
+    )
 
 
 def print_card(card: dict[str, Any]) -> None:

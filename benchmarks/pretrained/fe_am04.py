@@ -120,7 +120,7 @@ RECIPE = Recipe(
         "not_for": (
             "strained cells (the crystal's own entropy moves by 0.4 k_B per atom between -1 and "
             "3 %); molecular dynamics and minimisation of free energies: gradients of this "
-            "potential's entropy jump, and the errors are a large part of them; fcc or liquid "
+            "potential's entropy jump, and errors are a third of them; fcc or liquid "
             "iron, surfaces, dislocations, grain boundaries, impurities (no such cell was "
             "fitted); magnetic disorder, which the potential does not know"
         ),
