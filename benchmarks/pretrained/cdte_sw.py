@@ -54,7 +54,7 @@ RECIPE = Recipe(
         strains=(0.0, -0.02, 0.015, 0.03),
         vacancy_jump=False,
     ),
-    descriptor={"degree": 6.75, "l_weight": 0.75},
+    descriptor={"order": 2, "degree": 10, "l_weight": 1.5},
     card={
         "title": "Cadmium telluride, zincblende, Stillinger-Weber potential",
         "species": ["Cd", "Te"],
