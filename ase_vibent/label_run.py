@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.errors import LabelError, VibentError
@@ -47,6 +48,8 @@ class LabelTask:
         Expected number of unstable modes.
     crystal : Atoms or None
         Perfect crystal with the same sites: labels of sites are normalised by it.
+    tangent : ndarray, shape (N, 3), or None
+        Direction of a path, see `attach_labels`.
     options : dict
         Further parameters of `HessianEntropyCalculator`: `displacement`, `interaction_range`,
         `cache`. They change how a label is computed, not what it is.
@@ -64,6 +67,7 @@ class LabelTask:
     moments: bool = False
     unstable: int | str = 0
     crystal: Atoms | None = None
+    tangent: NDArray[np.float64] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     source: str = ""
 
@@ -81,6 +85,8 @@ class LabelTask:
                 atoms.get_initial_charges(),
             ):
                 digest.update(np.ascontiguousarray(array).tobytes())
+        if self.tangent is not None:
+            digest.update(np.ascontiguousarray(self.tangent, dtype=float).tobytes())
         constraints = [c.todict() for c in self.atoms.constraints]
         digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
         # The letter in front keeps extended XYZ readers from taking it for a number.
@@ -88,7 +94,9 @@ class LabelTask:
 
     def is_satisfied_by(self, frame: Atoms) -> bool:
         """Whether a labelled frame of this structure keeps the promise about stability."""
-        return self.unstable == "any" or frame.info.get(dataset.N_UNSTABLE) == self.unstable
+        if isinstance(self.unstable, str):
+            return True
+        return frame.info.get(dataset.N_UNSTABLE) == self.unstable + (self.tangent is not None)
 
     def missing_label(self, frame: Atoms) -> str | None:
         """A wanted label that a labelled frame lacks, or None."""
@@ -122,6 +130,7 @@ class LabelTask:
             sites=self.sites,
             site_gradients=self.site_gradients,
             moments=self.moments,
+            tangent=self.tangent,
         )
 
 

@@ -126,6 +126,7 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
                 gradient=bool(atoms.info["gradient"]),
                 moments=True,
                 unstable=int(atoms.info["unstable"]),
+                tangent=atoms.arrays.get("tangent"),
                 options={"displacement": recipe.displacement},
                 **names,
             )

@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.mep import NEB
+from ase.optimize import FIRE
 
 from ase_vibent.errors import VibentError
-from ase_vibent.structures import path_saddle, rattled, relaxed, strained, unique
+from ase_vibent.structures import Saddle, path_saddle, rattled, relaxed, strained, unique
+from ase_vibent.thermo import path_tangents
 
 FMAX = 1e-3  # eV/Å
+#: Å, of copies of a path's images, peak to peak.
+PATH_AMPLITUDE = 0.06
 #: Two minima are one below this difference, eV.
 SAME_ENERGY = 1e-3
 
@@ -39,6 +44,9 @@ class Supercells:
         Isotropic, of lengths; each has a perfect crystal of its own.
     vacancy_jump : bool
         Whether the saddle of a vacancy jump to the next site is looked for.
+    path_images : int
+        Images of the jump's path, and three rattled copies of each, without motion along it:
+        for elastic bands on the free energy.
     """
 
     crystal: Atoms
@@ -49,11 +57,12 @@ class Supercells:
     near: dict[str, int] = field(default_factory=dict)
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
     vacancy_jump: bool = True
+    path_images: int = 0
 
     def made(self, calculator: Any) -> Iterator[Atoms]:
         """All structures, as `described`."""
         rng = np.random.default_rng(0)
-        near = []
+        near, path = [], []
         for strain in self.strains:
             name = f"crystal{strain:+.1%}"
             crystal = strained(self.crystal, strain)
@@ -64,7 +73,9 @@ class Supercells:
             if strain == 0:
                 near = [atoms for atoms in found if atoms.info["kind"] in self.near]
                 if self.vacancy_jump:
-                    starts.append((vacancy_jump(crystal, calculator), 3))
+                    jump = vacancy_jump(crystal, calculator)
+                    starts.append((jump.saddle, 3))
+                    path = list(path_cells(jump, self.path_images, calculator))
             for start, copies in starts:
                 kind = start.info["kind"]
                 yield described(start, kind, name, strain, relaxed=start is not crystal)
@@ -75,6 +86,8 @@ class Supercells:
             kind = start.info["kind"]
             for atoms in rattled(start, self.amplitude / 3, self.near[kind], 1):
                 yield described(atoms, kind, f"crystal{0:+.1%}")
+        for atoms in path:
+            yield described(atoms, "vacancy path", f"crystal{0:+.1%}", gradient=False)
 
 
 def minima(defects: list[Atoms], crystal: Atoms, calculator: Any) -> list[Atoms]:
@@ -95,8 +108,8 @@ def minima(defects: list[Atoms], crystal: Atoms, calculator: Any) -> list[Atoms]
     return [found[k] for k in kept]
 
 
-def vacancy_jump(crystal: Atoms, calculator: Any) -> Atoms:
-    """Saddle between a vacancy and the next site."""
+def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
+    """Saddle between a vacancy and the next site, with both minima."""
     distances = crystal.get_distances(0, range(1, len(crystal)), mic=True)
     neighbour = 1 + int(np.argmin(distances))
     ends = []
@@ -105,9 +118,29 @@ def vacancy_jump(crystal: Atoms, calculator: Any) -> Atoms:
         atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
         del atoms[0]
         ends.append(relaxed(atoms, calculator, fmax=FMAX))
-    saddle: Atoms = path_saddle(*ends, calculator, fmax=FMAX).saddle
-    saddle.info = {"kind": "vacancy saddle"}
-    return saddle
+    jump = path_saddle(*ends, calculator, fmax=FMAX)
+    jump.saddle.info = {"kind": "vacancy saddle"}
+    return jump
+
+
+def path_cells(jump: Saddle, count: int, calculator: Any) -> Iterator[Atoms]:
+    """Inner images of the path of lowest energy, and copies, with its direction as an array."""
+    if not count:
+        return
+    start, end = jump.minimum_1, jump.minimum_2
+    images = [start, *(start.copy() for _ in range(count)), end]
+    for image in images[1:-1]:
+        image.calc = calculator
+    band = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
+    band.interpolate("idpp", mic=True)
+    FIRE(band, logfile=None).run(fmax=0.01, steps=500)
+    tangents = path_tangents(images)
+    for number, (image, tangent) in enumerate(zip(images, tangents, strict=True)):
+        if 0 < number <= count:
+            for atoms in (image, *rattled(image, PATH_AMPLITUDE, 3, number)):
+                copy = atoms.copy()
+                copy.set_array("tangent", tangent)
+                yield copy
 
 
 def described(
