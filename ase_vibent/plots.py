@@ -14,6 +14,7 @@ from ase_vibent.thermo import (
     DefectFormation,
     PathProfile,
     TransitionRate,
+    have_a_limit,
     size_convergence,
 )
 from ase_vibent.training.report import UNITS, Comparison
@@ -97,7 +98,7 @@ def curve_plot(
 
 
 def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.PathLike[str]) -> None:
-    """Formation entropies against the size of the cell, free energies, and concentrations.
+    """Free energies, concentrations, and, with several sizes of cells, entropies against them.
 
     Parameters
     ----------
@@ -108,25 +109,32 @@ def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.Pat
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    sizes, energies, shares = figure.subplots(1, 3)
+    convergence = len({found.n_atoms for found in formations.values()}) > 1
+    n_panels = 2 + convergence
+    figure = Figure(figsize=(4 * n_panels, 3.6), layout="constrained")
+    energies, shares, *rest = figure.subplots(1, n_panels)
     for name, found in formations.items():
-        bars = {"yerr": found.entropy_std / kB} if found.entropy_std > 0 else {}
-        sizes.errorbar(1 / found.n_atoms, found.entropies[0] / kB, fmt="o", capsize=3, **bars)
         style = {"marker": "." if len(found.temperatures) < 2 else "", "label": name}
         energies.plot(found.temperatures, found.free_energies, **style)
         if not np.isnan(found.energy + found.multiplicity):
             shares.semilogy(1000 / found.temperatures, found.concentrations, **style)
-    one_kind = len({tuple(found.excess.items()) for found in formations.values()}) == 1
-    if one_kind and len({found.n_atoms for found in formations.values()}) > 1:
-        limit = size_convergence(list(formations.values()))
-        ends = np.array([0.0, 1 / limit.n_atoms[0]])
-        sizes.plot(ends, (limit.limit + limit.slope * ends) / kB, color="0.4", lw=0.8)
-    sizes.set(xlabel="1 / atoms of the perfect cell", ylabel="formation entropy ($k_B$)")
+    if convergence:
+        _size_panel(rest[0], list(formations.values()))
     energies.set(xlabel="temperature (K)", ylabel="formation free energy (eV)")
     shares.set(xlabel="1000 K / temperature", ylabel="defects per primitive cell")
     energies.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
+
+
+def _size_panel(panel: Any, formations: Sequence[DefectFormation]) -> None:
+    for found in formations:
+        bars = {"yerr": found.entropy_std / kB} if found.entropy_std > 0 else {}
+        panel.errorbar(1 / found.n_atoms, found.entropies[0] / kB, fmt="o", capsize=3, **bars)
+    if have_a_limit(formations):
+        limit = size_convergence(formations)
+        ends = np.array([0.0, 1 / limit.n_atoms[0]])
+        panel.plot(ends, (limit.limit + limit.slope * ends) / kB, color="0.4", lw=0.8)
+    panel.set(xlabel="1 / atoms of the perfect cell", ylabel="formation entropy ($k_B$)")
 
 
 def rate_plot(rate: TransitionRate, path: str | os.PathLike[str]) -> None:

@@ -23,6 +23,7 @@ from ase_vibent.thermo import (
     Extrapolation,
     TransitionRate,
     defect_formation,
+    have_a_limit,
     size_convergence,
     transition_rate,
 )
@@ -106,8 +107,7 @@ def _calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
 
 def _limits(formations: Sequence[DefectFormation]) -> dict[str, Extrapolation]:
     """Limits of large cells, if these are cells of one defect."""
-    same = len({tuple(f.excess.items()) for f in formations}) == 1
-    if not same or len({f.n_atoms for f in formations}) < 2:
+    if not have_a_limit(formations):
         return {}
     limits = {"entropy": size_convergence(formations)}
     if not any(np.isnan(f.energy) for f in formations):

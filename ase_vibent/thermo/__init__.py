@@ -1,7 +1,7 @@
 """What entropies are wanted for: formation and concentrations of defects, rates."""
 
 from ase_vibent.thermo.compensation import CompensationLaw, compensation_law
-from ase_vibent.thermo.convergence import Extrapolation, size_convergence
+from ase_vibent.thermo.convergence import Extrapolation, have_a_limit, size_convergence
 from ase_vibent.thermo.formation import DefectFormation, defect_formation
 from ase_vibent.thermo.paths import (
     PathProfile,
@@ -23,6 +23,7 @@ __all__ = [
     "attempt_frequency",
     "compensation_law",
     "defect_formation",
+    "have_a_limit",
     "label_path",
     "path_coordinates",
     "path_profile",

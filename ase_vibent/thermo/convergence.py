@@ -94,7 +94,7 @@ def size_convergence(
     InvalidInputError
         If the defects differ in composition or condition, or there is only one size.
     """
-    kinds = {(tuple(f.excess.items()), f.condition, float(f.temperatures[0])) for f in formations}
+    kinds = _kinds(formations)
     if len(kinds) > 1:
         raise InvalidInputError(
             "formations: expected one defect under one condition at one temperature, got "
@@ -102,3 +102,21 @@ def size_convergence(
         )
     values = [f.entropies[0] if quantity == "entropy" else f.energy for f in formations]
     return Extrapolation.of([f.n_atoms for f in formations], [float(v) for v in values])
+
+
+def have_a_limit(formations: Sequence[DefectFormation]) -> bool:
+    """Whether these are one defect, under one condition, in cells of several sizes.
+
+    Parameters
+    ----------
+    formations : sequence of DefectFormation
+
+    Returns
+    -------
+    bool
+    """
+    return len(_kinds(formations)) == 1 and len({f.n_atoms for f in formations}) > 1
+
+
+def _kinds(formations: Sequence[DefectFormation]) -> set[tuple]:
+    return {(tuple(f.excess.items()), f.condition, float(f.temperatures[0])) for f in formations}
