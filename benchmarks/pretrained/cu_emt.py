@@ -36,7 +36,6 @@ RECIPE = Recipe(
         near={"Cu vacancy": 12, "Cu-Cu divacancy": 6},
         bulk_rattled=4,
         strains=(0.0, -0.02, 0.015, 0.03),
-        path_images=7,
     ),
     descriptor={"degree": 11.5, "l_weight": 0.75},
     card={

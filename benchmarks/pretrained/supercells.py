@@ -45,8 +45,8 @@ class Supercells:
     vacancy_jump : bool
         Whether the saddle of a vacancy jump to the next site is looked for.
     path_images : int
-        Images of the jump's path, and three rattled copies of each, without motion along it:
-        for elastic bands on the free energy.
+        Of the jump's path between its ends, three rattled copies of each, labelled without motion
+        along the path. Not beside minima, which have one mode more.
     """
 
     crystal: Atoms
@@ -124,7 +124,7 @@ def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
 
 
 def path_cells(jump: Saddle, count: int, calculator: Any) -> Iterator[Atoms]:
-    """Inner images of the path of lowest energy, and copies, with its direction as an array."""
+    """Images of the path of lowest energy, ends included, and copies; its direction as an array."""
     if not count:
         return
     start, end = jump.minimum_1, jump.minimum_2
@@ -136,11 +136,10 @@ def path_cells(jump: Saddle, count: int, calculator: Any) -> Iterator[Atoms]:
     FIRE(band, logfile=None).run(fmax=0.01, steps=500)
     tangents = path_tangents(images)
     for number, (image, tangent) in enumerate(zip(images, tangents, strict=True)):
-        if 0 < number <= count:
-            for atoms in (image, *rattled(image, PATH_AMPLITUDE, 3, number)):
-                copy = atoms.copy()
-                copy.set_array("tangent", tangent)
-                yield copy
+        for atoms in (image, *rattled(image, PATH_AMPLITUDE, 3, number)):
+            copy = atoms.copy()
+            copy.set_array("tangent", tangent)
+            yield copy
 
 
 def described(
