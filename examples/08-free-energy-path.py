@@ -1,62 +1,78 @@
-"""A nudged elastic band on E + F_vib(T): the barrier of a vacancy jump against temperature.
+"""Elastic bands on E + F_vib(T): barrier and rate of a vacancy jump against temperature.
 
-A model of minima and saddles has one mode fewer at the saddle, so that the rate over a barrier ΔF
-of this surface is (k_B T_0/h) exp(-ΔF/(k_B T)), T_0 = 300 K.
+Images of a band are neither minima nor saddles, and the plain entropy diverges between the two. The
+shipped `cu-emt-jump` therefore knows vibrations orthogonal to the path; `cu-emt` adds the minimum.
 """
 
-import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.mixing import SumCalculator
 from ase.mep import NEB
 from ase.optimize import FIRE
-from ase.units import _e, _hplanck, kB
 from matplotlib.figure import Figure
 
 from ase_vibent import SiteEntropyCalculator
+from ase_vibent.plots import path_plot
 from ase_vibent.structures import relaxed, vacancies
-from ase_vibent.thermo import path_coordinates
+from ase_vibent.thermo import PathProfile, path_profile
 
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
-before = vacancies(crystal)[0]
-neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
+before = vacancies(crystal)[0]  # atom 0 is taken out
+distances = crystal.get_distances(0, range(1, len(crystal)), mic=True)
 after = before.copy()
-after.positions[neighbour - 1] = crystal.positions[0]
+after.positions[distances.argmin()] = crystal.positions[0]
 
 
-def band(temperature: float) -> list[Atoms]:
-    """Path of lowest free energy; of lowest energy at 0 K."""
-
-    def surface() -> object:
-        if temperature == 0:
-            return EMT()
-        vibrations = SiteEntropyCalculator.from_pretrained("cu-emt", temperature=temperature)
-        return SumCalculator([EMT(), vibrations])
-
-    ends = [relaxed(end, surface, fmax=0.01) for end in (before, after)]
-    images = [ends[0], *(ends[0].copy() for _ in range(3)), ends[1]]
-    for image in images[1:-1]:
-        image.calc = surface()
-    chain = NEB(images, climb=True, method="improvedtangent")
-    chain.interpolate(mic=True)
-    FIRE(chain, logfile=None).run(fmax=0.03, steps=100)
-    return images
+def surface(temperature: float) -> object:
+    """Energy, and vibrational free energy where the temperature is not 0, as one ASE calculator."""
+    if temperature == 0:
+        return EMT()
+    vibrations = SiteEntropyCalculator.from_pretrained("cu-emt-jump", temperature=temperature)
+    return SumCalculator([EMT(), vibrations])
 
 
-figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+def converged(images: list[Atoms], temperature: float) -> list[Atoms]:
+    """Band of lowest free energy, its climbing image at the top."""
+    inner = [image.copy() for image in images[1:-1]]
+    ends = [
+        relaxed(end, lambda: surface(temperature), fmax=0.02) for end in images[:: len(inner) + 1]
+    ]
+    for image in inner:
+        image.calc = surface(temperature)
+    chain = NEB([ends[0], *inner, ends[1]], climb=True, method="improvedtangent")
+    FIRE(chain, logfile=None).run(fmax=0.05, steps=60)
+    return chain.images
+
+
+start = [before, *(before.copy() for _ in range(5)), after]
+NEB(start, method="improvedtangent").interpolate("idpp", mic=True)
+# A model knows the surroundings of the path only: begin with that of lowest energy.
+coldest = converged(start, 0.0)
+
+
+def profile_at(temperature: float) -> PathProfile:
+    return path_profile(
+        converged(coldest, temperature),
+        SiteEntropyCalculator.from_pretrained("cu-emt-jump"),
+        temperature,
+        potential=EMT,
+        minimum_calculator=SiteEntropyCalculator.from_pretrained("cu-emt"),
+        fmax=0.5,  # at rest on E + F, not on E
+    )
+
+
+barriers, temperatures = [], (300.0, 700.0, 1100.0)
+for temperature in temperatures:
+    profile = profile_at(temperature)
+    barriers.append(profile.free_energies.max())
+    print(
+        f"{temperature:6.0f} K: barrier {profile.barrier:.4f} eV, with vibrations "
+        f"{barriers[-1]:.4f} eV; {profile.rates[0]:.2e} jumps per second"
+    )
+path_plot(profile, "free-energy-path.png")
+figure = Figure(figsize=(4.6, 3.4), layout="constrained")
 panel = figure.subplots()
-for temperature in (0.0, 600.0, 1200.0):
-    images = band(temperature)
-    heights = np.array([image.get_potential_energy() for image in images])
-    heights -= heights[0]
-    panel.plot(path_coordinates(images), heights, "o-", ms=4, label=f"{temperature:g} K")
-    text = f"{temperature:6.0f} K: barrier {heights.max():.4f} eV"
-    if temperature:
-        frequency = kB * 300 * _e / _hplanck
-        rate = frequency * np.exp(-heights.max() / (kB * temperature))
-        text += f", rate {rate:.2e} per second"
-    print(text)
-panel.set(xlabel="path (Å)", ylabel="energy or free energy (eV)")
-panel.legend(frameon=False)
-figure.savefig("free-energy-path.png", dpi=150)
+panel.plot(temperatures, barriers, "o-")
+panel.set(xlabel="temperature (K)", ylabel="free-energy barrier (eV)")
+figure.savefig("barrier.png", dpi=150)

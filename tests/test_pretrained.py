@@ -56,7 +56,14 @@ def test_model_is_whole_and_small(name):
 
 
 def test_all_models_are_there():
-    assert pretrained.names() == ["cdte-sw", "cu-emt", "cu-mishin", "fe-am04", "si-sw"]
+    assert pretrained.names() == [
+        "cdte-sw",
+        "cu-emt",
+        "cu-emt-jump",
+        "cu-mishin",
+        "fe-am04",
+        "si-sw",
+    ]
 
 
 def test_silicon_bulk_value():
