@@ -12,7 +12,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import posterior
-from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.curvature import _products, _products_with_gradients, fit_curvature
 from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import gather_rows
@@ -149,3 +149,16 @@ def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames
         inside = np.mean(scores < norm.ppf((1 + coverage) / 2))
         # Two standard errors at one half, of 90 cells and of a scale from 40.
         assert inside == pytest.approx(coverage, abs=0.15)
+
+
+def test_products_are_the_same_with_and_without_derivatives(silicon_model, silicon_frames):
+    basis = np.random.default_rng(0).normal(size=(1, 3, silicon_model.descriptor.n_features))
+    pairs = [(0, 0), (0, 2), (1, 2)]
+    atoms = silicon_frames[2]
+    plain = _products(silicon_model, basis, pairs, atoms)
+    for own, other in zip(
+        plain, _products_with_gradients(silicon_model, basis, pairs, atoms), strict=True
+    ):
+        scale = np.abs(other["sites"]).max()
+        np.testing.assert_allclose(own["sites"], other["sites"], rtol=0, atol=1e-10 * scale)
+        assert own["entropy"] == pytest.approx(other["entropy"], abs=1e-9 * scale)

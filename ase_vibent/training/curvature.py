@@ -11,6 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Quadratic
+from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
@@ -136,7 +137,8 @@ def _rows(
         "gradient": linear.gradient,
         "strain": linear.strain,
     }
-    columns = list(_products(model, basis, pairs, atoms, gradient))
+    products = _products_with_gradients if gradient else _products
+    columns = list(products(model, basis, pairs, atoms))
     found = {}
     for kind in {*kinds, "entropy"}:
         value = getattr(target, kind)
@@ -147,13 +149,21 @@ def _rows(
 
 
 def _products(
-    model: SiteModel,
-    basis: Array,
-    pairs: Sequence[tuple[int, int]],
-    atoms: Atoms,
-    gradient: bool,
+    model: SiteModel, basis: Array, pairs: Sequence[tuple[int, int]], atoms: Atoms
 ) -> Iterator[dict[str, Any]]:
-    """Site values, sums and derivatives of every product q_a q_b of every kind of site."""
+    """Site values and sums of every product q_a q_b of every kind of site."""
+    kinds = species_indices(atoms, model.species)
+    centred = model.descriptor.compute(atoms) - model.shift[kinds]
+    for z, directions in enumerate(basis):
+        q = np.where(kinds == z, directions @ centred.T, 0.0)
+        for a, b in pairs:
+            yield {"entropy": q[a] @ q[b], "sites": q[a] * q[b]}
+
+
+def _products_with_gradients(
+    model: SiteModel, basis: Array, pairs: Sequence[tuple[int, int]], atoms: Atoms
+) -> Iterator[dict[str, Any]]:
+    """The same with derivatives of the sums, each by a pass of the kernel."""
     descriptor, shift = model.descriptor, model.shift
     n_kinds, _, n_features = basis.shape
     lists = NeighbourLists()
@@ -165,7 +175,7 @@ def _products(
             factors[z] = basis[z, a] + basis[z, b], basis[z, a] - basis[z, b]
             curvatures = np.tile([0.25, -0.25], (n_kinds, 1))
             readout = Quadratic(none, factors, curvatures, shift)
-            sums = descriptor.site_model(atoms, readout, gradient=gradient, lists=lists)
+            sums = descriptor.site_model(atoms, readout, lists=lists)
             yield {
                 "entropy": sums.values.sum(),
                 "sites": sums.values,
