@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError
@@ -29,6 +30,9 @@ from ase_vibent.structures.saddles import Saddle, dimer_saddle
 from ase_vibent.thermo.events import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
 from ase_vibent.thermo.stationary import stationary_energy
 from ase_vibent.workers import results_as_completed
+
+#: Of atoms.
+Indices = Sequence[int] | NDArray[np.intp]
 
 #: Outcomes of a search.
 FOUND, DUPLICATE = "event", "duplicate"
@@ -58,7 +62,7 @@ class Search:
     minimum: Atoms
     number: int
     seed: int
-    around: Sequence[int] | None = None
+    around: Indices | None = None
     options: dict[str, Any] = field(default_factory=dict)
     hessian: dict[str, Any] = field(default_factory=dict)
     connected: bool = True
@@ -103,12 +107,15 @@ class SearchSummary:
     failed : list of (int, int, str)
         Where the calculator failed now: minimum, number of the search, reason. A rerun tries these
         again.
+    numbers_left : set of int
+        Of these searches among all, in the names of folders that their calculators left.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     done: int = 0
     skipped: int = 0
     failed: list[tuple[int, int, str]] = field(default_factory=list)
+    numbers_left: set[int] = field(default_factory=set)
 
 
 def find_events(
@@ -119,7 +126,7 @@ def find_events(
     searches: int,
     calculator_name: str,
     seed: int = 0,
-    around: Sequence[Sequence[int] | None] | None = None,
+    around: Sequence[Indices | None] | None = None,
     connected: bool = True,
     radius: float = 3.0,
     amplitude: float = 0.1,
@@ -181,44 +188,27 @@ def find_events(
     jobs = _jobs(minima, searches, seed, around, options, hessian or {}, connected)
     _require_rest(minima, make_calculator, fmax)
     scratch = path.absolute().with_name(f"{path.name}.work")
+    work = partial(_worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch)
     with locked(path):
         events = events_of(finished_frames(path, calculator_name, group=len(POINTS)), path)
-        outcomes = _finished(search_list(path), events)
-        keys = [search.key(calculator_name) for _, search in jobs]
-        pending = [
-            (k, job)
-            for k, (key, job) in enumerate(zip(keys, jobs, strict=True))
-            if key not in outcomes
-        ]
-        summary = SearchSummary(
-            Counter(outcomes[key] for key in keys if key in outcomes), 0, len(jobs) - len(pending)
-        )
+        finished = _finished(search_list(path), events)
+        pending, summary = [], SearchSummary()
+        for number, (which, search) in enumerate(jobs):
+            outcome = finished.get(search.key(calculator_name))
+            if outcome is None:
+                pending.append((number, which, search))
+            else:
+                summary.outcomes[outcome] += 1
+                summary.skipped += 1
         shutil.rmtree(scratch, ignore_errors=True)
-        results = results_as_completed(
-            partial(
-                _worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch
-            ),
-            pending,
-            n_jobs=n_jobs,
-            scheduler=scheduler,
-        )
-        left = set()
         try:
-            with closing(results):
+            with closing(
+                results_as_completed(work, pending, n_jobs=n_jobs, scheduler=scheduler)
+            ) as results:
                 for position, result in progress(results, len(pending)):
-                    number, (which, search) = pending[position]
-                    outcome, why = _taken(result, events, path)
-                    entry = {"key": keys[number], "minimum": which, "search": search.number}
-                    entry |= {"outcome": outcome, "reason": why}
-                    append(search_list(path), f"{json.dumps(entry)}\n".encode())
-                    summary.done += 1
-                    if outcome == FAILED:
-                        summary.failed.append((which, search.number, why))
-                        left.add(number)
-                    else:
-                        summary.outcomes[outcome] += 1
+                    _take(result, pending[position], calculator_name, events, path, summary)
         finally:
-            tidy(scratch, left)
+            tidy(scratch, summary.numbers_left)
     summary.failed.sort()
     return summary
 
@@ -242,7 +232,7 @@ def _jobs(
     minima: Sequence[Atoms],
     searches: int,
     seed: int,
-    around: Sequence[Sequence[int] | None] | None,
+    around: Sequence[Indices | None] | None,
     options: dict[str, Any],
     hessian: dict[str, Any],
     connected: bool,
@@ -288,14 +278,10 @@ def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
 
 
 def _worked(
-    job: tuple[int, tuple[int, Search]],
-    *,
-    make_calculator: Callable[[], Any],
-    name: str,
-    scratch: Path,
+    job: tuple[int, int, Search], *, make_calculator: Callable[[], Any], name: str, scratch: Path
 ) -> Event | tuple[str, str] | str:
     """Event, or outcome and reason, or what the calculator failed with; made by a worker."""
-    number, (_, search) = job
+    number, _, search = job
     return in_own_folder(partial(_event, search, name), make_calculator, scratch, number)
 
 
@@ -327,17 +313,40 @@ def _labelled(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]
     return frame
 
 
-def _taken(result: Any, events: list[Event], path: Path) -> tuple[str, str]:
-    """Outcome of a search and the reason; a new event goes into the file and the list."""
+def _take(
+    result: Any,
+    job: tuple[int, int, Search],
+    name: str,
+    events: list[Event],
+    path: Path,
+    summary: SearchSummary,
+) -> None:
+    """Write down and count the outcome of a search."""
+    number, which, search = job
+    outcome, why = _judged(result, events)
+    if outcome == FOUND:
+        frames = (result.minimum, result.saddle, result.final)
+        append(path, "".join(map(_formatted, frames)).encode())
+        events.append(result)
+    entry = {"key": search.key(name), "minimum": which, "search": search.number}
+    entry |= {"outcome": outcome, "reason": why}
+    append(search_list(path), f"{json.dumps(entry)}\n".encode())
+    summary.done += 1
+    if outcome == FAILED:
+        summary.failed.append((which, search.number, why))
+        summary.numbers_left.add(number)
+    else:
+        summary.outcomes[outcome] += 1
+
+
+def _judged(result: Any, events: Sequence[Event]) -> tuple[str, str]:
+    """Outcome of a search, and the reason."""
     if isinstance(result, tuple):
         return result
     if not isinstance(result, Event):
         return FAILED, reason(result)
-    if any(result.is_same(event) for event in events):
-        return DUPLICATE, ""
-    append(path, "".join(map(_formatted, (result.minimum, result.saddle, result.final))).encode())
-    events.append(result)
-    return FOUND, ""
+    known = any(result.is_same(event) for event in events)
+    return (DUPLICATE if known else FOUND), ""
 
 
 def _formatted(frame: Atoms) -> str:
