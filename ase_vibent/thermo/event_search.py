@@ -273,7 +273,7 @@ def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
         entry = json.loads(line)
         # An event counts by its frames.
         if entry["outcome"] not in (FOUND, FAILED):
-            outcomes[entry["key"]] = entry["outcome"]
+            outcomes.setdefault(entry["key"], entry["outcome"])
     return outcomes
 
 

@@ -292,7 +292,7 @@ def _held_out(groups: NDArray[np.intp], fraction: float, rng: np.random.Generato
     total = np.cumsum(sizes[order])
     count = int(np.argmin(np.abs(total - fraction * len(groups)))) + 1
     test = np.isin(groups, labels[order[: min(count, len(labels) - 1)]])
-    if np.sum(~test) < 3:
+    if not test.any() or np.sum(~test) < 3:
         raise TrainingError(
             f"events: {len(groups)} in {len(labels)} groups are too few to hold {fraction:.0%} out"
         )
