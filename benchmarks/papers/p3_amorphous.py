@@ -1,179 +1,70 @@
 """P3 Figs. 3 to 5: attempt frequencies and barriers of events in amorphous silicon.
 
-    python benchmarks/papers/p3_amorphous.py [--folder p3-amorphous] [--states 6] [--searches 400]
+    python benchmarks/papers/p3_amorphous.py [--folder p3-amorphous] [--searches 200]
 
-Modified Stillinger-Weber potential of Vink et al. (2001), 216 atoms in place of 4096, dimers in
-place of ART nouveau.
+Modified Stillinger-Weber potential of Vink et al., cells of 216 atoms in place of 4096, dimers in
+place of ART nouveau. What the folder has is not done again: with `--searches 0` events that are
+there are fitted, also while another process adds to them.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
-from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
+from stillinger_weber import AmorphousSilicon
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from potentials import PeriodicCell
-
+from ase_vibent.descriptors import ACE, Bispectrum
+from ase_vibent.plots import compensation_plot
 from ase_vibent.structures import relaxed
-from ase_vibent.thermo.event_search import find_events
+from ase_vibent.thermo import (
+    Event,
+    SplitErrors,
+    compensation_law,
+    find_events,
+    read_events,
+    split_errors,
+)
 
 Array = np.ndarray
 
-#: Parameters of Stillinger and Weber; ε and the three-body λ are those of Vink et al.,
-#: J. Non-Cryst. Solids 282, 248 (2001).
-VINK = (
-    "Si Si Si 1.64833 2.0951 1.80 31.5 1.20 -0.333333333333 7.049556277 0.6022245584 4.0 0.0 0.0\n"
-)
-#: g/cm³, u in g, K; durations in steps of 1 fs.
+#: g/cm³; g per u; K; steps of 1 fs.
 DENSITY, DALTON = 2.192, 1.66053907e-24
 HOT, COLD = 2300.0, 700.0
 MELTING, COOLING, ANNEALING = 50_000, 150_000, 100_000
-EVENTS = "events.xyz"
-#: eV/Å.
+#: eV/Å, of inherent states.
 FMAX = 1e-4
-
-
-class AmorphousSilicon(PeriodicCell):
-    """Of Vink et al.; writes its parameters where it is told."""
-
-    def __init__(self, folder: Path):
-        path = folder / "vink.sw"
-        path.write_text(VINK)
-        super().__init__("sw", f"{path} Si")
-
-    def get_hessian(self, atoms: Atoms) -> Array:
-        """Second derivatives of the energy, shape (3N, 3N), eV/Å²."""
-        return stillinger_weber_hessian(atoms)
-
-
-def stillinger_weber_hessian(atoms: Atoms) -> Array:
-    """Hessian of pairs and triplets, shape (3N, 3N), eV/Å²; LAMMPS has none."""
-    epsilon, sigma, a, strength, gamma, cosine, big_a, b = map(float, VINK.split()[3:11])
-    i, vectors, j = neighbour_list("iDj", atoms, a * sigma * (1 - 1e-6))
-    blocks = np.zeros((len(atoms), len(atoms), 3, 3))
-
-    def add(rows: Array, columns: Array, values: Array) -> None:
-        np.add.at(blocks, (rows, columns), values)
-
-    r = np.linalg.norm(vectors, axis=1)
-    unit = vectors / r[:, None]
-    across = (np.eye(3) - unit[:, :, None] * unit[:, None, :]) / r[:, None, None]
-    along = unit[:, :, None] * unit[:, None, :]
-    # Pairs: every one is met twice, hence the half.
-    x, tail = r / sigma, 1 / (r / sigma - a)
-    value = 0.5 * epsilon * big_a * np.exp(tail)
-    power = b * x**-4 - 1
-    first = value * (-4 * b * x**-5 - power * tail**2) / sigma
-    second = (
-        value
-        * (20 * b * x**-6 + 8 * b * x**-5 * tail**2 + power * (2 * tail**3 + tail**4))
-        / sigma**2
-    )
-    pair = first[:, None, None] * across + second[:, None, None] * along
-    for rows, columns, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-        add(rows, columns, sign * pair)
-    # Triplets: f(r_u) f(r_v) (c - c_0)² around atom i, in the coordinates u and v.
-    u, v = (
-        np.array(column)
-        for column in zip(
-            *(
-                (first, second)
-                for centre in range(len(atoms))
-                for first, second in combinations(np.flatnonzero(i == centre), 2)
-            ),
-            strict=True,
-        )
-    )
-    decay = np.exp(gamma * tail)
-    slope = -gamma * tail**2 * decay / sigma
-    bend = (2 * gamma * tail**3 + gamma**2 * tail**4) * decay / sigma**2
-    c = np.sum(unit[u] * unit[v], axis=1)
-    turn = c - cosine
-    force = epsilon * strength
-    # Gradients of r_u, r_v and c, each with respect to u and v.
-    zero = np.zeros_like(unit[u])
-    turn_u = (unit[v] - c[:, None] * unit[u]) / r[u][:, None]
-    turn_v = (unit[u] - c[:, None] * unit[v]) / r[v][:, None]
-    gradients = np.stack(
-        [
-            np.stack([unit[u], zero], axis=1),
-            np.stack([zero, unit[v]], axis=1),
-            np.stack([turn_u, turn_v], axis=1),
-        ],
-        axis=1,
-    )
-    first_orders = force * np.stack(
-        [
-            slope[u] * decay[v] * turn**2,
-            decay[u] * slope[v] * turn**2,
-            decay[u] * decay[v] * 2 * turn,
-        ],
-        axis=1,
-    )
-    second_orders = np.empty((len(u), 3, 3))
-    second_orders[:, 0, 0] = bend[u] * decay[v] * turn**2
-    second_orders[:, 1, 1] = decay[u] * bend[v] * turn**2
-    second_orders[:, 2, 2] = 2 * decay[u] * decay[v]
-    second_orders[:, 0, 1] = second_orders[:, 1, 0] = slope[u] * slope[v] * turn**2
-    second_orders[:, 0, 2] = second_orders[:, 2, 0] = slope[u] * decay[v] * 2 * turn
-    second_orders[:, 1, 2] = second_orders[:, 2, 1] = decay[u] * slope[v] * 2 * turn
-    local = np.einsum("tab,tapx,tbqy->tpqxy", force * second_orders, gradients, gradients)
-    local[:, 0, 0] += first_orders[:, 0, None, None] * across[u]
-    local[:, 1, 1] += first_orders[:, 1, None, None] * across[v]
-    mixed = unit[u][:, :, None] * turn_u[:, None, :]
-    own = -(mixed + mixed.transpose(0, 2, 1) + c[:, None, None] * across[u]) / r[u][:, None, None]
-    local[:, 0, 0] += first_orders[:, 2, None, None] * own
-    mixed = unit[v][:, :, None] * turn_v[:, None, :]
-    own = -(mixed + mixed.transpose(0, 2, 1) + c[:, None, None] * across[v]) / r[v][:, None, None]
-    local[:, 1, 1] += first_orders[:, 2, None, None] * own
-    cross = (across[v] - unit[u][:, :, None] * turn_v[:, None, :]) / r[u][:, None, None]
-    local[:, 0, 1] += first_orders[:, 2, None, None] * cross
-    local[:, 1, 0] += first_orders[:, 2, None, None] * cross.transpose(0, 2, 1)
-    ends = (i[u], j[u], j[v])
-    # From (u, v) to atoms: u = x_j - x_i, v = x_k - x_i.
-    signs = np.array([[-1, 1, 0], [-1, 0, 1]])
-    for one in range(3):
-        for other in range(3):
-            weights = signs[:, one][:, None] * signs[:, other][None, :]
-            add(ends[one], ends[other], np.einsum("pq,tpqxy->txy", weights, local))
-    return blocks.transpose(0, 2, 1, 3).reshape(3 * len(atoms), -1)
+EVENTS = "events.xyz"
+#: That of the potential, Å.
+CUTOFF = 3.77
 
 
 def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int) -> Atoms:
     """Minimum after a melt at 2300 K, cooled to and kept at 700 K, at constant volume."""
-    rng = np.random.default_rng(seed)
-    silicon = Atoms("Si")
-    volume = n_atoms * silicon.get_masses()[0] * DALTON * 1e24 / DENSITY
+    volume = n_atoms * Atoms("Si").get_masses()[0] * DALTON * 1e24 / DENSITY
     width = volume ** (1 / 3)
-    positions = rng.uniform(size=(n_atoms, 3)) * width
+    positions = np.random.default_rng(seed).uniform(size=(n_atoms, 3)) * width
     atoms = Atoms(f"Si{n_atoms}", positions, cell=[width] * 3, pbc=True)
     dynamics = calculator.start(atoms)
-    number = seed + 1
-    for command in (
-        "minimize 0 1e-2 200 2000",  # random atoms overlap
-        f"velocity all create {2 * HOT} {number}",
-        f"fix 1 all nvt temp {2 * HOT} {HOT} 0.1",
-        f"run {MELTING // 2}",
-        f"fix 1 all nvt temp {HOT} {HOT} 0.1",
-        f"run {MELTING // 2}",
-        f"fix 1 all nvt temp {HOT} {COLD} 0.1",
-        f"run {COOLING}",
-        f"fix 1 all nvt temp {COLD} {COLD} 0.1",
-        f"run {ANNEALING}",
+    dynamics.command("minimize 0 1e-2 200 2000")  # random atoms overlap
+    dynamics.command(f"velocity all create {2 * HOT} {seed + 1}")
+    for begin, end, steps in (
+        (2 * HOT, HOT, MELTING // 2),
+        (HOT, HOT, MELTING // 2),
+        (HOT, COLD, COOLING),
+        (COLD, COLD, ANNEALING),
     ):
-        dynamics.command(command)
-    places = np.ctypeslib.as_array(dynamics.gather_atoms("x", 1, 3)).reshape(-1, 3)
-    atoms.set_positions(places.copy())
+        dynamics.command(f"fix 1 all nvt temp {begin} {end} 0.1")
+        dynamics.command(f"run {steps}")
+    places = np.ctypeslib.as_array(dynamics.gather_atoms("x", 1, 3))
+    atoms.set_positions(places.reshape(-1, 3).copy())
     return relaxed(atoms, calculator, fmax=FMAX, steps=20_000)
 
 
@@ -200,7 +91,102 @@ def search(folder: Path, states: Sequence[Atoms], searches: int, n_jobs: int) ->
         n_jobs=n_jobs,
         progress=lambda items, total: tqdm(items, total=total, unit="search", disable=None),
     )
-    print(f"{dict(summary.outcomes)}, {len(summary.failed)} failed {summary.failed[:1]}")
+    print(f"searches: {dict(summary.outcomes)}, {len(summary.failed)} failed {summary.failed[:1]}")
+
+
+def targets(events: Sequence[Event]) -> tuple[Array, Array]:
+    """ln(ν*/THz) and barriers (eV)."""
+    frequencies = np.array([event.attempt_frequency for event in events])
+    return np.log(frequencies / 1e12), np.array([event.barrier for event in events])
+
+
+def fits(events: Sequence[Event], splits: int) -> dict[str, SplitErrors]:
+    """Errors of all models over train and test, printed."""
+    bispectrum = Bispectrum(["Si"], cutoff=CUTOFF, j_max=4.0)
+    models: dict[str, tuple[Any, bool]] = {
+        "bSO(4) linear": (bispectrum, False),
+        "bSO(4) quadratic": (bispectrum, True),
+        "ACE(9) linear": (ACE(["Si"], cutoff=CUTOFF, degree=9), False),
+        "ACE(14) linear": (ACE(["Si"], cutoff=CUTOFF, degree=14), False),
+    }
+    found = {}
+    for name, (descriptor, quadratic) in models.items():
+        errors = split_errors(events, descriptor, quadratic=quadratic, splits=splits)
+        found[name] = errors
+        if len(found) == 1:
+            print(" " * 30 + "".join(f"{fraction:>15.0%}" for fraction in errors.fractions))
+        for column, label in enumerate(("ln ν*", "ΔE (eV)")):
+            pairs = zip(errors.train[:, column], errors.test[:, column], strict=True)
+            cells = "".join(f"{train:>7.3f} /{test:>6.3f}" for train, test in pairs)
+            print(f"{name:<20} {label:<9}{cells}", flush=True)
+    return found
+
+
+def compensation(events: Sequence[Event], errors: SplitErrors, path: Path) -> None:
+    """The law of direct and of predicted events, P3 Fig. 5."""
+    logarithms, barriers = targets(events)
+    known = np.isfinite(errors.predicted).all(axis=1)
+    bins = min(50, max(10, len(events) // 12))
+    own = compensation_law(barriers[known], np.exp(logarithms[known]) * 1e12, bins=bins)
+    predicted = errors.predicted[known]
+    surrogate = compensation_law(predicted[:, 1], np.exp(predicted[:, 0]) * 1e12, bins=bins)
+    laws = {"direct": own, "surrogate": surrogate}
+    for name, law in laws.items():
+        print(
+            f"{name:<10} r {law.correlation:.2f}, {law.slope:.2f} / eV, marginal "
+            f"{law.marginal_slope:.2f} / eV, marginal variance {law.mean_variance:.2f} ± "
+            f"{law.variance_spread:.2f} over {bins} bins"
+        )
+    print(f"mean κ {own.kappa(predicted[:, 0]):.2f} (P3 0.11); r in P3 0.61 and 0.65")
+    compensation_plot(laws, path)
+
+
+def plot(events: Sequence[Event], errors: SplitErrors, name: str, path: Path) -> None:
+    """Held-out predictions, errors over fractions, and the noise of ln ν*, P3 Figs. 3 and 4."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    labels = ("ln(attempt frequency / THz)", "barrier (eV)")
+    for panel, exact, predicted, label in zip(
+        panels, targets(events), errors.predicted.T, labels, strict=False
+    ):
+        panel.plot(exact, predicted, ".", ms=3, alpha=0.5)
+        panel.plot([exact.min(), exact.max()], [exact.min(), exact.max()], color="0.4", lw=0.8)
+        panel.set(xlabel=f"exact {label}", ylabel=f"{name}, held out")
+    noise = targets(events)[0] - errors.predicted[:, 0]
+    panels[2].hist(noise[np.isfinite(noise)], bins=40)
+    panels[2].set(xlabel="ln(exact / predicted attempt frequency)", ylabel="events")
+    curve = panels[0].inset_axes((0.6, 0.12, 0.37, 0.3))
+    for values, label in ((errors.train[:, 0], "training"), (errors.test[:, 0], "test")):
+        curve.plot(errors.fractions, values, "o-", ms=2, lw=0.8, label=label)
+    curve.set(ylim=(0, None))
+    curve.tick_params(labelsize=6)
+    curve.legend(frameon=False, fontsize=6)
+    figure.savefig(path, dpi=150)
+
+
+def analyse(folder: Path, splits: int) -> None:
+    events = read_events(folder / EVENTS)
+    logarithms, barriers = targets(events)
+    print(
+        f"{len(events)} events, {sum(e.connected for e in events)} of an inherent state itself; "
+        f"ln ν* {logarithms.min():.1f} to {logarithms.max():.1f}, standard deviation "
+        f"{logarithms.std():.2f}; barriers {barriers.min():.2f} to {barriers.max():.2f} eV, "
+        f"{barriers.std():.2f} eV"
+    )
+    print("RMSE train / test at test fractions; P3, linear, all events: 0.65 and 0.09 eV")
+    errors = fits(events, splits)
+    compensation(events, errors["bSO(4) linear"], folder / "p3-figure-5.png")
+    plot(events, errors["bSO(4) linear"], "bSO(4) linear", folder / "p3-figures-3-4.png")
+    best = min(errors, key=lambda name: errors[name].test[0, 0])
+    noise = logarithms - errors[best].predicted[:, 0]
+    noise = noise[np.isfinite(noise)]
+    print(
+        f"{best}: residuals of ln ν* at 10 % test, standard deviation {noise.std():.2f}, "
+        f"median size {np.median(np.abs(noise)):.2f} (of a normal distribution "
+        f"{0.6745 * noise.std():.2f})"
+    )
 
 
 def main() -> None:
@@ -210,13 +196,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("p3-amorphous"))
     parser.add_argument("--states", type=int, default=5)
     parser.add_argument("--atoms", type=int, default=216)
-    parser.add_argument("--searches", type=int, default=200, help="from every state")
+    parser.add_argument("--searches", type=int, default=200, help="from every state; 0: only fit")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--splits", type=int, default=20)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.absolute()
-    states = inherent_states(folder, options.states, options.atoms)
-    search(folder, states, options.searches, options.jobs)
+    if options.searches:
+        states = inherent_states(folder, options.states, options.atoms)
+        search(folder, states, options.searches, options.jobs)
+    analyse(folder, options.splits)
 
 
 if __name__ == "__main__":
