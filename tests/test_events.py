@@ -371,6 +371,36 @@ def test_predictions_do_not_depend_on_the_description(pairs, quadratic):
         np.testing.assert_allclose(other, own, atol=1e-8)
 
 
+def test_events_both_ways_by_one_function_of_a_structure(pairs):
+    """Barriers both ways are differences of one energy, which the difference model knows."""
+    weights = np.random.default_rng(3).normal(size=DESCRIPTOR.n_features)
+    energies = [[features(a, DESCRIPTOR, False) @ weights for a in pair] for pair in pairs]
+    events = []
+    # Event k leads from minimum k to minimum k + 1.
+    for k in range(len(pairs) - 1):
+        event = made(*pairs[k], 1.0, energies[k][1] - energies[k][0])
+        final = made(*pairs[k + 1], 1.0, 0.0).minimum
+        shift = event.minimum.get_potential_energy() - energies[k][0]
+        final.calc = SinglePointCalculator(final, energy=energies[k + 1][0] + shift)
+        events.append(Event(event.minimum, event.saddle, final))
+    # Five forwards are too few for the weights, five both ways are enough.
+    assert 5 < DESCRIPTOR.n_features + 1 <= 10
+    few, test = events[:5], events[20:]
+    known = [event.barrier for event in test]
+    errors = []
+    for both_ways in (False, True):
+        surrogate = EventSurrogate.fit(few, DESCRIPTOR, difference=True, both_ways=both_ways)
+        barriers = surrogate.predict([e.minimum for e in test], [e.saddle for e in test])[1]
+        errors.append(np.abs(barriers - known).max())
+    assert errors[0] > 1e-3
+    assert errors[1] < 1e-8
+    found = split_errors(
+        events, DESCRIPTOR, difference=True, both_ways=True, fractions=(0.5,), splits=2
+    )
+    assert found.test[0, 1] < 1e-8
+    assert found.predicted.shape == (len(events), 2)
+
+
 def test_species_have_weights_of_their_own():
     cell = bulk("GaAs", "zincblende", a=5.65, cubic=True)
     descriptor = AFS(["As", "Ga"], cutoff=4.0, n_max=2, l_max=1)

@@ -36,17 +36,26 @@ class EventFeatures:
     ----------
     descriptor : Descriptor
     quadratic : bool
+    difference : bool
+        Saddle less minimum alone: then one function of a structure gives both, as energies and
+        entropies are, and events of other minima need no other weights.
     shift : ndarray, shape (n_species, n_features)
         Those means; a linear model needs none.
     """
 
     descriptor: Descriptor
     quadratic: bool
+    difference: bool
     shift: Array = field(repr=False)
 
     @classmethod
     def of(
-        cls, minima: Sequence[Atoms], descriptor: Descriptor, *, quadratic: bool
+        cls,
+        minima: Sequence[Atoms],
+        descriptor: Descriptor,
+        *,
+        quadratic: bool = False,
+        difference: bool = False,
     ) -> EventFeatures:
         """Features whose means are those of these minima."""
         shift = np.zeros((len(descriptor.species), descriptor.n_features))
@@ -57,7 +66,7 @@ class EventFeatures:
                     shift[z] += values.sum(axis=0)
                     counts[z] += len(values)
             shift /= np.maximum(counts, 1)[:, None]
-        return cls(descriptor, quadratic, shift)
+        return cls(descriptor, quadratic, difference, shift)
 
     def __call__(self, minima: Sequence[Atoms], saddles: Sequence[Atoms]) -> Array:
         """Features of events, shape (n_events, n_columns)."""
@@ -69,7 +78,7 @@ class EventFeatures:
             np.array([self._summed(atoms) for atoms in structures])
             for structures in (minima, saddles)
         )
-        return np.hstack([below, above - below])
+        return above - below if self.difference else np.hstack([below, above - below])
 
     def _summed(self, atoms: Atoms) -> Array:
         sums = []
@@ -105,6 +114,8 @@ class EventSurrogate:
         descriptor: Descriptor,
         *,
         quadratic: bool = False,
+        difference: bool = False,
+        both_ways: bool = False,
         solver: str = "ridge",
         **options: Any,
     ) -> EventSurrogate:
@@ -116,6 +127,10 @@ class EventSurrogate:
         descriptor : Descriptor
         quadratic : bool
             Also products of features of an atom: EQML, P3 (17), in place of the linear model.
+        difference : bool
+            Weights of saddle less minimum, in place of P3's D_min ⊕ D_saddle: half as many.
+        both_ways : bool
+            Every event trains backwards, too, from its final minimum: twice as many data.
         solver : str
             As of `ase_vibent.train`.
         **options
@@ -130,9 +145,10 @@ class EventSurrogate:
         TrainingError
             If there are fewer than three events.
         """
-        minima, saddles = _structures(events)
-        features = EventFeatures.of(minima, descriptor, quadratic=quadratic)
-        return cls(features, *_fitted(features(minima, saddles), _targets(events), solver, options))
+        ways = [*events, *(event.reversed() for event in events)] if both_ways else events
+        minima, saddles = _structures(ways)
+        features = EventFeatures.of(minima, descriptor, quadratic=quadratic, difference=difference)
+        return cls(features, *_fitted(features(minima, saddles), _targets(ways), solver, options))
 
     def predict(
         self, minima: Atoms | Sequence[Atoms], saddles: Atoms | Sequence[Atoms]
@@ -183,6 +199,8 @@ def split_errors(
     descriptor: Descriptor,
     *,
     quadratic: bool = False,
+    difference: bool = False,
+    both_ways: bool = False,
     fractions: Sequence[float] = FRACTIONS,
     splits: int = 20,
     by_minimum: bool = False,
@@ -196,8 +214,8 @@ def split_errors(
     ----------
     events : sequence of Event
     descriptor : Descriptor
-    quadratic, solver, options
-        As of `EventSurrogate.fit`.
+    quadratic, difference, both_ways, solver, options
+        As of `EventSurrogate.fit`; an event that is held out is so both ways, and tested forwards.
     fractions : sequence of float
         Of the events that are held out, between 0 and 1.
     splits : int
@@ -217,23 +235,28 @@ def split_errors(
     TrainingError
         If there are too few events, or minima, to split.
     """
-    minima, saddles = _structures(events)
-    features = EventFeatures.of(minima, descriptor, quadratic=quadratic)(minima, saddles)
-    targets = _targets(events)
+    ways = [*events, *(event.reversed() for event in events)] if both_ways else list(events)
+    minima, saddles = _structures(ways)
+    features = EventFeatures.of(minima, descriptor, quadratic=quadratic, difference=difference)(
+        minima, saddles
+    )
+    targets = _targets(ways)
+    own = slice(0, len(events))
     groups = EventTable.from_events(events).initial if by_minimum else np.arange(len(events))
     rng = np.random.default_rng(seed)
     shape = len(fractions), splits, 2
     train_errors, test_errors = np.empty(shape), np.empty(shape)
-    sums, counts = np.zeros_like(targets), np.zeros(len(targets))
+    sums, counts = np.zeros_like(targets[own]), np.zeros(len(events))
     for k, fraction in enumerate(fractions):
         for split in range(splits):
             test = _held_out(groups, fraction, rng)
-            model = _fitted(features[~test], targets[~test], solver, options)
-            residuals = _predicted(features, *model) - targets
+            train = np.tile(~test, len(ways) // len(events))
+            model = _fitted(features[train], targets[train], solver, options)
+            residuals = _predicted(features[own], *model) - targets[own]
             train_errors[k, split] = np.sqrt(np.mean(residuals[~test] ** 2, axis=0))
             test_errors[k, split] = np.sqrt(np.mean(residuals[test] ** 2, axis=0))
             if fraction == min(fractions):
-                sums[test] += (residuals + targets)[test]
+                sums[test] += (residuals + targets[own])[test]
                 counts[test] += 1
     with np.errstate(invalid="ignore"):
         predicted = sums / counts[:, None]
