@@ -11,6 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors.interface import Descriptor
+from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.thermo.compensation import THZ
 from ase_vibent.thermo.event_table import EventTable
@@ -268,8 +269,8 @@ def split_errors(
 def _by_species(descriptor: Descriptor, atoms: Atoms) -> list[Array]:
     """Features of the atoms of every species, in the order of the descriptor's."""
     values = descriptor.compute(atoms)
-    symbols = np.array(atoms.get_chemical_symbols())
-    return [values[symbols == species] for species in descriptor.species]
+    kinds = species_indices(atoms, descriptor.species)
+    return [values[kinds == k] for k in range(len(descriptor.species))]
 
 
 def _structures(events: Sequence[Event]) -> tuple[list[Atoms], list[Atoms]]:
