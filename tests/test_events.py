@@ -207,6 +207,12 @@ def test_what_is_no_search(minimum, around, file, tmp_path):
         find_events(
             [minimum], EMT, tmp_path / "no.xyz", searches=1, calculator_name="emt", around=[]
         )
+    for wrong in ({"radius": -1.0}, {"fmax": 0}, {"steps": 0}, {"hessian": {"displacement": 0}}):
+        with pytest.raises(InvalidInputError, match="expected"):
+            searched([minimum], tmp_path / "no.xyz", around, **wrong)
+    with pytest.raises(InvalidInputError, match="around"):
+        searched([minimum], tmp_path / "no.xyz", [99])
+    assert not (tmp_path / "no.xyz").exists()
     with pytest.raises(InvalidStructureError, match="minimum 1: not at rest"):
         searched([minimum, rattled(minimum, 0.1, 0)], tmp_path / "no.xyz", around)
     with pytest.raises(LabelError, match="calculator 'emt'"):

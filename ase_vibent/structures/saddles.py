@@ -116,7 +116,7 @@ def dimer_saddle(
     check_positive("amplitude", amplitude)
     rng = np.random.default_rng(rng)
     start = relaxed(minimum, calculator, fmax=fmax, steps=steps)
-    centre = rng.choice(_indices(around, len(start)))
+    centre = rng.choice(centre_indices(around, len(start)))
     distances = get_distances(
         start.positions[centre], start.positions, cell=start.cell, pbc=start.pbc
     )[1][0]
@@ -250,7 +250,25 @@ def _unstable_mode(saddle: Atoms, calculator: object) -> tuple[Array, float]:
     return mode / np.linalg.norm(mode), float(system.frequencies[0])
 
 
-def _indices(around: Sequence[int] | NDArray[np.intp] | None, n_atoms: int) -> NDArray[np.intp]:
+def centre_indices(
+    around: Sequence[int] | NDArray[np.intp] | None, n_atoms: int
+) -> NDArray[np.intp]:
+    """Atoms from which the centre of a displacement is drawn; None means all.
+
+    Parameters
+    ----------
+    around : sequence of int, or None
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray of int
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none, or not so many atoms.
+    """
     indices = np.arange(n_atoms) if around is None else np.asarray(around, dtype=np.intp)
     if len(indices) == 0 or indices.min() < 0 or indices.max() >= n_atoms:
         raise InvalidInputError(

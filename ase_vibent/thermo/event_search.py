@@ -26,7 +26,8 @@ from ase_vibent.label_run import LabelTask
 from ase_vibent.labelling import attach_labels
 from ase_vibent.reference import HessianEntropyCalculator
 from ase_vibent.run_files import append, finished_frames, in_own_folder, locked, reason, tidy
-from ase_vibent.structures.saddles import Saddle, dimer_saddle
+from ase_vibent.structures.saddles import Saddle, centre_indices, dimer_saddle
+from ase_vibent.structures.validity import check_positive
 from ase_vibent.thermo.events import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
 from ase_vibent.thermo.stationary import stationary_energy
 from ase_vibent.workers import results_as_completed
@@ -186,7 +187,7 @@ def find_events(
     path = Path(path)
     options = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
     jobs = _jobs(minima, searches, seed, around, options, hessian or {}, connected)
-    _require_rest(minima, make_calculator, fmax)
+    _check(jobs, make_calculator, fmax)
     scratch = path.absolute().with_name(f"{path.name}.work")
     work = partial(_worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch)
     with locked(path):
@@ -254,10 +255,17 @@ def _jobs(
     ]
 
 
-def _require_rest(minima: Sequence[Atoms], make_calculator: Any, fmax: float) -> None:
+def _check(jobs: Sequence[tuple[int, Search]], make_calculator: Any, fmax: float) -> None:
+    """Fail here, once, and not in every search."""
     calculator = resolve_calculator(make_calculator)
-    for number, minimum in enumerate(minima):
-        stationary_energy(minimum, calculator, f"minimum {number}", fmax)
+    first = jobs[0][1]
+    for name, value in first.options.items():
+        check_positive(name, value)
+    HessianEntropyCalculator(calculator, **first.hessian)
+    for which, search in jobs:
+        if search.number == 0:
+            centre_indices(search.around, len(search.minimum))
+            stationary_energy(search.minimum, calculator, f"minimum {which}", fmax)
 
 
 def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
