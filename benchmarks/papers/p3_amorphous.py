@@ -18,10 +18,13 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from stillinger_weber import AmorphousSilicon
+from ase.units import kB
+from scipy.linalg import eigvalsh
+from stillinger_weber import VINK, AmorphousSilicon, hessian
 from total_fits import Joined
 from tqdm import tqdm
 
+from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.plots import compensation_plot
 from ase_vibent.structures import relaxed
@@ -45,6 +48,8 @@ FMAX = 1e-4
 EVENTS = "events.xyz"
 #: That of the potential, Å.
 CUTOFF = 3.77
+#: Softest modes that are looked at.
+SOFT = 5
 #: Models that are looked at more closely: the paper's, and the best.
 P3, OURS = "bSO(4) linear, P3", "ACE"
 
@@ -179,6 +184,45 @@ def plot(events: Sequence[Event], errors: SplitErrors, name: str, path: Path) ->
     figure.savefig(path, dpi=150)
 
 
+def soft_eigenvalues(events: Sequence[Event], folder: Path) -> Array:
+    """The softest stable modes of all three structures, shape (n, 3, 5), eV/Å²; kept in a file."""
+    path = folder / "soft.npz"
+    known: dict[str, Array] = dict(np.load(path)) if path.exists() else {}
+    missing = [event for event in events if event.key not in known]
+    for event in tqdm(missing, desc="softest modes", disable=None):
+        rows = []
+        for atoms in (event.minimum, event.saddle, event.final):
+            lowest = eigvalsh(hessian(atoms, VINK), subset_by_index=(0, 2 * SOFT))
+            lowest = np.delete(lowest, np.argsort(np.abs(lowest))[:3])  # translations
+            rows.append(lowest[lowest > 0][:SOFT])
+        known[event.key] = np.array(rows)
+    if missing:
+        np.savez(path, **known)  # type: ignore[arg-type]
+    return np.array([known[event.key] for event in events])
+
+
+def stiff(event: Event, eigenvalues: Array) -> Event:
+    """Event of the entropies that all modes but these have; eigenvalues of shape (3, n)."""
+    frames = []
+    for atoms, own in zip((event.minimum, event.saddle, event.final), eigenvalues, strict=True):
+        frame = atoms.copy()
+        frame.calc = atoms.calc
+        frame.info[dataset.ENTROPY] += kB * np.log(own).sum() / 2
+        frames.append(frame)
+    return Event(*frames)
+
+
+def soft_modes(events: Sequence[Event], folder: Path, splits: int) -> None:
+    """Errors of ln ν* if the softest modes were known exactly, and all others predicted."""
+    eigenvalues = soft_eigenvalues(events, folder)
+    descriptor, options = models()[OURS]
+    print(f"{OURS}, a fifth held out: RMSE of ln ν* beside exact softest modes")
+    for count in range(SOFT + 1):
+        others = [stiff(e, v[:, :count]) for e, v in zip(events, eigenvalues, strict=True)]
+        errors = split_errors(others, descriptor, fractions=(0.2,), splits=splits, **options)
+        print(f"{count:>4} modes {errors.train[0, 0]:>7.3f} /{errors.test[0, 0]:>6.3f}", flush=True)
+
+
 def analyse(folder: Path, splits: int) -> None:
     events = read_events(folder / EVENTS)
     logarithms, barriers = targets(events)
@@ -220,6 +264,9 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=200, help="from every state; 0: only fit")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument(
+        "--soft", action="store_true", help="also: what soft modes are to blame for"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.absolute()
@@ -227,6 +274,8 @@ def main() -> None:
         states = inherent_states(folder, options.states, options.atoms)
         search(folder, states, options.searches, options.jobs)
     analyse(folder, options.splits)
+    if options.soft:
+        soft_modes(read_events(folder / EVENTS), folder, options.splits)
 
 
 if __name__ == "__main__":
