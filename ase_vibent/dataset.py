@@ -115,12 +115,14 @@ def write_labels(
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
 
 
-def complete_frames(text: str) -> tuple[str, int]:
+def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
     """The leading complete frames of a text that a run may have left unfinished.
 
     Parameters
     ----------
     text : str
+    group : int
+        Frames that belong together, and are complete only if all of them are.
 
     Returns
     -------
@@ -135,16 +137,19 @@ def complete_frames(text: str) -> tuple[str, int]:
         If what follows cannot be the beginning of a frame that `format_frame` wrote.
     """
     lines = text.split("\n")  # str.splitlines would also split at form feeds and the like
-    start = count = 0
-    while start < len(lines) - 1 and lines[start].strip().isdigit():
-        end = start + 2 + int(lines[start])
+    starts = [0]
+    while starts[-1] < len(lines) - 1 and lines[starts[-1]].strip().isdigit():
+        end = starts[-1] + 2 + int(lines[starts[-1]])
         if end > len(lines) - 1:
             break
-        start, count = end, count + 1
-    tail = "\n".join(lines[start:])
+        starts.append(end)
+    tail = "\n".join(lines[starts[-1] :])
     if not _UNFINISHED_FRAME.fullmatch(tail):
-        raise ValueError(f"line {start + 1} begins no frame of labels: {lines[start][:40]!r}")
-    return text[: len(text) - len(tail)], count
+        begin = starts[-1]
+        raise ValueError(f"line {begin + 1} begins no frame of labels: {lines[begin][:40]!r}")
+    count = len(starts) - 1
+    count -= count % group
+    return text[: len(text) - len("\n".join(lines[starts[count] :]))], count
 
 
 #: A count, then a header that begins as ours do, either of them possibly cut short.

@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,17 +19,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.errors import LabelError, VibentError
-from ase_vibent.hessian import resolve_calculator
+from ase_vibent.errors import LabelError
 from ase_vibent.labelling import attach_labels
-from ase_vibent.potentials import set_directory
 from ase_vibent.reference import HessianEntropyCalculator
+from ase_vibent.run_files import append, finished_frames, in_own_folder, locked, reason, tidy
 from ase_vibent.workers import results_as_completed
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -200,7 +193,7 @@ def label_structures(
     """
     path = Path(path)
     scratch = path.absolute().with_name(f"{path.name}.work")
-    with _locked(path):
+    with locked(path):
         pending = _pending(tasks, path, calculator_name)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
         shutil.rmtree(scratch, ignore_errors=True)
@@ -216,15 +209,15 @@ def label_structures(
                 for position, result in progress(results, len(pending)):
                     number, task = pending[position]
                     if isinstance(result, bytes):
-                        _append(path, result)
+                        append(path, result)
                         summary.done += 1
                     else:
-                        reason = _reason(result)
-                        summary.failed.append((number, reason))
-                        entry = {"number": number, "source": task.source, "reason": reason}
-                        _append(failure_list(path), f"{json.dumps(entry)}\n".encode())
+                        why = reason(result)
+                        summary.failed.append((number, why))
+                        entry = {"number": number, "source": task.source, "reason": why}
+                        append(failure_list(path), f"{json.dumps(entry)}\n".encode())
         finally:
-            _tidy(scratch, {number for number, _ in summary.failed})
+            tidy(scratch, {number for number, _ in summary.failed})
     summary.failed.sort()
     return summary
 
@@ -278,72 +271,22 @@ def _frame(
 ) -> bytes | str:
     """Text of a labelled frame, or the reason why there is none; made by a worker."""
     number, task = job
-    folder = None
-    try:
-        calculator = resolve_calculator(make_calculator)
-        scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"structure-{number}-", dir=scratch))
-        set_directory(calculator, folder)
+
+    def frame(calculator: Any) -> bytes:
         labelled = task.run(calculator)
         labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
-        frame = dataset.format_frame(labelled).encode()
-    except Exception as error:  # whatever a calculator does, the other structures go on
-        return _reason(error) + _what_is_left(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    return frame
+        return dataset.format_frame(labelled).encode()
 
-
-def _reason(failure: Exception | str) -> str:
-    ours = isinstance(failure, VibentError | str)
-    return " ".join((str(failure) if ours else f"{type(failure).__name__}: {failure}").split())
-
-
-def _what_is_left(folder: Path | None) -> str:
-    if folder is None:
-        return ""
-    try:
-        folder.rmdir()
-        return ""
-    except OSError:  # not empty
-        return f" (its files: {folder})"
-
-
-def _tidy(scratch: Path, failed: set[int]) -> None:
-    """Remove the folders of structures that are labelled, and those without a file."""
-    for folder in scratch.glob("structure-*"):
-        if int(folder.name.split("-")[1]) not in failed:
-            shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            folder.rmdir()
-    with suppress(OSError):
-        scratch.rmdir()
-
-
-def _append(path: Path, content: bytes) -> None:
-    """Add to a file, all of it, on the disk, or nothing."""
-    try:
-        with open(path, "ab", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            try:
-                rest = memoryview(content)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(size)
-                raise
-    except OSError as error:
-        raise LabelError(
-            f"{path}: cannot write it ({error.strerror}); finished frames are kept, "
-            "run again to go on"
-        ) from error
+    return in_own_folder(frame, make_calculator, scratch, number)
 
 
 def _pending(
     tasks: Sequence[LabelTask], path: Path, calculator_name: str
 ) -> list[tuple[int, LabelTask]]:
     """Tasks whose frame the file lacks, with their numbers."""
-    finished = _finished_frames(path, calculator_name)
+    finished: defaultdict[str, list[Atoms]] = defaultdict(list)
+    for atoms in finished_frames(path, calculator_name):
+        finished[str(atoms.info.get(dataset.KEY))].append(atoms)
     return [
         (number, task)
         for number, task in enumerate(tasks)
@@ -364,48 +307,3 @@ def _take_finished(frames: list[Atoms], task: LabelTask, path: str | os.PathLike
             del frames[position]
             return True
     return False
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other runs from writing to the same file."""
-    try:
-        file = open(path, "a")  # noqa: SIM115 - closed below, after an optional lock
-    except OSError as error:
-        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
-    with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise LabelError(f"{path}: another run is writing to it") from error
-        yield
-
-
-def _finished_frames(path: Path, calculator_name: str) -> defaultdict[str, list[Atoms]]:
-    """Frames in a file by key, after cutting off one that a kill left unfinished.
-
-    The file is touched only once all of it is known to be ours.
-    """
-    try:
-        with open(path, "r+", newline="") as file:
-            text = file.read()
-            whole, count = dataset.complete_frames(text)
-            frames = dataset.read_labels(path) if count else []
-            for atoms in frames:
-                other = atoms.info.get(dataset.CALCULATOR)
-                if other != calculator_name:
-                    raise LabelError(
-                        f"{path}: holds labels of calculator {other!r}, not "
-                        f"{calculator_name!r}; write to another file"
-                    )
-            if len(whole) < len(text):
-                file.truncate(len(whole.encode()))
-    except OSError as error:
-        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
-    except ValueError as error:
-        raise LabelError(f"{path}: exists and is no file of labels ({error})") from error
-    by_key: defaultdict[str, list[Atoms]] = defaultdict(list)
-    for atoms in frames:
-        by_key[str(atoms.info.get(dataset.KEY))].append(atoms)
-    return by_key

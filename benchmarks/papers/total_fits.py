@@ -65,6 +65,16 @@ class Joined:
 
     parts: Sequence[Any]
 
+    @property
+    def species(self) -> Sequence[str]:
+        """Of the atoms that have features."""
+        return tuple(self.parts[0].species)
+
+    @property
+    def n_features(self) -> int:
+        """Of an atom."""
+        return sum(part.n_features for part in self.parts)
+
     def to_dict(self) -> dict[str, Any]:
         """Name and hyperparameters."""
         return {"name": "Joined", "parts": [part.to_dict() for part in self.parts]}
