@@ -279,15 +279,7 @@ def _add_thermodynamics(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="as of 'vibent label'; gives energies, and exact entropies where there is no model",
     )
-    parser.add_argument(
-        "-T",
-        "--temperature",
-        nargs="+",
-        type=length,
-        default=[300.0],
-        metavar="K",
-        help="one or several; default 300",
-    )
+    add_temperatures(parser)
     parser.add_argument(
         "--quantum", action="store_true", help="quantum statistics, zero-point energy included"
     )
@@ -312,6 +304,19 @@ def _add_models(commands: _Commands) -> None:
         "models", help="models that come with the package, ready to predict with"
     )
     models.add_argument("name", nargs="?", help="show the card of this one")
+
+
+def add_temperatures(parser: argparse.ArgumentParser) -> None:
+    """Add -T, one or several temperatures."""
+    parser.add_argument(
+        "-T",
+        "--temperature",
+        nargs="+",
+        type=length,
+        default=[300.0],
+        metavar="K",
+        help="one or several; default 300",
+    )
 
 
 def add_finite_differences(parser: argparse.ArgumentParser) -> None:

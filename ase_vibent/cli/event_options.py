@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ase_vibent.cli import add_finite_differences, length, natural_number, positive_number
+from ase_vibent.cli import (
+    add_finite_differences,
+    add_temperatures,
+    length,
+    natural_number,
+    positive_number,
+)
 
 
 def add_event_commands(commands: Any) -> None:
@@ -70,15 +76,7 @@ def _add_export(commands: Any) -> None:
     )
     export.add_argument("events", help="file that 'vibent events' wrote")
     export.add_argument("-o", "--output", required=True, help="table: .csv or .json")
-    export.add_argument(
-        "-T",
-        "--temperature",
-        nargs="+",
-        type=length,
-        default=[300.0],
-        metavar="K",
-        help="one or several; default 300",
-    )
+    add_temperatures(export)
     export.add_argument(
         "--states", metavar="FILE", help="structures of all states, in the order of their numbers"
     )
