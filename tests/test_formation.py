@@ -179,6 +179,14 @@ def test_chemical_potentials_of_compounds(alloy, exact):
         defect_formation(defect, alloy, exact, chemical_potentials={"Cu": 0.0, "Au": 0.2})
 
 
+def test_chemical_potentials_of_an_element_are_those_of_its_crystal(crystal, vacancy, exact):
+    per_atom = atoms_energy(crystal) / 32
+    found = defect_formation(vacancy, crystal, exact, chemical_potentials={"Cu": per_atom})
+    assert found.energy == pytest.approx(defect_formation(vacancy, crystal, exact).energy)
+    with pytest.raises(InvalidInputError, match="add up to"):
+        defect_formation(vacancy, crystal, exact, chemical_potentials={"Cu": per_atom - 1})
+
+
 def test_stoichiometric_defects_need_no_chemical_potentials(alloy, exact):
     gold = int(np.flatnonzero(alloy.numbers == 79)[0])
     copper = int(np.argsort(alloy.get_distances(gold, range(32), mic=True))[1])

@@ -139,7 +139,7 @@ def test_what_is_no_minimum_and_no_saddle(event, exact, model, surrogate):
     def rate(*pair: Atoms) -> None:
         transition_rate(*pair, calculator, potential=EMT())
 
-    with pytest.raises(UnstableStructureError, match="minimum: it is none, 1 modes are unstable"):
+    with pytest.raises(UnstableStructureError, match="minimum: it is none, 1 mode is unstable"):
         rate(saddle, saddle)
     with pytest.raises(UnstableStructureError, match="saddle: it is a minimum"):
         rate(minimum, minimum)

@@ -192,8 +192,9 @@ def _check_pair(minimum: Atoms, saddle: Atoms) -> None:
 
 
 def _complaint(name: str, n_unstable: int) -> str:
+    count = f"{n_unstable} mode{' is' if n_unstable == 1 else 's are'} unstable"
     if name == "minimum":
-        return f"it is none, {n_unstable} modes are unstable"
+        return f"it is none, {count}"
     if n_unstable == 0:
         return "it is a minimum, no mode is unstable"
-    return f"it is not of first order, {n_unstable} modes are unstable"
+    return f"it is not of first order, {count}"

@@ -111,7 +111,8 @@ class Surroundings:
             return self._nothing
         first, share = next(iter(self.composition.items()))
         units = wanted.get(first, 0) / share
-        if wanted == {s: units * n for s, n in self.composition.items() if units}:
+        whole = {s: units * n for s, n in self.composition.items() if units}
+        if wanted == whole and not set(self.composition) <= set(self.given):
             return self.formula_unit * units
         potentials = self._potentials(wanted)
         return reduce(
