@@ -71,7 +71,12 @@ class Vibrations:
         return self + other * -1
 
     def __add__(self, other: Vibrations) -> Vibrations:
-        """Sum of two systems at the same temperatures."""
+        """Sum of two systems at the same temperatures; InvalidInputError if they are not."""
+        if not np.array_equal(self.temperatures, other.temperatures):
+            raise InvalidInputError(
+                f"temperatures: vibrations at {self.temperatures} K and at {other.temperatures} K "
+                "cannot be added"
+            )
         return Vibrations(
             self.temperatures,
             self.entropies + other.entropies,

@@ -18,9 +18,15 @@ from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations, c
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
-from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
+from ase_vibent.errors import (
+    ExtrapolationError,
+    ExtrapolationWarning,
+    InvalidInputError,
+    InvalidStructureError,
+)
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
+from ase_vibent.hessian import free_atoms
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.sublattices import SUBLATTICES
 
@@ -188,6 +194,15 @@ class SiteEntropyCalculator(EntropyCalculator):
         A site model does not see modes: it predicts the sum over as many as its training data
         of such structures had. On a path, these are to be labels of the path (`label_path`).
         """
+        if len(free_atoms(atoms)) < len(atoms):
+            raise InvalidStructureError(
+                "atoms: a site model lets all atoms vibrate, and some are under FixAtoms; remove "
+                "the constraint, or take HessianEntropyCalculator"
+            )
+        if tangent is not None and self.parameters["quantum"]:
+            raise InvalidInputError(
+                "quantum: moments cannot leave out the motion along a path; use quantum=False"
+            )
         n_unstable += tangent is not None
         chosen = check_temperatures(temperatures)
         masses = check_masses(atoms)

@@ -202,8 +202,9 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         return self._spectrum_of(atoms).n_unstable
 
     def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
-        """See `EntropyCalculator.bulk_vibrations`; without a mesh of its own from another."""
-        if self.parameters["mesh"] is not None:
+        """See `EntropyCalculator.bulk_vibrations`; from another mesh if its own contains Γ."""
+        mesh = self.parameters["mesh"]
+        if mesh is not None and any(n % 2 == 0 for n in mesh):
             return self.vibrations(crystal, temperatures)
         infinite = InfiniteCrystal(
             crystal, self.wrapped, displacement=self.parameters["displacement"]

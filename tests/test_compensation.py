@@ -74,6 +74,7 @@ def test_kappa_by_hand():
         (np.ones(20), np.ones(20)),
         (np.arange(20.0), -np.ones(20)),
         (np.full(20, np.nan), np.ones(20)),
+        (np.arange(20.0), np.full(20, np.inf)),
     ],
 )
 def test_what_is_no_set_of_events(barriers, frequencies):

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.units import kB
 
 from ase_vibent import (
@@ -144,6 +145,12 @@ def test_a_model_predicts_what_it_was_trained_on(silicon, silicon_model: SiteMod
         atoms.set_masses(2 * atoms.get_masses())
     other = defect_formation(*heavier, calculator, potential=sw, multiplicity=1)
     assert other.entropies == pytest.approx(found.entropies, rel=1e-9)
+    held = defect.copy()
+    held.set_constraint(FixAtoms([3]))
+    with pytest.raises(InvalidStructureError, match="lets all atoms vibrate"):
+        calculator.vibrations(held, 300.0)
+    with pytest.raises(InvalidInputError, match="gives vibrational free energies"):
+        defect_formation(defect, silicon, calculator, potential=calculator)
     with pytest.raises(InvalidInputError, match="needs a formation energy"):
         defect_formation(defect, silicon, calculator, multiplicity=1).concentrations  # noqa: B018
 
@@ -169,12 +176,20 @@ def test_chemical_potentials_of_compounds(alloy, exact):
     assert by_copper.energy == pytest.approx(removed, abs=1e-8)
     by_gold = defect_formation(defect, alloy, exact, chemical_potentials={"Au": energy + 3 * 0.01})
     assert by_gold.energy == pytest.approx(by_copper.energy, abs=1e-8)
-    # A number is an energy alone: the other species has all the entropy of the crystal.
-    whole = exact.bulk_vibrations(alloy, 300.0).entropies[0] / 8
-    assert by_copper.entropies[0] - by_gold.entropies[0] == pytest.approx(whole, rel=1e-8)
-    shared = Reservoir(-0.01, exact.bulk_vibrations(bulk("Cu", a=3.5898), 300.0))
-    between = defect_formation(defect, alloy, exact, chemical_potentials={"Cu": shared})
-    assert by_gold.entropies[0] < between.entropies[0] < by_copper.entropies[0]
+    # A number is a static energy: every species vibrates as the crystal's atoms do on average.
+    assert by_copper.entropies == pytest.approx(by_gold.entropies, rel=1e-8)
+    hot = defect_formation(defect, alloy, exact, 900.0, chemical_potentials={"Cu": -0.01})
+    assert hot.entropies == pytest.approx(by_copper.entropies, rel=1e-8)
+    copper = exact.bulk_vibrations(bulk("Cu", a=3.5898), 300.0)
+    shared = Reservoir(-0.01, copper)
+    found = defect_formation(defect, alloy, exact, chemical_potentials={"Cu": shared})
+    average = exact.bulk_vibrations(alloy, 300.0).entropies[0] / 32
+    # The missing gold atom has what three copper atoms leave of a formula unit.
+    assert found.entropies[0] - by_copper.entropies[0] == pytest.approx(
+        3 * (average - copper.entropies[0]), rel=1e-8
+    )
+    with pytest.raises(InvalidInputError, match="cannot be added"):
+        defect_formation(defect, alloy, exact, 900.0, chemical_potentials={"Cu": shared})
     with pytest.raises(InvalidInputError, match="add up to"):
         defect_formation(defect, alloy, exact, chemical_potentials={"Cu": 0.0, "Au": 0.2})
 
@@ -216,6 +231,11 @@ def test_constant_pressure_is_another_condition(crystal, exact, formation):
     # The smaller cell of a relaxed vacancy has the lower entropy and, a little, the lower energy.
     assert found.entropies[0] < formation.entropies[0] - 0.1 * kB
     assert found.energy < formation.energy
+    # A tenth of the way to the relaxed cell is neither.
+    between = vacancies(whole)[0]
+    between.set_cell(0.9 * whole.cell.array + 0.1 * defect.cell.array, scale_atoms=True)
+    with pytest.raises(InvalidStructureError, match="neither constant volume"):
+        defect_formation(relaxed(between, EMT(), fmax=1e-3), whole, exact)
     assert formation.with_energy(1.3, "constant volume").energy == 1.3
     with pytest.raises(InvalidInputError, match="does not go with an entropy at constant volume"):
         formation.with_energy(1.3, "constant pressure")
@@ -233,6 +253,10 @@ def test_what_does_not_belong_together(crystal, vacancy, exact):
         defect_formation(squeezed, crystal, exact, fmax=10)
     with pytest.raises(InvalidStructureError, match="defect: not at rest, atom"):
         defect_formation(vacancies(crystal)[0], crystal, exact)
+    partly = vacancy.copy()
+    partly.set_constraint(FixAtoms([3]))
+    with pytest.raises(InvalidStructureError, match="1 of its atoms are fixed, 0 of the crystal"):
+        defect_formation(partly, crystal, exact)
     saddle = bulk("Cu", "bcc", a=2.87, cubic=True) * 2
     with pytest.raises(UnstableStructureError):
         defect_formation(saddle, saddle, exact, multiplicity=1)
@@ -261,6 +285,8 @@ def test_sizes_of_one_defect(crystal, formation, exact):
     other = defect_formation(crystal, crystal, exact, TEMPERATURES)
     with pytest.raises(InvalidInputError, match="expected one defect"):
         size_convergence([formation, other])
+    with pytest.raises(InvalidInputError, match="expected 'entropy' or 'energy'"):
+        size_convergence([formation, tiny], "free_energy")
 
 
 def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
@@ -282,6 +308,10 @@ def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
     assert "not at rest" in capsys.readouterr().err
     assert main([*words, "vacancy.xyz", "--energy", "1.2", "--energy-at", "pressure"]) == 1
     assert "does not go with an entropy" in capsys.readouterr().err
+    assert main([*words, "vacancy.xyz", "vacancy.xyz", "--energy", "1.2"]) == 1
+    assert "is that of one defect" in capsys.readouterr().err
+    assert main(["formation", "vacancy.xyz", "--reference", "cell.cif", "--relax"]) == 1
+    assert "give a model, or a calculator" in capsys.readouterr().err
     assert main(["formation", "vacancy.xyz", "--reference", "cell.cif"]) == 1
     assert "give a model, or a calculator" in capsys.readouterr().err
     with pytest.raises(SystemExit):

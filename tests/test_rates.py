@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.units import _e, _hplanck, kB
 from ase.vibrations import Vibrations
 
@@ -145,12 +146,20 @@ def test_what_is_no_minimum_and_no_saddle(event, exact, model, surrogate):
         rate(minimum, minimum)
     with pytest.raises(InvalidStructureError, match="saddle: not at rest, atom"):
         rate(minimum, rattled(saddle, 0.1, 1, 0)[0])
-    with pytest.raises(InvalidStructureError, match="expected the atoms of the minimum"):
+    with pytest.raises(InvalidStructureError, match="expected the atoms of the first structure"):
         rate(minimum, saddle[:-1])
     squeezed = saddle.copy()
     squeezed.set_cell(0.99 * saddle.cell.array)
-    with pytest.raises(InvalidStructureError, match="its cell is not that of the minimum"):
+    with pytest.raises(InvalidStructureError, match="its cell differ"):
         rate(minimum, squeezed)
+    heavy = saddle.copy()
+    heavy.set_masses(1.02 * saddle.get_masses())
+    with pytest.raises(InvalidStructureError, match="its masses differ"):
+        rate(minimum, heavy)
+    partly = saddle.copy()
+    partly.set_constraint(FixAtoms([3]))
+    with pytest.raises(InvalidStructureError, match="its fixed atoms differ"):
+        rate(minimum, partly)
 
 
 def test_two_unstable_modes(event, exact):

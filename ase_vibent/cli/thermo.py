@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.units import kB
 
 from ase_vibent.base import EntropyCalculator
 from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, require_plottable, show
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.labelling import match_references
 from ase_vibent.plots import formation_plot, rate_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.reference import HessianEntropyCalculator
@@ -34,7 +34,14 @@ def formation(options: argparse.Namespace) -> int:
     require_plottable(options.plot)
     calculator, potential = _calculators(options)
     sources, defects = read_structures(options.defects)
-    crystals = match_references(defects, read_structures([options.reference])[1])
+    if len(set(sources)) < len(sources):
+        sources = [f"{number}: {source}" for number, source in enumerate(sources)]
+    if options.relax and potential is None:
+        raise InvalidInputError("--relax: needs the potential, --calculator")
+    if options.energy is not None and len(defects) > 1:
+        raise InvalidInputError(f"--energy: is that of one defect, got {len(defects)} structures")
+    given = read_structures([options.reference])[1]
+    crystals = [_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))
     for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):
@@ -83,6 +90,17 @@ def rate(options: argparse.Namespace) -> int:
         rate_plot(found, options.plot)
     show(options, _rate_data(found), _rate_table(found))
     return 0
+
+
+def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
+    """The crystal that, repeated, comes closest to the cell of a defect, which may be relaxed."""
+    candidates = []
+    for crystal in crystals:
+        ratios = defect.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
+        repeats = np.maximum(1, np.round(ratios)).astype(int)
+        found = crystal if np.all(repeats == 1) else crystal.repeat(tuple(repeats))
+        candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
+    return min(candidates, key=lambda candidate: float(candidate[0]))[1]
 
 
 def _calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:

@@ -132,7 +132,10 @@ def compensation_law(
             "barriers, attempt_frequencies: expected one of each for at least ten events, got "
             f"shapes {energies.shape} and {frequencies.shape}"
         )
-    if not (np.all(np.isfinite(energies)) and np.all(frequencies > 0) and np.ptp(energies) > 0):
+    if bins < 2:
+        raise InvalidInputError(f"bins: expected two at least, got {bins!r}")
+    finite = np.all(np.isfinite(energies)) and np.all(np.isfinite(frequencies))
+    if not (finite and np.all(frequencies > 0) and np.ptp(energies) > 0):
         raise InvalidInputError(
             "barriers, attempt_frequencies: expected finite barriers that differ, and positive "
             "frequencies"

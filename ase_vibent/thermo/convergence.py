@@ -94,11 +94,16 @@ def size_convergence(
     InvalidInputError
         If the defects differ in composition or condition, or there is only one size.
     """
+    if quantity not in ("entropy", "energy"):
+        raise InvalidInputError(f"quantity: expected 'entropy' or 'energy', got {quantity!r}")
     kinds = _kinds(formations)
     if len(kinds) > 1:
         raise InvalidInputError(
             "formations: expected one defect under one condition at one temperature, got "
-            + "; ".join(f"{dict(excess)} at {condition}, {t:g} K" for excess, condition, t in kinds)
+            + "; ".join(
+                f"{dict(excess)}, {g:g} a cell, at {condition}, {t:g} K"
+                for excess, g, condition, t in kinds
+            )
         )
     values = [f.entropies[0] if quantity == "entropy" else f.energy for f in formations]
     return Extrapolation.of([f.n_atoms for f in formations], [float(v) for v in values])
@@ -119,4 +124,13 @@ def have_a_limit(formations: Sequence[DefectFormation]) -> bool:
 
 
 def _kinds(formations: Sequence[DefectFormation]) -> set[tuple]:
-    return {(tuple(f.excess.items()), f.condition, float(f.temperatures[0])) for f in formations}
+    # Unknown multiplicities are one: NaN is unlike itself.
+    return {
+        (
+            tuple(f.excess.items()),
+            0.0 if np.isnan(f.multiplicity) else round(f.multiplicity, 6),
+            f.condition,
+            float(f.temperatures[0]),
+        )
+        for f in formations
+    }

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.hessian import free_atoms
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_positive, check_structure
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
@@ -176,12 +177,14 @@ def defect_formation(
         both structures carry from calculations before; without any, energies are NaN.
     chemical_potentials : mapping of str to float (eV) or Reservoir, optional
         For compounds whose composition the defect changes, and for impurities. One of the
-        crystal's species may be left out.
+        crystal's species may be left out. A number is a static energy; vibrations are then those of
+        an average atom of the crystal.
     multiplicity : float, optional
         Equivalent defects per primitive cell of the crystal, orientations included; by default
         symmetry counts them.
     fmax : float, eV/Å
-        Largest force that either structure may have.
+        Largest force that either structure may have. Symmetry is told to 0.02 Å only: with a
+        larger force, give the multiplicity.
 
     Returns
     -------
@@ -199,6 +202,12 @@ def defect_formation(
     check_crystal(crystal)
     check_structure(defect)
     chosen = check_temperatures(temperatures)
+    fixed = [len(atoms) - len(free_atoms(atoms)) for atoms in (defect, crystal)]
+    if fixed[0] != fixed[1]:
+        raise InvalidStructureError(
+            f"defect: {fixed[0]} of its atoms are fixed, {fixed[1]} of the crystal's; fix the same "
+            "atoms, or none"
+        )
     behind = potential_behind(calculator, potential)
     energy, resting = stationary_energy(defect, behind, "defect", fmax)
     crystal_energy, resting_crystal = stationary_energy(crystal, behind, "crystal", fmax)

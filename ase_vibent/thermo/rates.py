@@ -10,11 +10,12 @@ from ase.units import _e, _hplanck, kB
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
-from ase_vibent.errors import InvalidStructureError, UnstableStructureError
+from ase_vibent.errors import UnstableStructureError
 from ase_vibent.structures.validity import check_structure
 from ase_vibent.thermo.stationary import (
     FMAX,
     potential_behind,
+    require_same_system,
     require_unstable_modes,
     stationary_energy,
 )
@@ -103,6 +104,10 @@ def transition_rate(
 ) -> TransitionRate:
     """Rate of harmonic transition state theory, from exact entropies or a surrogate's.
 
+    Of clusters, the moments of inertia of minimum and saddle are left out. With quantum
+    statistics a surrogate counts the unstable mode as a parabolic barrier (Wigner's factor), an
+    exact calculator leaves it out.
+
     Parameters
     ----------
     minimum, saddle : Atoms
@@ -182,13 +187,7 @@ def attempt_frequency(
 def _check_pair(minimum: Atoms, saddle: Atoms) -> None:
     check_structure(minimum)
     check_structure(saddle)
-    if not np.array_equal(minimum.numbers, saddle.numbers):
-        raise InvalidStructureError(
-            f"saddle: expected the atoms of the minimum, {minimum.get_chemical_formula()}, in the "
-            f"same order, got {saddle.get_chemical_formula()}"
-        )
-    if not np.allclose(minimum.cell.array, saddle.cell.array, rtol=0, atol=1e-5):
-        raise InvalidStructureError("saddle: its cell is not that of the minimum")
+    require_same_system(minimum, saddle, "saddle")
 
 
 def _complaint(name: str, n_unstable: int) -> str:

@@ -55,8 +55,9 @@ class Surroundings:
     calculator : EntropyCalculator
     temperatures : ndarray, shape (n,), K
     chemical_potentials : mapping of str to float or Reservoir
-        By symbol; a number stands for an energy (eV) without vibrations. Of the crystal's
-        species one may be left out: the crystal's equilibrium gives it.
+        By symbol; a number stands for a static energy (eV), its vibrations are then those of an
+        average atom of the crystal. Of the crystal's species one may be left out: the crystal's
+        equilibrium gives it.
     """
 
     def __init__(
@@ -70,12 +71,8 @@ class Surroundings:
         counts = Counter(crystal.get_chemical_symbols())
         units = reduce(gcd, counts.values())
         self.composition = {symbol: count // units for symbol, count in counts.items()}
-        nothing = Vibrations.classical(0.0, 0.0, temperatures)
-        self.given = {
-            symbol: value if isinstance(value, Reservoir) else Reservoir(float(value), nothing)
-            for symbol, value in (chemical_potentials or {}).items()
-        }
-        self._nothing = Reservoir(0.0, nothing)
+        self.given = dict(chemical_potentials or {})
+        self._nothing = Reservoir(0.0, Vibrations.classical(0.0, 0.0, temperatures))
         self._crystal, self._units, self._energy = crystal, units, energy
         self._calculator, self._temperatures = calculator, temperatures
         self._unit: Reservoir | None = None
@@ -132,20 +129,28 @@ class Surroundings:
                 f"number of atoms than the crystal ({_signed(wanted)}), so say in equilibrium with "
                 "what: {symbol: energy per atom in eV}"
             )
+        given = {symbol: self._reservoir(value) for symbol, value in self.given.items()}
         rest = reduce(
-            lambda total, symbol: total + self.given[symbol] * -self.composition[symbol],
+            lambda total, symbol: total + given[symbol] * -self.composition[symbol],
             [symbol for symbol in self.composition if symbol in self.given],
             self.formula_unit,
         )
         if unknown:
-            return {**self.given, unknown[0]: rest * (1 / self.composition[unknown[0]])}
+            return {**given, unknown[0]: rest * (1 / self.composition[unknown[0]])}
         if abs(rest.energy) > BALANCE:
             raise InvalidInputError(
                 f"chemical_potentials: those of {', '.join(self.composition)} add up to "
                 f"{-rest.energy:+.3f} eV per formula unit beside the crystal's energy; it would "
                 "grow or dissolve: leave one of them out"
             )
-        return self.given
+        return given
+
+    def _reservoir(self, value: float | Reservoir) -> Reservoir:
+        if isinstance(value, Reservoir):
+            return value
+        # As many modes as atoms are exchanged for, so that nothing depends on the temperature.
+        share = 1 / sum(self.composition.values())
+        return Reservoir(float(value), self.formula_unit.vibrations * share)
 
 
 def excess_atoms(defect: Atoms, crystal: Atoms) -> dict[str, int]:

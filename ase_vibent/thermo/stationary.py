@@ -10,7 +10,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from ase_vibent.base import EntropyCalculator
-from ase_vibent.errors import InvalidStructureError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
 from ase_vibent.hessian import DisplacedForces, free_atoms, resolve_calculator
@@ -18,8 +18,11 @@ from ase_vibent.structures.relaxation import calculator_failures
 
 Array = NDArray[np.float64]
 
-#: Largest force (eV/Å) and stress (eV/Å³) that a structure at rest may have.
-FMAX, SMAX = 1e-2, 1e-3
+#: Largest force that a structure at rest may have, eV/Å.
+FMAX = 1e-2
+#: Largest stress times volume of a cell without stress, eV: formation entropies move with it, by
+#: some tenths of k_B per eV, however large the cell is.
+LARGEST_VIRIAL = 0.02
 #: Å, of the finite differences that count unstable modes.
 DISPLACEMENT = 0.01
 
@@ -72,6 +75,11 @@ def stationary_energy(
     copy.calc = atoms.calc if potential is None else potential
     if copy.calc is None:
         return float("nan"), copy
+    if isinstance(copy.calc, EntropyCalculator):
+        raise InvalidInputError(
+            f"potential: {type(copy.calc).__name__} gives vibrational free energies; pass the "
+            "calculator of the potential energy"
+        )
     with calculator_failures(copy.calc):
         energy = float(copy.get_potential_energy())
         forces = copy.get_forces(apply_constraint=False)
@@ -84,6 +92,35 @@ def stationary_energy(
             "ase_vibent.structures), or raise fmax"
         )
     return energy, copy
+
+
+def require_same_system(atoms: Atoms, other: Atoms, name: str) -> None:
+    """Raise unless two structures are the same atoms elsewhere in the same cell.
+
+    Parameters
+    ----------
+    atoms, other : Atoms
+    name : str
+        Of the other, for messages.
+
+    Raises
+    ------
+    InvalidStructureError
+        If species, cell, periodicity, masses or fixed atoms differ.
+    """
+    if not np.array_equal(atoms.numbers, other.numbers):
+        raise InvalidStructureError(
+            f"{name}: expected the atoms of the first structure, {atoms.get_chemical_formula()}, "
+            f"in the same order, got {other.get_chemical_formula()}"
+        )
+    for quantity, same in (
+        ("cell", np.allclose(atoms.cell.array, other.cell.array, rtol=0, atol=1e-5)),
+        ("pbc", np.array_equal(atoms.pbc, other.pbc)),
+        ("masses", np.array_equal(atoms.get_masses(), other.get_masses())),
+        ("fixed atoms", np.array_equal(free_atoms(atoms), free_atoms(other))),
+    ):
+        if not same:
+            raise InvalidStructureError(f"{name}: its {quantity} differ from the first structure's")
 
 
 def is_free_of_stress(atoms: Atoms) -> bool:
@@ -100,7 +137,7 @@ def is_free_of_stress(atoms: Atoms) -> bool:
     if atoms.calc is None:
         return False
     try:
-        return bool(np.abs(atoms.get_stress()).max() <= SMAX)
+        return bool(np.abs(atoms.get_stress()).max() * atoms.get_volume() <= LARGEST_VIRIAL)
     except (PropertyNotImplementedError, NotImplementedError):
         return False
 
