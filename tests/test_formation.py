@@ -304,8 +304,11 @@ def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
     assert (tmp_path / "figure.png").stat().st_size > 1000
     assert main([*words, "unrelaxed.xyz", "--relax"]) == 0
     assert "1.0" in capsys.readouterr().out
-    assert main([*words, "unrelaxed.xyz"]) == 1
-    assert "not at rest" in capsys.readouterr().err
+    # What fails is named, and the rest is done.
+    assert main([*words, "unrelaxed.xyz", "vacancy.xyz"]) == 1
+    printed = capsys.readouterr()
+    assert "unrelaxed.xyz frame 0: defect: not at rest" in printed.err
+    assert "vacancy.xyz frame 0" in printed.out
     assert main([*words, "vacancy.xyz", "--energy", "1.2", "--energy-at", "pressure"]) == 1
     assert "does not go with an entropy" in capsys.readouterr().err
     assert main([*words, "vacancy.xyz", "vacancy.xyz", "--energy", "1.2"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from ase.units import kB
 from ase_vibent.base import EntropyCalculator
 from ase_vibent.calculator import SiteEntropyCalculator
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, require_plottable, show
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.plots import formation_plot, rate_plot
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.reference import HessianEntropyCalculator
@@ -45,19 +46,12 @@ def formation(options: argparse.Namespace) -> int:
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))
     for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):
-        found = defect_formation(
-            relaxed(defect, potential) if options.relax else defect,
-            crystal,
-            calculator,
-            options.temperature,
-            potential=potential,
-            chemical_potentials=dict(options.chemical_potential),
-            multiplicity=options.multiplicity,
-            fmax=options.fmax,
-        )
-        if options.energy is not None:
-            found = found.with_energy(options.energy, f"constant {options.energy_at}")
-        rows.append((source, found))
+        try:
+            rows.append((source, _formation_of(defect, crystal, calculator, potential, options)))
+        except VibentError as error:
+            print(f"vibent formation: {source}: {error}", file=sys.stderr)
+    if not rows:
+        return 1
     limits = _limits([found for _, found in rows])
     if options.plot:
         formation_plot(dict(rows), options.plot)
@@ -69,7 +63,29 @@ def formation(options: argparse.Namespace) -> int:
         },
         _formation_table(rows, limits),
     )
-    return 0
+    return int(len(rows) < len(defects))
+
+
+def _formation_of(
+    defect: Atoms,
+    crystal: Atoms,
+    calculator: EntropyCalculator,
+    potential: Any,
+    options: argparse.Namespace,
+) -> DefectFormation:
+    found = defect_formation(
+        relaxed(defect, potential) if options.relax else defect,
+        crystal,
+        calculator,
+        options.temperature,
+        potential=potential,
+        chemical_potentials=dict(options.chemical_potential),
+        multiplicity=options.multiplicity,
+        fmax=options.fmax,
+    )
+    if options.energy is None:
+        return found
+    return found.with_energy(options.energy, f"constant {options.energy_at}")
 
 
 def rate(options: argparse.Namespace) -> int:
