@@ -217,7 +217,9 @@ def defect_formation(
     reservoir = surroundings.of(excess)
     if multiplicity is not None:
         check_positive("multiplicity", multiplicity)
-    vibrations = calculator.vibrations(defect, chosen) - calculator.vibrations(crystal, chosen)
+    # The crystal, of which the reservoir may be made, first: calculators keep the last structure.
+    whole = calculator.vibrations(crystal, chosen)
+    vibrations = calculator.vibrations(defect, chosen) - whole
     return DefectFormation(
         energy=energy - crystal_energy - reservoir.energy,
         vibrations=vibrations - reservoir.vibrations,

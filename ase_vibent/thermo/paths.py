@@ -75,8 +75,7 @@ class PathProfile:
     @property
     def free_energies(self) -> Array:
         """E + F_vib of the orthogonal modes above the first image, shape (n_images, n), eV."""
-        vibrations = np.array([state.free_energies for state in self.orthogonal])
-        return self.energies[:, None] + vibrations - vibrations[0]
+        return self._across - self._across[0]
 
     @property
     def activation(self) -> Array:
@@ -85,8 +84,12 @@ class PathProfile:
         All modes of the minimum count, so that (k_B T/h) exp(-activation/(k_B T)) is the rate of
         crossing that surface. Shape (n_images, n), eV.
         """
-        vibrations = np.array([state.free_energies for state in self.orthogonal])
-        return self.energies[:, None] + vibrations - self.minimum.free_energies
+        return self._across - self.minimum.free_energies
+
+    @property
+    def _across(self) -> Array:
+        """E + F_vib of the orthogonal modes, E above the first image's, shape (n_images, n), eV."""
+        return self.energies[:, None] + [state.free_energies for state in self.orthogonal]
 
     @property
     def fine(self) -> tuple[Array, Array, Array]:
