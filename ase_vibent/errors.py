@@ -68,6 +68,10 @@ class RelaxationError(VibentError):
         return type(self), (self.args[0], self.steps, self.force)
 
 
+class LostStateError(VibentError):
+    """A model relaxed a structure into another state than its reference does."""
+
+
 class LabelError(VibentError):
     """A dataset lacks a label, a reference crystal, or holds contradictory frames."""
 

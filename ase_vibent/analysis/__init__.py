@@ -1,0 +1,23 @@
+"""What site entropies and energies depend on: locality, and how models generalise."""
+
+from ase_vibent.analysis.energy_norm import EnergyNorm
+from ase_vibent.analysis.generalisation import (
+    DefectErrors,
+    MatchingConditions,
+    PowerLaw,
+    TrainingCell,
+    convergence_rate,
+    defect_errors,
+    displaced_samples,
+)
+
+__all__ = [
+    "DefectErrors",
+    "EnergyNorm",
+    "MatchingConditions",
+    "PowerLaw",
+    "TrainingCell",
+    "convergence_rate",
+    "defect_errors",
+    "displaced_samples",
+]
