@@ -233,9 +233,9 @@ def test_what_does_not_belong_together_is_refused(minimum, crystal):
         TrainingCell(minimum, crystal * (2, 1, 1), samples, reference=EMT)
     with pytest.raises(InvalidStructureError, match="not those of the minimum"):
         TrainingCell(minimum, crystal, [crystal], reference=EMT)
+    silver = minimum.copy()
+    silver.symbols[0] = "Ag"
     with pytest.raises(InvalidStructureError, match="same species"):
-        silver = minimum.copy()
-        silver.symbols[0] = "Ag"
         TrainingCell(silver, crystal, samples, reference=EMT)
     with pytest.raises(InvalidInputError, match="got none"):
         TrainingCell(minimum, crystal, [], reference=EMT)

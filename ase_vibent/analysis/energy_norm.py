@@ -60,8 +60,8 @@ class EnergyNorm:
         )
         if np.any(i == j):
             raise InvalidStructureError(
-                f"atoms: the cell is narrower than the neighbour distance of {reach:.3g} Å, so that "
-                "atoms neighbour themselves and the norm is not defined; use a larger cell"
+                f"atoms: the cell is narrower than the neighbour distance of {reach:.3g} Å: atoms "
+                "neighbour themselves, and the norm is not defined; use a larger cell"
             )
         pairs = csc_array((np.ones(len(i)), (i, j)), shape=(len(atoms), len(atoms)))
         n_parts = connected_components(pairs, return_labels=False)

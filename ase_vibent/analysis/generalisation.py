@@ -422,7 +422,7 @@ def _evaluated(atoms: Atoms, calculator: Any, name: str) -> Atoms:
     if calculator is None:
         if atoms.calc is None:
             raise InvalidInputError(
-                f"{name}: carries no energy of the reference; relax it with `relaxed`, or evaluate it"
+                f"{name}: carries no energy of the reference; relax or evaluate it with that"
             )
         with calculator_failures(atoms.calc):
             return with_results(atoms)
