@@ -31,11 +31,22 @@ def table(name: str) -> Path:
 
 def copper(name: str = "Cu_mishin1.eam.alloy") -> Any:
     """Copper of Mishin et al. (Phys. Rev. B 63, 224106), matscipy's EAM with analytic Hessian."""
+    return _one_species(name, 29)
+
+
+def tungsten() -> Any:
+    """Tungsten of Zhou et al. (2001), matscipy's EAM with analytic Hessian."""
+    return _one_species("W_zhou.eam.alloy", 74)
+
+
+def _one_species(name: str, number: int) -> Any:
+    """EAM of a table whose header gives the element the atomic number 1."""
     from matscipy.calculators.eam import EAM
 
     tables = EAM(str(table(name)), kind="eam/alloy")
-    # The header of this file gives copper the atomic number 1.
-    return EAM(atomic_numbers=[29], F=tables.F, f=tables.f, rep=tables.rep, cutoff=tables.cutoff)
+    return EAM(
+        atomic_numbers=[number], F=tables.F, f=tables.f, rep=tables.rep, cutoff=tables.cutoff
+    )
 
 
 def iron() -> Any:

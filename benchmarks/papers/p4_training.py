@@ -1,21 +1,27 @@
-"""Training sets and sweeps of P4, kept in files: what is there is not done again."""
+"""What both benchmarks of P4 share: labels and results in files, fits, tables, figures."""
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
+from ase_vibent import ACE, train
+from ase_vibent.analysis import convergence_rate
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.relaxation import with_results
 
 #: Structures between two writes of a file.
 BATCH = 10
+#: √W_E and √W_F of P4 (4.2): W_E = 100, W_F = 1.
+WEIGHTS = {"energy": 10.0, "forces": 1.0}
 
 
 def labelled(path: Path, structures: Sequence[Atoms], calculator: Any) -> list[Atoms]:
@@ -46,12 +52,85 @@ def write_whole(path: Path, frames: Sequence[Atoms]) -> None:
     os.replace(temporary, path)
 
 
-def displaced(
-    atoms: Atoms, radius: float, count: int, seed: int, axes: Sequence[int]
-) -> list[Atoms]:
-    """Random samples around a minimum: components uniform in [-radius, radius], Å."""
-    rng = np.random.default_rng(seed)
-    copies = [atoms.copy() for _ in range(count)]
-    for copy in copies:
-        copy.positions[:, axes] += rng.uniform(-radius, radius, (len(atoms), len(axes)))
-    return copies
+def fit(frames: Sequence[Atoms], species: str, cutoff: float, degree: int) -> tuple[Any, float]:
+    """Linear ACE by rank-revealing QR at 1e-6, P4 4.1.2, and the seconds that it took."""
+    start = time.perf_counter()
+    model = train(
+        frames,
+        ACE(species=[species], cutoff=cutoff, order=3, degree=degree),
+        target="energy",
+        weights=WEIGHTS,
+        solver="rrqr",
+        solver_options={"tolerance": 1e-6},
+    )
+    return model, time.perf_counter() - start
+
+
+class Records:
+    """Results of fits, one line of JSON each, found again by what they are of."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("}")]
+
+    def found(self, **key: Any) -> bool:
+        """Whether there is a result of this."""
+        return any(all(row.get(k) == v for k, v in key.items()) for row in self.rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a result."""
+        self.rows.append(row)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> str:
+    """Exponent of a power law with its standard error, for a table."""
+    try:
+        law = convergence_rate(x, y)
+    except InvalidInputError:
+        return "-"
+    return f"{law.exponent:+.2f} ± {law.uncertainty:.2f}"
+
+
+def figure(
+    rows: Sequence[dict[str, Any]],
+    level: Sequence[dict[str, Any]],
+    path: Path,
+    guides: tuple[Sequence[float], Sequence[float]],
+) -> None:
+    """Errors against RMSE at every L, and against L at one RMSE, with slopes of the theory.
+
+    Parameters
+    ----------
+    rows, level : sequence of dict
+        With L, forces_rmse, simulation, geometry, energy: of the sweep, and of one RMSE.
+    path : Path
+    guides : two sequences of float
+        Exponents in L to draw for geometry and energy.
+    """
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(9.0, 7.0), layout="constrained")
+    panels = picture.subplots(2, 2)
+    for column, (quantity, unit) in enumerate((("geometry", "Å"), ("energy", "eV"))):
+        upper, lower = panels[:, column]
+        for size in sorted({row["L"] for row in rows}):
+            own = sorted((r["forces_rmse"], abs(r[quantity])) for r in rows if r["L"] == size)
+            upper.loglog(*zip(*own, strict=True), "o-", ms=4, lw=1, label=f"L = {size}")
+        upper.set(xlabel="RMSE of forces on test samples (eV/Å)", ylabel=f"{quantity} error ({unit})")
+        upper.legend(frameon=False, fontsize="small")
+        for name in dict.fromkeys(row["simulation"] for row in level):
+            own = sorted((r["L"], abs(r[quantity])) for r in level if r["simulation"] == name)
+            lower.loglog(*zip(*own, strict=True), "o-", ms=4, lw=1, label=name)
+        sizes = sorted({row["L"] for row in level})
+        top = max(abs(row[quantity]) for row in level)
+        for exponent, style in zip(guides[column], ("k--", "k:"), strict=False):
+            guide = [top * (size / sizes[0]) ** exponent for size in sizes]
+            lower.loglog(sizes, guide, style, lw=0.8, label=f"L^{exponent:g}")
+        lower.set(xlabel="L (lattice constants)", ylabel=f"{quantity} error ({unit})")
+        lower.set_xticks(sizes, [str(size) for size in sizes])
+        lower.minorticks_off()
+        lower.legend(frameon=False, fontsize="small")
+    picture.savefig(path, dpi=150)
