@@ -53,6 +53,14 @@ SITE_GRADIENTS = "vibent_site_gradients"
 MOMENTS = "vibent_moments"
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
+#: Potential energy in `atoms.info`, eV; forces in `atoms.arrays`, eV/Å; virial (volume times
+#: stress) in `atoms.info`, (3, 3), eV.
+ENERGY, FORCES, VIRIAL = "vibent_energy", "vibent_forces", "vibent_virial"
+#: In `atoms.arrays`: rows of the Hessian that belong to some atoms, (N, 9m), eV/Å²; column
+#: 9k + 3a + b is for component a of the k-th of them, b of every atom. `atoms.info` lists them.
+FORCE_CONSTANTS, DISPLACED = "vibent_force_constants", "vibent_displaced"
+#: In `atoms.info`: factor of all rows of a frame in a fit, 1 where there is none.
+WEIGHT = "vibent_weight"
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:

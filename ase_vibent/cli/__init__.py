@@ -124,6 +124,17 @@ def _add_label(commands: _Commands) -> None:
         action="store_true",
         help="moments of local densities of states: wanted for quantum corrections",
     )
+    label.add_argument(
+        "--energies",
+        action="store_true",
+        help="energy, forces and virial of the calculator too, to train a potential "
+        "('vibent train --target energy')",
+    )
+    label.add_argument(
+        "--force-constants",
+        action="store_true",
+        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+    )
     add_finite_differences(label)
     label.add_argument(
         "--select",

@@ -113,6 +113,8 @@ def _label_tasks(
         "sites": options.sites,
         "site_gradients": options.site_gradients,
         "moments": options.moments,
+        "energies": options.energies,
+        "force_constants": options.force_constants,
         "options": {
             "displacement": options.displacement,
             "interaction_range": options.interaction_range,
@@ -159,9 +161,9 @@ def evaluate(options: argparse.Namespace) -> int:
     frames = dataset.read_labels(options.labels)
     comparisons = evaluate_frames(model, frames)
     if options.plot:
-        parity_plot({"": comparisons}, options.plot)
+        parity_plot({"": comparisons}, options.plot, model.target)
     errors = Report(train={}, test=comparisons).metrics()
-    show(options, errors["test"], format_metrics({"": errors["test"]}))
+    show(options, errors["test"], format_metrics({"": errors["test"]}, model.target))
     return 0
 
 
@@ -180,7 +182,9 @@ def info(options: argparse.Namespace) -> int:
     for key, value in header.items():
         if key not in ("errors", "card"):
             lines.append(f"  {key.replace('_', ' '):<20} {plain(value)}")
-    show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
+    show(
+        options, header, "\n".join([*lines, format_metrics(header.get("errors", {}), model.target)])
+    )
     return 0
 
 

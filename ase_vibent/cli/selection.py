@@ -26,7 +26,7 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     model = SiteModel.load(model_file(options.select))
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway; of the others, training will use what it used before.
-    wanted = [q for q in TOLD if q == "entropy" or (getattr(options, q) and q in fitted)]
+    wanted = [q for q in TOLD if q == "total" or (getattr(options, q) and q in fitted)]
     return select(
         model,
         structures,

@@ -18,6 +18,7 @@ from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
+from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
@@ -40,7 +41,8 @@ class SiteModel:
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
     of the perfect crystal, so the model is strictly extensive. Its target is a name
-    only: for "entropy" the values are mass-free reduced site entropies in units of k_B.
+    only: for "entropy" the values are mass-free reduced site entropies in units of k_B, for
+    "energy" shares of the potential energy in eV.
 
     Attributes
     ----------
@@ -151,6 +153,25 @@ class SiteModel:
         _, slopes = self._quadratic()(self.descriptor.compute(atoms), kinds)
         features = self.descriptor.compute_site_gradients(atoms)
         return np.einsum("inaf,if->ina", features, slopes)
+
+    def force_constants(self, atoms: Atoms, displaced: Sequence[int]) -> Array:
+        """Rows of the Hessian of the sum of all values, by differences of gradients.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        displaced : sequence of int, shape (m,)
+            The atoms that the rows belong to.
+
+        Returns
+        -------
+        ndarray, shape (m, 3, N, 3), 1/Å²
+        """
+
+        def gradients(other: Atoms) -> Any:
+            return self.evaluate(other).gradient
+
+        return np.array([displaced_differences(gradients, atoms, int(k)) for k in displaced])
 
     def quantum_correction(
         self,

@@ -18,7 +18,7 @@ from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import ridge
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.triangle import Triangle
 
@@ -48,7 +48,7 @@ def fit_curvature(
     model : SiteModel
         Linear, with its training domain.
     training_set : TrainingSet
-        Gradients of sites are not fitted.
+        Gradients of sites and force constants are not fitted.
     weights : mapping of str to float
         Of the kinds of row.
     directions : int
@@ -84,15 +84,15 @@ def fit_curvature(
         wanted = [
             q
             for q in training_set.quantities
-            if q != "site_gradients" and getattr(target, q) is not None
+            if q not in ("site_gradients", "force_constants") and getattr(target, q) is not None
         ]
         if not wanted:
             continue
         found = _rows(model, basis, pairs, atoms, target, wanted)
-        own = weighted_rows(found, wanted, weights)
+        own = weighted_rows(found, wanted, weights, frame_weight(atoms))
         rows.merge(own)
         if number in calibrating:
-            of_frames[number] = own, found["entropy"][0]
+            of_frames[number] = own, found["total"][0]
     scale = rows.column_rms()
     scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
     solution = ridge(rows.scaled(1 / scale))
@@ -132,7 +132,7 @@ def _rows(
     gradient = not {"gradient", "strain"}.isdisjoint(kinds)
     linear = model.evaluate(atoms, gradient=gradient)
     known: dict[str, Any] = {
-        "entropy": linear.values.sum(),
+        "total": linear.values.sum(),
         "sites": linear.values,
         "gradient": linear.gradient,
         "strain": linear.strain,
@@ -140,7 +140,7 @@ def _rows(
     products = _products_with_gradients if gradient else _products
     columns = list(products(model, basis, pairs, atoms))
     found = {}
-    for kind in {*kinds, "entropy"}:
+    for kind in {*kinds, "total"}:
         value = getattr(target, kind)
         matrix = np.stack([np.ravel(column[kind]) for column in columns], axis=1)
         residual = np.zeros(1) if value is None else np.ravel(value - known[kind])
@@ -157,7 +157,7 @@ def _products(
     for z, directions in enumerate(basis):
         q = np.where(kinds == z, directions @ centred.T, 0.0)
         for a, b in pairs:
-            yield {"entropy": q[a] @ q[b], "sites": q[a] * q[b]}
+            yield {"total": q[a] @ q[b], "sites": q[a] * q[b]}
 
 
 def _products_with_gradients(
@@ -177,7 +177,7 @@ def _products_with_gradients(
             readout = Quadratic(none, factors, curvatures, shift)
             sums = descriptor.site_model(atoms, readout, lists=lists)
             yield {
-                "entropy": sums.values.sum(),
+                "total": sums.values.sum(),
                 "sites": sums.values,
                 "gradient": sums.gradient,
                 "strain": sums.strain,

@@ -15,6 +15,7 @@ from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
+from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.training.solvers import Solution, solve
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 from ase_vibent.training.triangle import Triangle
@@ -32,12 +33,15 @@ class SiteProblem:
     shift : ndarray, shape (n_kinds, n_features)
         Subtracted from the features: those of the perfect crystal, or their mean.
     known : mapping of str to float
-        Constants that are not fitted, k_B, by kind of site.
+        Constants that are not fitted, by kind of site.
+    target : str
+        What is learned.
     """
 
     descriptor: Descriptor
     shift: Array
     known: Mapping[str, float]
+    target: str = "entropy"
 
     @classmethod
     def of_frames(
@@ -70,8 +74,9 @@ class SiteProblem:
                     f"species: no frame holds {kind}, so nothing determines its constant; leave "
                     "it out of the descriptor or add structures"
                 )
-        known = references.bulk_constants(descriptor.species)
-        return cls(descriptor, _mean_features(descriptor, frames, references), known)
+        known = references.known_constants(descriptor.species)
+        shift = _mean_features(descriptor, frames, references)
+        return cls(descriptor, shift, known, references.target)
 
     @property
     def free(self) -> list[int]:
@@ -131,9 +136,9 @@ class SiteProblem:
         membership = np.eye(n_kinds)[species_indices(atoms, descriptor.species)]
         centred = values - membership @ self.shift
         per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
-        if "entropy" in quantities and target.entropy is not None:
-            total = np.array([target.entropy])
-            yield "entropy", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
+        if "total" in quantities and target.total is not None:
+            total = np.array([target.total])
+            yield "total", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
         if "sites" in quantities and target.sites is not None:
             yield "sites", per_site, membership, target.sites
         if "site_gradients" in quantities and target.site_gradients is not None:
@@ -147,6 +152,26 @@ class SiteProblem:
                 np.zeros((n_rows, n_kinds)),
                 target.site_gradients.ravel(),
             )
+        if "force_constants" in quantities and target.force_constants is not None:
+            yield from self._force_constant_rows(atoms, target)
+
+    def _force_constant_rows(
+        self, atoms: Atoms, target: Targets
+    ) -> Iterator[tuple[str, Array, Array, Array]]:
+        """Rows of the Hessian, atom by atom, by differences of the features' gradients."""
+        n_kinds, n_features = self.shift.shape
+
+        def gradients(displaced: Atoms) -> Array:
+            slopes = self.descriptor.compute_with_gradients(displaced).gradient
+            by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
+            return by_row.reshape(3 * len(atoms), n_kinds * n_features)
+
+        assert target.force_constants is not None
+        assert target.displaced is not None
+        for atom, rows in zip(target.displaced, target.force_constants, strict=True):
+            features = displaced_differences(gradients, atoms, int(atom))
+            features = features.reshape(rows.size, -1)
+            yield "force_constants", features, np.zeros((rows.size, n_kinds)), rows.ravel()
 
     def fit(self, rows: Triangle, solver: str, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
@@ -219,7 +244,9 @@ class LinearFit:
         constants = np.array([problem.known.get(kind, 0.0) for kind in species])
         constants[free] = self.solution.coefficients[: len(free)]
         weights = self.solution.coefficients[len(free) :].reshape(problem.shift.shape)
-        return SiteModel(problem.descriptor, constants, weights, problem.shift, self.scale)
+        return SiteModel(
+            problem.descriptor, constants, weights, problem.shift, self.scale, problem.target
+        )
 
 
 def _mean_features(

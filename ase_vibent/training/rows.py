@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 from ase_vibent.training.triangle import Triangle
 
@@ -30,13 +30,13 @@ MOST_TOTALS = 2000
 
 
 class Total(NamedTuple):
-    """The total entropy of one frame.
+    """The total of one frame.
 
     Attributes
     ----------
     fold : int
     row : ndarray, shape (n_columns,)
-    value : float, k_B
+    value : float, k_B or eV
     """
 
     fold: int
@@ -75,13 +75,14 @@ class TrainingRows:
         target : Targets
         fold : int
         """
-        wanted = {*self.quantities, "entropy"}
+        wanted, weight = {*self.quantities, "total"}, frame_weight(atoms)
         for kind, matrix, values in self.problem.rows(atoms, target, tuple(wanted)):
-            if kind == "entropy" and len(self.totals) < MOST_TOTALS:
+            if kind == "total" and len(self.totals) < MOST_TOTALS:
                 self.totals.append(Total(fold, matrix[0], values[0]))
             if kind in self.quantities:
                 of_fold = self.triangles[fold]
-                of_fold.setdefault(kind, Triangle(matrix.shape[1])).add(matrix, values)
+                triangle = of_fold.setdefault(kind, Triangle(matrix.shape[1]))
+                triangle.add(weight * matrix, weight * values)
 
     @property
     def folds(self) -> list[int]:

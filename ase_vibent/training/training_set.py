@@ -14,6 +14,7 @@ from ase_vibent import dataset
 from ase_vibent.descriptors.kinds import kinds_of
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.training.energies import TARGETS, EnergyReferences, with_energy_labels
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
 
 
@@ -44,6 +45,7 @@ class TrainingSet:
         quantities: Sequence[str] | None = None,
         *,
         held_out: Sequence[Atoms] = (),
+        target: str = "entropy",
     ) -> TrainingSet:
         """Training set of labelled frames.
 
@@ -55,6 +57,8 @@ class TrainingSet:
             sites only where there is nothing else.
         held_out : sequence of Atoms
             Other frames, whose perfect crystals count too.
+        target : {"entropy", "energy"}
+            What is to be learned.
 
         Returns
         -------
@@ -69,7 +73,10 @@ class TrainingSet:
             frames = dataset.read_labels(frames)
         if not frames:
             raise TrainingError("frames: there is no labelled structure to fit")
-        references = ReferenceCrystals([*frames, *held_out])
+        check_target(target)
+        if target == EnergyReferences.target:
+            frames = [with_energy_labels(atoms) for atoms in frames]
+        references = TARGETS[target]([*frames, *held_out])
         targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
         return cls(list(frames), references, targets, _chosen_quantities(targets, quantities))
 
@@ -111,6 +118,12 @@ def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
     candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
     order = np.random.default_rng(seed).permutation(len(candidates))
     return [candidates[k] for k in order]
+
+
+def check_target(target: str) -> None:
+    """Raise InvalidInputError unless something can be learned of that name."""
+    if target not in TARGETS:
+        raise InvalidInputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
 
 
 def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
