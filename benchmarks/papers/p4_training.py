@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ase_vibent.structures.relaxation import with_results
 #: Structures between two writes of a file.
 BATCH = 10
 #: √W_E and √W_F of P4 (4.2): W_E = 100, W_F = 1.
-WEIGHTS = {"energy": 10.0, "forces": 1.0}
+WEIGHTS = {"total": 10.0, "gradient": 1.0}
 
 
 def labelled(path: Path, structures: Sequence[Atoms], calculator: Any) -> list[Atoms]:
@@ -52,14 +52,20 @@ def write_whole(path: Path, frames: Sequence[Atoms]) -> None:
     os.replace(temporary, path)
 
 
-def fit(frames: Sequence[Atoms], species: str, cutoff: float, degree: int) -> tuple[Any, float]:
+def fit(
+    frames: Sequence[Atoms],
+    species: str,
+    cutoff: float,
+    degree: int,
+    weights: Mapping[str, float] = WEIGHTS,
+) -> tuple[Any, float]:
     """Linear ACE by rank-revealing QR at 1e-6, P4 4.1.2, and the seconds that it took."""
     start = time.perf_counter()
     model = train(
         frames,
         ACE(species=[species], cutoff=cutoff, order=3, degree=degree),
         target="energy",
-        weights=WEIGHTS,
+        weights=weights,
         solver="rrqr",
         solver_options={"tolerance": 1e-6},
     )
@@ -119,7 +125,9 @@ def figure(
         for size in sorted({row["L"] for row in rows}):
             own = sorted((r["forces_rmse"], abs(r[quantity])) for r in rows if r["L"] == size)
             upper.loglog(*zip(*own, strict=True), "o-", ms=4, lw=1, label=f"L = {size}")
-        upper.set(xlabel="RMSE of forces on test samples (eV/Å)", ylabel=f"{quantity} error ({unit})")
+        upper.set(
+            xlabel="RMSE of forces on test samples (eV/Å)", ylabel=f"{quantity} error ({unit})"
+        )
         upper.legend(frameon=False, fontsize="small")
         for name in dict.fromkeys(row["simulation"] for row in level):
             own = sorted((r["L"], abs(r[quantity])) for r in level if r["simulation"] == name)

@@ -25,6 +25,7 @@ from ase import Atoms
 from p4_training import Records, figure, fit, kept, labelled, slope
 from scipy.sparse.linalg import splu
 
+from ase_vibent import dataset
 from ase_vibent.analysis import TrainingCell, defect_errors, displaced_samples
 from ase_vibent.errors import VibentError
 from ase_vibent.structures.relaxation import with_results
@@ -38,9 +39,10 @@ SPACING, HEIGHT = 2.7271057, 20.0
 #: Of the simulation cell.
 WIDTH = 60
 RADIUS = 0.01  # Å
+FMAX = 3e-6  # eV/Å
 TRAIN, TEST = 200, 50
 CUTOFF = 6.0  # Å
-DEGREES = (8, 10, 12, 14, 16, 18)
+DEGREES = (2, 3, 4, 5, 6, 8, 10, 12, 14)
 #: Sites of the simulation cells in units of L: vacancies, interstitials.
 SIMULATIONS = {
     "vacancies": {
@@ -52,6 +54,11 @@ SIMULATIONS = {
         "1 interstitial, 1 vacancy": ([(0, 0)], [(1, 0)]),
         "1 interstitial, 3 vacancies": ([(0, 0), (0, 1), (1, 1)], [(1, 0)]),
     },
+}
+#: √W_E and √W_F of vacancies; W_E = 100 and W_F = 10 of interstitials are ten times theirs.
+WEIGHTS = {
+    "vacancies": {"total": 10.0, "gradient": 1.0},
+    "interstitials": {"total": 10**0.5, "gradient": 1.0},
 }
 TRAINING = {"vacancies": ["vacancy"], "interstitials": ["interstitial", "vacancy"]}
 
@@ -114,7 +121,11 @@ class Training:
             samples = labelled(
                 folder / f"{kind}-samples-{width}.xyz", samples, potentials.tungsten()
             )
-            self.frames += samples[: TRAIN // len(kinds)]
+            chosen = samples[: TRAIN // len(kinds)]
+            if kind == "interstitial":
+                for frame in chosen:
+                    frame.info[dataset.WEIGHT] = 10**0.5
+            self.frames += chosen
             self.cells.append(
                 TrainingCell(
                     minimum,
@@ -150,8 +161,8 @@ def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Rec
                 lambda sites=sites: relaxed(with_defects(WIDTH, *sites)),
             )
         for degree in missing:
-            model, seconds = fit(training.frames, "W", CUTOFF, degree)
-            surrogate = SiteEnergyCalculator(model)
+            model, seconds = fit(training.frames, "W", CUTOFF, degree, WEIGHTS[case])
+            surrogate = SiteEnergyCalculator(model, extrapolation="ignore")
             row = {"L": width, "degree": degree, "functions": model.descriptor.n_features}
             row |= {"seconds": seconds, **training.conditions(surrogate)}
             for name, minimum in minima.items():
@@ -164,7 +175,7 @@ def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Rec
 def errors_in(minimum: Atoms, large: Atoms, surrogate: Any) -> dict[str, float]:
     """Errors in a simulation cell; NaN where the surrogate loses the state."""
     try:
-        errors = defect_errors(minimum, large, surrogate, components=PLANE)
+        errors = defect_errors(minimum, large, surrogate, components=PLANE, fmax=FMAX)
     except VibentError as error:
         print(f"  {error}")
         return dict.fromkeys(("geometry", "energy", "static_energy"), float("nan"))
@@ -202,7 +213,10 @@ def report(case: str, rows: list[dict[str, Any]], level: float, plot: Path | Non
         slopes = [slope(rmse, [r[names[0]][q] for r in own]) for q in ("geometry", "energy")]
         print(f"  L = {width}: geometry {slopes[0]}, energy {slopes[1]}")
     chosen = [
-        min((r for r in rows if r["L"] == width), key=lambda r: abs(np.log(r["forces_rmse"] / level)))
+        min(
+            (r for r in rows if r["L"] == width),
+            key=lambda r: abs(np.log(r["forces_rmse"] / level)),
+        )
         for width in sorted({row["L"] for row in rows})
     ]
     print(f"slopes in L at an RMSE of about {level:g} eV/Å (P4: -1 to -3 and -2)")
@@ -226,7 +240,7 @@ def main() -> None:
     )
     parser.add_argument("--case", choices=list(SIMULATIONS), default="vacancies")
     parser.add_argument("--folder", type=Path, default=Path("p4-triangular"))
-    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 5, 6, 7, 8])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 5, 6, 7, 8, 10, 12])
     parser.add_argument("--degrees", type=int, nargs="+", default=list(DEGREES))
     parser.add_argument("--level", type=float, default=0.003, help="RMSE of the fits over L, eV/Å")
     parser.add_argument("--plot", type=Path)
