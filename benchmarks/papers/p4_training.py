@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
 from ase_vibent import ACE, train
-from ase_vibent.analysis import convergence_rate
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.analysis import convergence_rate, defect_errors
+from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.structures.relaxation import with_results
 
 #: Structures between two writes of a file.
 BATCH = 10
+#: Geometry errors below, Å, are those of the relaxations.
+RESOLUTION = 1e-5
 #: √W_E and √W_F of P4 (4.2): W_E = 100, W_F = 1.
 WEIGHTS = {"total": 10.0, "gradient": 1.0}
 
@@ -89,6 +92,91 @@ class Records:
         self.rows.append(row)
         with self.path.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
+
+
+def errors_in(minimum: Atoms, large: Atoms, surrogate: Any, **options: Any) -> dict[str, float]:
+    """Errors in a simulation cell; NaN where the surrogate loses the state."""
+    try:
+        errors = defect_errors(minimum, large, surrogate, steps=1500, **options)
+    except VibentError as error:
+        print(f"  {error}")
+        return dict.fromkeys(("geometry", "energy", "static_energy"), float("nan"))
+    return {name: getattr(errors, name) for name in ("geometry", "energy", "static_energy")}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of Table 2 with the errors of the first simulation cell."""
+    first = next(value for value in row.values() if isinstance(value, dict))
+    return (
+        f"{row['L']:>3} {row['functions']:>6} {1e3 * row['energy_rmse']:>9.2g} "
+        f"{row['forces_rmse']:>9.2g} {row['forces']:>9.2g} "
+        f"{100 * row['relative_force_constants']:>8.2g} {100 * row['relative_homogeneous']:>8.2g} "
+        f"{row['seconds']:>6.1f} {first['geometry']:>9.2g} {first['energy']:>11.2g}"
+    )
+
+
+HEADER = (
+    f"{'L':>3} {'#B':>6} {'E (meV)':>9} {'F (eV/Å)':>9} {'ε^F':>9} {'ε^FC (%)':>8} {'hom (%)':>8} "
+    f"{'T (s)':>6} {'geom. (Å)':>9} {'energy (eV)':>11}"
+)
+
+
+def report(
+    rows: list[dict[str, Any]],
+    names: list[str],
+    theory: str,
+    degree: int,
+    plot: Path | None,
+    guides: tuple[Sequence[float], Sequence[float]],
+) -> None:
+    """Table 2, slopes in RMSE and in L, and the figure.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of `Records`.
+    names : list of str
+        Simulation cells.
+    theory : str
+        What P4 says of slopes in L.
+    degree : int
+        Of the fits over L in the figure.
+    plot : Path, optional
+    guides : two sequences of float
+        Exponents in L to draw.
+    """
+    rows = sorted(rows, key=lambda row: (row["L"], row["functions"]))
+    print(HEADER)
+    for row in rows:
+        print(line(row))
+    print(f"slopes in the RMSE of forces, {names[0]} (P4: 1 and 2)")
+    for width in sorted({row["L"] for row in rows}):
+        own = [row for row in rows if row["L"] == width]
+        print(f"  L = {width}: {slopes(own, names[0], 'forces_rmse')}")
+    print(f"slopes in L with one basis (P4: {theory})")
+    for functions in sorted({row["functions"] for row in rows}):
+        own = [row for row in rows if row["functions"] == functions]
+        rmse = [row["forces_rmse"] for row in own]
+        print(f"  {functions} functions, RMSE {min(rmse):.2g} to {max(rmse):.2g} eV/Å")
+        for name in names:
+            print(f"    {name}: {slopes(own, name, 'L')}")
+    if plot:
+        flat = [
+            {"L": r["L"], "degree": r["degree"], "simulation": name, **r[name]}
+            | {"forces_rmse": r["forces_rmse"]}
+            for r in rows
+            for name in names
+        ]
+        level = [row for row in flat if row["degree"] == degree]
+        figure([f for f in flat if f["simulation"] == names[0]], level, plot, guides)
+
+
+def slopes(rows: list[dict[str, Any]], name: str, axis: str) -> str:
+    """Exponents of both errors where the surrogate kept the state and relaxations resolve them."""
+    known = [row for row in rows if row[name]["geometry"] > RESOLUTION]
+    x = [row[axis] for row in known]
+    slopes = (slope(x, [row[name][q] for row in known]) for q in ("geometry", "energy"))
+    return "geometry {}, energy {}".format(*slopes) + f" ({len(known)} fits)"
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> str:

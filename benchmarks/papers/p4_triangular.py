@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from p4_training import Records, figure, fit, kept, labelled, slope
+from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
 from scipy.sparse.linalg import splu
 
-from ase_vibent import dataset
-from ase_vibent.analysis import TrainingCell, defect_errors, displaced_samples
-from ase_vibent.errors import VibentError
+from ase_vibent import SiteEnergyCalculator, dataset
+from ase_vibent.analysis import TrainingCell, displaced_samples
 from ase_vibent.structures.relaxation import with_results
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -145,8 +144,6 @@ class Training:
 
 def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Records:
     """All fits of one case, and their errors in the simulation cells."""
-    from ase_vibent import SiteEnergyCalculator
-
     records = Records(folder / f"{case}.jsonl")
     for width in widths:
         missing = [d for d in degrees if not records.found(L=width, degree=d)]
@@ -167,74 +164,10 @@ def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Rec
             row = {"L": width, "degree": degree, "functions": model.descriptor.n_features}
             row |= {"seconds": seconds, **training.conditions(surrogate)}
             for name, minimum in minima.items():
-                row[name] = errors_in(minimum, large, surrogate)
+                row[name] = errors_in(minimum, large, surrogate, components=PLANE, fmax=FMAX)
             records.add(row)
-            print(_line(row), flush=True)
+            print(line(row), flush=True)
     return records
-
-
-def errors_in(minimum: Atoms, large: Atoms, surrogate: Any) -> dict[str, float]:
-    """Errors in a simulation cell; NaN where the surrogate loses the state."""
-    try:
-        errors = defect_errors(minimum, large, surrogate, components=PLANE, fmax=FMAX, steps=1500)
-    except VibentError as error:
-        print(f"  {error}")
-        return dict.fromkeys(("geometry", "energy", "static_energy"), float("nan"))
-    return {name: getattr(errors, name) for name in ("geometry", "energy", "static_energy")}
-
-
-def _line(row: dict[str, Any]) -> str:
-    """One row of Table 2 with the errors of the first simulation cell."""
-    first = next(value for value in row.values() if isinstance(value, dict))
-    return (
-        f"{row['L']:>3} {row['functions']:>6} {1e3 * row['energy_rmse']:>9.2g} "
-        f"{row['forces_rmse']:>9.2g} {row['forces']:>9.2g} "
-        f"{100 * row['relative_force_constants']:>8.2g} {100 * row['relative_homogeneous']:>8.2g} "
-        f"{row['seconds']:>6.1f} {first['geometry']:>9.2g} {first['energy']:>11.2g}"
-    )
-
-
-HEADER = (
-    f"{'L':>3} {'#B':>6} {'E (meV)':>9} {'F (eV/Å)':>9} {'ε^F':>9} {'ε^FC (%)':>8} {'hom (%)':>8} "
-    f"{'T (s)':>6} {'geom. (Å)':>9} {'energy (eV)':>11}"
-)
-
-
-def report(case: str, rows: list[dict[str, Any]], degree: int, plot: Path | None) -> None:
-    """Table 2, slopes in RMSE and in L, and the figure."""
-    rows = sorted(rows, key=lambda row: (row["L"], row["functions"]))
-    print(HEADER)
-    for row in rows:
-        print(_line(row))
-    names = list(SIMULATIONS[case])
-    print(f"slopes in the RMSE of forces, {names[0]} (P4: 1 and 2)")
-    for width in sorted({row["L"] for row in rows}):
-        own = [row for row in rows if row["L"] == width]
-        print(f"  L = {width}: {_slopes(own, names[0], 'forces_rmse')}")
-    print("slopes in L with one basis (P4: geometry -1 and, at vanishing RMSE, -3; energy -2)")
-    for functions in sorted({row["functions"] for row in rows}):
-        own = [row for row in rows if row["functions"] == functions]
-        rmse = [row["forces_rmse"] for row in own]
-        print(f"  {functions} functions, RMSE {min(rmse):.2g} to {max(rmse):.2g} eV/Å")
-        for name in names:
-            print(f"    {name}: {_slopes(own, name, 'L')}")
-    if plot:
-        flat = [
-            {"L": r["L"], "degree": r["degree"], "simulation": name, **r[name]}
-            | {"forces_rmse": r["forces_rmse"]}
-            for r in rows
-            for name in names
-        ]
-        level = [row for row in flat if row["degree"] == degree]
-        figure([f for f in flat if f["simulation"] == names[0]], level, plot, ((-1, -3), (-2,)))
-
-
-def _slopes(rows: list[dict[str, Any]], name: str, axis: str) -> str:
-    """Exponents of both errors where the surrogate kept the state."""
-    known = [row for row in rows if np.isfinite(row[name]["geometry"])]
-    x = [row[axis] for row in known]
-    slopes = (slope(x, [row[name][q] for row in known]) for q in ("geometry", "energy"))
-    return "geometry {}, energy {}".format(*slopes) + f" ({len(known)} fits)"
 
 
 def main() -> None:
@@ -251,7 +184,9 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     print(HEADER)
     records = sweep(options.case, options.sizes, options.degrees, options.folder)
-    report(options.case, records.rows, options.degree, options.plot)
+    theory = "geometry -1 and, at vanishing RMSE, -3; energy -2"
+    names = list(SIMULATIONS[options.case])
+    report(records.rows, names, theory, options.degree, options.plot, ((-1, -3), (-2,)))
 
 
 if __name__ == "__main__":
