@@ -3,13 +3,11 @@
 from ase_vibent.analysis.energy_norm import EnergyNorm
 from ase_vibent.analysis.generalisation import (
     DefectErrors,
-    MatchingConditions,
     PowerLaw,
-    TrainingCell,
     convergence_rate,
     defect_errors,
-    displaced_samples,
 )
+from ase_vibent.analysis.matching import MatchingConditions, TrainingCell, displaced_samples
 
 __all__ = [
     "DefectErrors",

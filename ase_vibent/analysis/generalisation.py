@@ -16,9 +16,7 @@ of an atom, which models have as they like, then drop out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -26,195 +24,16 @@ from ase.geometry import find_mic
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.errors import (
-    CalculatorError,
-    InvalidInputError,
-    InvalidStructureError,
-    LostStateError,
-)
-from ase_vibent.hessian import compute_hessian, resolve_calculator
+from ase_vibent.analysis.matching import REACH, check_cells, evaluated, formation_energy
+from ase_vibent.errors import InvalidInputError, LostStateError
+from ase_vibent.hessian import resolve_calculator
 from ase_vibent.structures.displacements import nearest_distance
-from ase_vibent.structures.relaxation import calculator_failures, relaxed, with_results
-from ase_vibent.structures.validity import check_positive, starting_copy
+from ase_vibent.structures.relaxation import relaxed
 
 Array = NDArray[np.float64]
 
-#: Neighbours of the norm are this much farther apart than the crystal's closest atoms at most:
-#: the first shell of most crystals, the first two of bcc.
-REACH = 1.2
 #: Atoms of one state are closer than this, in nearest-neighbour distances.
 SAME_STATE = 0.3
-#: Hessians of more atoms are sparse.
-SPARSE = 500
-
-
-@dataclass(frozen=True)
-class MatchingConditions:
-    """How far a surrogate is from its reference in a training cell.
-
-    Attributes
-    ----------
-    energy : float, eV
-        ε^E of P4 (3.3), largest over the samples; of the energy of formation.
-    energy_rmse : float, eV
-    forces : float, eV/Å
-        ε^F of P4 (3.4), in the dual of ‖Du‖, largest over the samples.
-    forces_rmse : float, eV/Å
-        Of a component.
-    force_constants : float, eV/Å²
-        ε^FC of P4 (3.5), at the defect's minimum.
-    homogeneous : float, eV/Å²
-        ε^FC_hom of P4 (3.6), in the crystal.
-    relative_force_constants, relative_homogeneous : float
-        The same over the norm of the reference's force constants.
-    """
-
-    energy: float
-    energy_rmse: float
-    forces: float
-    forces_rmse: float
-    force_constants: float
-    homogeneous: float
-    relative_force_constants: float
-    relative_homogeneous: float
-
-    def __str__(self) -> str:
-        units = {"energy": "eV", "forces": "eV/Å"}
-        lines = []
-        for field in fields(self):
-            unit = next((u for name, u in units.items() if field.name.startswith(name)), "eV/Å²")
-            unit = "" if field.name.startswith("relative") else unit
-            lines.append(f"{field.name:<25} {getattr(self, field.name):.4g} {unit}".rstrip())
-        return "\n".join(lines)
-
-
-class TrainingCell:
-    """What the reference says of a training cell, and how well surrogates match it.
-
-    Parameters
-    ----------
-    minimum : Atoms
-        Cell with one defect, relaxed with the reference.
-    crystal : Atoms
-        Perfect crystal in the same cell.
-    samples : sequence of Atoms
-        The ball around the minimum, such as of `displaced_samples`; P4 takes the largest error over
-        all of it, these are what stands for it.
-    reference : ASE calculator or factory, optional
-        None takes energies and forces that all structures carry, and leaves force constants out.
-    components : sequence of int
-        Cartesian components that count: (0, 1) for a sheet that stays in its plane.
-    cutoff : float, Å, optional
-        Of the models: cells in which a defect meets its own image are then refused.
-
-    Raises
-    ------
-    InvalidStructureError
-        If the structures do not belong together, the cell is too narrow, or the reference's crystal
-        or minimum is not stable.
-    """
-
-    def __init__(
-        self,
-        minimum: Atoms,
-        crystal: Atoms,
-        samples: Sequence[Atoms],
-        *,
-        reference: object | None = None,
-        components: Sequence[int] = (0, 1, 2),
-        cutoff: float | None = None,
-    ):
-        _check_cells(minimum, crystal, "minimum")
-        if not samples:
-            raise InvalidInputError("samples: expected structures around the minimum, got none")
-        for number, sample in enumerate(samples):
-            _check_same_atoms(sample, minimum, f"sample {number}")
-        if cutoff is not None:
-            check_wide_enough(crystal, cutoff)
-        self.components = sorted(set(components))
-        reach = REACH * nearest_distance(crystal)
-        self.norm = EnergyNorm(minimum, reach, components)
-        self.crystal_norm = EnergyNorm(crystal, reach, components)
-        self.reference = None if reference is None else resolve_calculator(reference)
-        self.minimum, self.crystal = (
-            _evaluated(atoms, self.reference, name)
-            for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
-        )
-        self.samples = [
-            _evaluated(sample, self.reference, f"sample {number}")
-            for number, sample in enumerate(samples)
-        ]
-
-    def matching_conditions(self, surrogate: object) -> MatchingConditions:
-        """Errors of a surrogate, P4 (3.3) to (3.6).
-
-        Parameters
-        ----------
-        surrogate : ASE calculator or factory
-
-        Returns
-        -------
-        MatchingConditions
-            Without a reference, force constants are NaN.
-
-        Raises
-        ------
-        CalculatorError
-        InvalidStructureError
-            If the crystal is not stable with the surrogate.
-        """
-        surrogate = resolve_calculator(surrogate)
-        crystal = _evaluated(self.crystal, surrogate, "crystal")
-        energies, forces = [], []
-        for number, sample in enumerate(self.samples):
-            own = _evaluated(sample, surrogate, f"sample {number}")
-            energies.append(
-                _formation_energy(own, crystal) - _formation_energy(sample, self.crystal)
-            )
-            forces.append(_forces(own) - _forces(sample))
-        counted = np.array(forces)[:, :, self.components]
-        constants = [float("nan")] * 4 if self.reference is None else self._constants(surrogate)
-        return MatchingConditions(
-            float(np.abs(energies).max()),
-            _rms(energies),
-            max(self.norm.dual(f) for f in forces),
-            _rms(counted),
-            *constants,
-        )
-
-    @property
-    def stability(self) -> float:
-        """Smallest ⟨δ²E(ū)v, v⟩ / ‖Dv‖² of the reference at the minimum, eV/Å², P4 (6.10).
-
-        A surrogate with ε^FC beyond it may have no minimum there.
-        """
-        return self.norm.extremes(self._hessians[0])[0]
-
-    def _constants(self, surrogate: Any) -> list[float]:
-        """Errors of force constants in minimum and crystal, then both relative."""
-        errors, scales = [], []
-        for atoms, norm, exact in (
-            (self.minimum, self.norm, self._hessians[0]),
-            (self.crystal, self.crystal_norm, self._hessians[1]),
-        ):
-            own = _hessian(atoms, surrogate)
-            if atoms is self.crystal:
-                _check_stable(norm, own, "crystal: the surrogate's lattice")
-            errors.append(norm.operator(own - exact))
-            scales.append(norm.operator(exact))
-        return [*errors, *(error / scale for error, scale in zip(errors, scales, strict=True))]
-
-    @cached_property
-    def _hessians(self) -> list[Any]:
-        """Of minimum and crystal, by the reference; stable."""
-        found = []
-        for atoms, norm, name in (
-            (self.minimum, self.norm, "minimum: the reference's structure"),
-            (self.crystal, self.crystal_norm, "crystal: the reference's lattice"),
-        ):
-            found.append(_hessian(atoms, self.reference))
-            _check_stable(norm, found[-1], name)
-        return found
 
 
 @dataclass(frozen=True)
@@ -282,16 +101,15 @@ def defect_errors(
         If the structures do not belong together.
     RelaxationError, CalculatorError
     """
-    _check_cells(minimum, crystal, "minimum")
+    check_cells(minimum, crystal, "minimum")
     exact, exact_crystal = (
-        _evaluated(atoms, None, name)
-        for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
+        evaluated(atoms, None, name) for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
     )
     surrogate = resolve_calculator(surrogate)
     spacing = nearest_distance(crystal)
     norm = EnergyNorm(minimum, REACH * spacing, components)
-    own_crystal = _evaluated(crystal, surrogate, "crystal")
-    start = _evaluated(minimum, surrogate, "minimum")
+    own_crystal = evaluated(crystal, surrogate, "crystal")
+    start = evaluated(minimum, surrogate, "minimum")
     own = relaxed(minimum, surrogate, fmax=fmax, steps=steps)
     displacements = _displacements(minimum, own)
     lengths = np.linalg.norm(displacements, axis=1)
@@ -301,48 +119,14 @@ def defect_errors(
             f"its place in the reference's minimum, more than {SAME_STATE} nearest-neighbour "
             "distances; improve the model, or train it on this state"
         )
-    energy = _formation_energy(exact, exact_crystal)
+    energy = formation_energy(exact, exact_crystal)
     return DefectErrors(
         norm(displacements),
-        _formation_energy(own, own_crystal) - energy,
-        _formation_energy(start, own_crystal) - energy,
+        formation_energy(own, own_crystal) - energy,
+        formation_energy(start, own_crystal) - energy,
         float(lengths.max()),
         own,
     )
-
-
-def displaced_samples(
-    minimum: Atoms,
-    radius: float,
-    count: int,
-    rng: np.random.Generator | int = 0,
-    *,
-    components: Sequence[int] = (0, 1, 2),
-) -> list[Atoms]:
-    """Random samples of the ball around a minimum, P4 4.1.2: components uniform in ± radius.
-
-    Parameters
-    ----------
-    minimum : Atoms
-    radius : float, Å
-    count : int
-    rng : Generator or seed
-    components : sequence of int
-        Cartesian components that are displaced.
-
-    Returns
-    -------
-    list of Atoms
-    """
-    check_positive("radius", radius)
-    rng = np.random.default_rng(rng)
-    axes = sorted(set(components))
-    samples = []
-    for _ in range(count):
-        sample = starting_copy(minimum)
-        sample.positions[:, axes] += rng.uniform(-radius, radius, (len(sample), len(axes)))
-        samples.append(sample)
-    return samples
 
 
 @dataclass(frozen=True)
@@ -394,101 +178,7 @@ def convergence_rate(sizes: ArrayLike, errors: ArrayLike) -> PowerLaw:
     return PowerLaw(float(solution[0]), float(np.exp(solution[1])), float(spread))
 
 
-def check_wide_enough(crystal: Atoms, cutoff: float) -> None:
-    """Raise unless a cell is so wide that no atom feels one atom and its image at once.
-
-    Parameters
-    ----------
-    crystal : Atoms
-    cutoff : float, Å
-
-    Raises
-    ------
-    InvalidStructureError
-        If it is narrower than twice the cutoff along a periodic direction.
-    """
-    check_positive("cutoff", cutoff)
-    heights = 1 / np.linalg.norm(crystal.cell.reciprocal().array, axis=1)
-    width = float(heights[crystal.pbc].min(initial=np.inf))
-    if width < 2 * cutoff:
-        raise InvalidStructureError(
-            f"crystal: the cell is {width:.2f} Å wide, less than twice the cutoff of {cutoff:.2f} "
-            "Å, so that a defect meets its own image; train in a larger cell"
-        )
-
-
-def _evaluated(atoms: Atoms, calculator: Any, name: str) -> Atoms:
-    """Copy with energy and forces: of the calculator, or that the structure carries."""
-    if calculator is None:
-        if atoms.calc is None:
-            raise InvalidInputError(
-                f"{name}: carries no energy of the reference; relax or evaluate it with that"
-            )
-        with calculator_failures(atoms.calc):
-            return with_results(atoms)
-    copy = starting_copy(atoms)
-    copy.calc = calculator
-    with calculator_failures(calculator):
-        found = with_results(copy)
-    if not (np.isfinite(found.get_potential_energy()) and np.all(np.isfinite(_forces(found)))):
-        raise CalculatorError(f"calculator: energy or forces of the {name} are not finite")
-    return found
-
-
-def _forces(atoms: Atoms) -> Array:
-    forces: Array = atoms.get_forces(apply_constraint=False)
-    return forces
-
-
-def _formation_energy(defect: Atoms, crystal: Atoms) -> float:
-    """Against the perfect crystal of as many atoms, eV."""
-    share = len(defect) / len(crystal)
-    return float(defect.get_potential_energy() - share * crystal.get_potential_energy())
-
-
-def _hessian(atoms: Atoms, calculator: Any) -> Any:
-    return compute_hessian(starting_copy(atoms), calculator, sparse=len(atoms) > SPARSE)
-
-
 def _displacements(start: Atoms, end: Atoms) -> Array:
     """Shape (N, 3), Å, without that of the whole."""
     vectors: Array = find_mic(end.positions - start.positions, start.cell, start.pbc)[0]
     return vectors - vectors.mean(axis=0)
-
-
-def _rms(values: ArrayLike) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
-
-
-def _check_stable(norm: EnergyNorm, hessian: Any, name: str) -> None:
-    lowest = norm.extremes(hessian)[0]
-    if lowest <= 0:
-        raise InvalidStructureError(
-            f"{name} is unstable: ⟨δ²E v, v⟩ = {lowest:.3g} eV/Å² ‖Dv‖² for some v; relax the "
-            "structure, or take the lattice constant of this potential"
-        )
-
-
-def _check_cells(defect: Atoms, crystal: Atoms, name: str) -> None:
-    if not np.array_equal(defect.pbc, crystal.pbc) or not np.allclose(
-        defect.cell.array, crystal.cell.array, atol=1e-5
-    ):
-        raise InvalidStructureError(
-            f"{name}: its cell {np.round(defect.cell.cellpar(), 3).tolist()} is not that of the "
-            f"crystal, {np.round(crystal.cell.cellpar(), 3).tolist()}; both need the same supercell"
-        )
-    if set(defect.symbols) != set(crystal.symbols) or len(set(crystal.symbols)) > 1:
-        raise InvalidStructureError(
-            f"{name}: {defect.symbols} in {crystal.symbols}: energies of formation against the "
-            "crystal need one and the same species"
-        )
-
-
-def _check_same_atoms(sample: Atoms, minimum: Atoms, name: str) -> None:
-    if not np.array_equal(sample.numbers, minimum.numbers):
-        raise InvalidStructureError(
-            f"{name}: its atoms are not those of the minimum, in the same order "
-            f"({sample.symbols} and {minimum.symbols})"
-        )
-    if not np.allclose(sample.cell.array, minimum.cell.array, atol=1e-5):
-        raise InvalidStructureError(f"{name}: its cell is not that of the minimum")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
