@@ -101,9 +101,11 @@ def minima(size: int, calculator: Any) -> dict[str, Atoms]:
     return found
 
 
-def labels(size: int, defects: dict[str, Atoms], count: int, exact: Any, folder: Path) -> Any:
+def labels(
+    size: int, defects: dict[str, Atoms], count: int, strain: bool, exact: Any, folder: Path
+) -> Any:
     """Labelled crystal, minima and samples around them; from the folder where it has them."""
-    path = folder / f"labels-{size}-{count}.xyz"
+    path = folder / f"labels-{size}-{count}{'-strain' * strain}.xyz"
     if path.exists():
         return read_labels(path)
     name = f"cu-{size}"
@@ -112,8 +114,10 @@ def labels(size: int, defects: dict[str, Atoms], count: int, exact: Any, folder:
     for number, atoms in enumerate(defects.values()):
         for amplitude, share in zip(AMPLITUDES, (0.7, 0.3), strict=True):
             structures += rattled(atoms, amplitude, round(share * count / 2), rng=number)
+    if strain:
+        structures += rattled(crystal_of(size), AMPLITUDES[0], 4, rng=9)
     for atoms in tqdm(structures, desc=f"size {size}", unit="cell", disable=None):
-        frames.append(attach_labels(atoms, exact, reference=name))
+        frames.append(attach_labels(atoms, exact, reference=name, strain=strain))
     write_labels(path, frames)
     return frames
 
@@ -124,7 +128,9 @@ def formation(defect: Atoms, size: int, calculator: Any, behind: Any) -> float:
     return float(made.entropies[0] / kB)
 
 
-def study(sizes: Sequence[int], large: int, count: int, degree: float, folder: Path) -> list[Row]:
+def study(
+    sizes: Sequence[int], large: int, count: int, degree: float, strain: bool, folder: Path
+) -> list[Row]:
     """All entropies of all sizes."""
     behind = potential()
     exact = HessianEntropyCalculator(behind, unstable="any")
@@ -136,7 +142,7 @@ def study(sizes: Sequence[int], large: int, count: int, degree: float, folder: P
     }
     rows = []
     for size in sizes:
-        frames = labels(size, structures[size], count, exact, folder)
+        frames = labels(size, structures[size], count, strain, exact, folder)
         model = train(frames, ACE(species=["Cu"], cutoff=5.5, order=3, degree=degree))
         surrogate = SiteEntropyCalculator(model, extrapolation="ignore")
         for name in DEFECTS:
@@ -218,12 +224,22 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=8)
     parser.add_argument("--samples", type=int, default=20, help="rattled cells of every size")
     parser.add_argument("--degree", type=float, default=12)
+    parser.add_argument(
+        "--strain", action="store_true", help="also strain derivatives, and rattled crystals"
+    )
     parser.add_argument("--folder", type=Path, default=Path("entropy-generalisation"))
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     print(HEADER)
-    rows = study(options.sizes, options.large, options.samples, options.degree, options.folder)
+    rows = study(
+        options.sizes,
+        options.large,
+        options.samples,
+        options.degree,
+        options.strain,
+        options.folder,
+    )
     report(rows, options.plot)
 
 

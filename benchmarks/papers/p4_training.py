@@ -205,6 +205,7 @@ def figure(
     """
     from matplotlib.figure import Figure
 
+    rows, level = ([r for r in own if r["geometry"] > RESOLUTION] for own in (rows, level))
     picture = Figure(figsize=(9.0, 7.0), layout="constrained")
     panels = picture.subplots(2, 2)
     for column, (quantity, unit) in enumerate((("geometry", "Å"), ("energy", "eV"))):
