@@ -50,6 +50,8 @@ LATTICE = 3.615
 AMPLITUDES = (0.2, 0.05)
 FMAX = 1e-4  # eV/Å
 DEFECTS = ("vacancy", "divacancy")
+#: Å: half the width of three cubic cells.
+CUTOFF = 5.4
 
 
 @dataclass
@@ -72,6 +74,11 @@ class Row:
     def fit(self) -> float:
         """Of the model in its training cell."""
         return self.own - self.exact
+
+    @property
+    def size_error(self) -> float:
+        """Rest of the error: what is there only in the large cell."""
+        return self.error - self.fit
 
     @property
     def cell(self) -> float:
@@ -143,7 +150,7 @@ def study(
     rows = []
     for size in sizes:
         frames = labels(size, structures[size], count, strain, exact, folder)
-        model = train(frames, ACE(species=["Cu"], cutoff=5.5, order=3, degree=degree))
+        model = train(frames, ACE(species=["Cu"], cutoff=CUTOFF, order=3, degree=degree))
         surrogate = SiteEntropyCalculator(model, extrapolation="ignore")
         for name in DEFECTS:
             predicted = [
@@ -172,23 +179,25 @@ HEADER = (
 def _line(row: Row) -> str:
     return (
         f"{row.defect:<10} {row.size:>2} {row.exact:>11.4f} {row.exact_large:>8.4f} "
-        f"{row.large:>8.4f} {row.error:>8.4f} {row.fit:>8.4f} {row.error - row.fit:>8.4f} "
+        f"{row.large:>8.4f} {row.error:>8.4f} {row.fit:>8.4f} {row.size_error:>8.4f} "
         f"{row.cell:>10.4f}"
     )
 
 
 def report(rows: Sequence[Row], plot: Path | None) -> None:
     """Slopes of errors in the size, and the figure."""
+    wide = [row for row in rows if row.size * LATTICE >= 2 * CUTOFF]
     print("slopes in n (elasticity: -3 for the cell alone)")
     for name in DEFECTS:
-        own = [row for row in rows if row.defect == name]
-        if len(own) < 2:
-            continue
-        cells = []
-        for label, quantity in (("error", "error"), ("fit", "fit"), ("cell alone", "cell")):
-            law = convergence_rate([r.size for r in own], [getattr(r, quantity) for r in own])
-            cells.append(f"{label} {law.exponent:+.2f} ± {law.uncertainty:.2f}")
-        print(f"  {name}: {', '.join(cells)}")
+        for label, chosen in (("all", rows), ("no image within the cutoff", wide)):
+            own = [row for row in chosen if row.defect == name]
+            if len(own) < 2:
+                continue
+            cells = []
+            for part in ("error", "size_error", "cell"):
+                law = convergence_rate([r.size for r in own], [getattr(r, part) for r in own])
+                cells.append(f"{part} {law.exponent:+.2f} ± {law.uncertainty:.2f}")
+            print(f"  {name}, {label}: {', '.join(cells)}")
     if plot:
         draw(rows, plot)
 
@@ -202,7 +211,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         sizes = [row.size for row in own]
         for label, values in (
             ("model, large cell", [row.error for row in own]),
-            ("model, training cell", [row.fit for row in own]),
+            ("  of it: fit", [row.fit for row in own]),
+            ("  of it: size", [row.size_error for row in own]),
             ("training cell alone", [row.cell for row in own]),
         ):
             panel.loglog(sizes, np.abs(values), "o-", ms=4, lw=1, label=label)
