@@ -138,8 +138,9 @@ def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None)
             )
         if quantity not in present:
             raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
-                f"one (present: {', '.join(present) or 'none'})"
+                f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with one, "
+                f"where it needs that; present: {', '.join(present) or 'none'}); ask attach_labels "
+                f"or 'vibent label' for it ({quantity.replace('total', 'energies')}=True)"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")

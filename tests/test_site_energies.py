@@ -1,0 +1,385 @@
+"""Linear ACE potentials: the trainer with energies, forces, virials and force constants."""
+
+from __future__ import annotations
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.calculators.mixing import SumCalculator
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from conftest import rattled
+from test_cli import strict_json, vibent
+
+from ase_vibent import (
+    ACE,
+    HessianEntropyCalculator,
+    SiteEnergyCalculator,
+    SiteEntropyCalculator,
+    SiteModel,
+    attach_labels,
+    dataset,
+    read_labels,
+    train,
+    write_labels,
+)
+from ase_vibent.errors import ExtrapolationError, InvalidInputError, LabelError, TrainingError
+from ase_vibent.hessian import compute_hessian
+from ase_vibent.training.energies import EnergyReferences, with_energy_labels
+from ase_vibent.training.report import evaluate_frames
+
+SMALL = ACE(["Cu"], cutoff=4.5, order=2, degree=6)
+
+
+def with_results(atoms: Atoms, calculator: object) -> Atoms:
+    """Copy that keeps energy, forces and stress as ASE's readers would."""
+    copy = atoms.copy()
+    results = {k: calculator.get_property(k, atoms) for k in ("energy", "forces", "stress")}
+    copy.calc = SinglePointCalculator(copy, **results)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[Atoms]:
+    """Rattled and strained copper with and without a vacancy."""
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
+    vacancy = crystal.copy()
+    del vacancy[0]
+    found = []
+    for seed in range(8):
+        atoms = rattled((crystal, vacancy)[seed % 2], 0.15, seed)
+        atoms.set_cell(atoms.cell * (1 + 0.01 * (seed % 3 - 1)), scale_atoms=True)
+        found.append(atoms)
+    return found
+
+
+@pytest.fixture(scope="module")
+def frames(cells) -> list[Atoms]:
+    """The same with EMT's energies, forces and stresses."""
+    return [with_results(atoms, EMT()) for atoms in cells]
+
+
+@pytest.fixture(scope="module")
+def model(frames) -> SiteModel:
+    """A small potential of copper."""
+    return train(frames, SMALL, target="energy", test=0.25)
+
+
+@pytest.fixture(scope="module")
+def truth() -> SiteModel:
+    """A potential with random coefficients in the basis that is fitted."""
+    rng = np.random.default_rng(3)
+    shape = (1, SMALL.n_features)
+    weights = rng.normal(size=shape) / np.arange(1, SMALL.n_features + 1)
+    return SiteModel(SMALL, np.array([-3.5]), weights, np.zeros(shape), np.ones(shape), "energy")
+
+
+def test_energies_and_all_derivatives_are_learned(model, frames):
+    """EMT is no ACE: some per cent of the spread is what 30 functions can do with six cells."""
+    assert model.target == "energy"
+    spreads = {k: v["spread"] for k, v in model.header["errors"]["train"].items()}
+    assert set(spreads) == {"total", "gradient", "strain"}
+    for part in ("train", "test"):
+        for kind, errors in model.header["errors"][part].items():
+            assert errors["rmse"] < 0.15 * spreads[kind]
+    assert sorted(model.header["quantities"]) == ["gradient", "strain", "total"]
+
+
+@pytest.mark.parametrize(
+    "quantities", [["total", "gradient"], ["total", "strain", "gradient"], ["force_constants"]]
+)
+def test_a_potential_in_the_basis_is_recovered(truth, cells, quantities):
+    """To the regularisation: 1e-16 of the largest singular value, whose square root is 1e-8."""
+    calculator = SiteEnergyCalculator(truth, extrapolation="ignore")
+    exact = HessianEntropyCalculator(calculator, unstable="any")
+    labelled = [
+        attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[0, 7])
+        for atoms in cells[:6]
+    ]
+    asked = sorted({*quantities, "total"})  # the constant needs a total
+    options = {"strength": 1e-16}
+    fitted = train(
+        labelled, SMALL, target="energy", quantities=asked, solver_options=options
+    ).evaluate(cells[7])
+    expected = truth.evaluate(cells[7])
+    scale = np.abs(expected.gradient).max()
+    # Force constants are labelled by differences of 0.01 Å, good to 1e-4 or so.
+    tolerance = 5e-3 if quantities == ["force_constants"] else 1e-4
+    assert fitted.values.sum() == pytest.approx(expected.values.sum(), abs=tolerance * scale)
+    np.testing.assert_allclose(fitted.gradient, expected.gradient, atol=tolerance * scale)
+
+
+def test_labels_are_those_of_the_potential(cells):
+    atoms = cells[1]
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[2, 5])
+    expected = with_energy_labels(with_results(atoms, EMT()))
+    for key in (dataset.ENERGY, dataset.VIRIAL):
+        np.testing.assert_allclose(labelled.info[key], expected.info[key], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        labelled.arrays[dataset.FORCES], expected.arrays[dataset.FORCES], atol=1e-9
+    )
+    hessian = compute_hessian(atoms, EMT()).reshape(15, 3, 15, 3)
+    target = EnergyReferences([labelled]).targets(labelled)
+    np.testing.assert_allclose(target.force_constants, hessian[[2, 5]], atol=1e-12)
+    np.testing.assert_array_equal(target.displaced, [2, 5])
+
+
+def test_labels_survive_a_file(cells, tmp_path):
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    for chosen in ([3], [0, 4]):  # a single number comes back as one
+        labelled = attach_labels(cells[0], exact, energies=True, force_constants=chosen)
+        write_labels(tmp_path / "labels.xyz", [labelled])
+        (back,) = read_labels(tmp_path / "labels.xyz")
+        ours, theirs = (EnergyReferences([a]).targets(a) for a in (labelled, back))
+        assert theirs.total == ours.total
+        for name in ("gradient", "strain", "force_constants", "displaced"):
+            np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name))
+
+
+def test_true_labels_the_atoms_that_symmetry_tells_apart():
+    exact = HessianEntropyCalculator(EMT())
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
+    labelled = attach_labels(crystal, exact, gradient=False, force_constants=True)
+    assert labelled.info[dataset.DISPLACED].tolist() == [0]
+    del crystal[0]
+    labelled = attach_labels(crystal, exact, gradient=False, force_constants=True)
+    assert 1 < len(labelled.info[dataset.DISPLACED]) < 15
+
+
+def test_derivatives_of_the_calculator(model, cells):
+    atoms = rattled(cells[1], 0.1, seed=5)
+    calculator = SiteEnergyCalculator(model)
+    direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
+
+    def energy(amount: float, strain: float = 0.0) -> float:
+        copy = atoms.copy()
+        copy.positions += amount * direction
+        copy.set_cell(copy.cell.array @ (np.eye(3) * (1 + strain)), scale_atoms=True)
+        return calculator.get_property("energy", copy)
+
+    step = 1e-5  # rounding 1e-15/1e-5 and step² both below 1e-8
+    slope = (energy(step) - energy(-step)) / (2 * step)
+    forces, stress = (calculator.get_property(k, atoms) for k in ("forces", "stress"))
+    assert slope == pytest.approx(-np.sum(forces * direction), abs=1e-7)
+    pressure = (energy(0, step) - energy(0, -step)) / (2 * step)
+    assert pressure == pytest.approx(atoms.get_volume() * stress[:3].sum(), abs=1e-6)
+    assert calculator.get_property("energies", atoms).sum() == pytest.approx(energy(0), abs=1e-12)
+
+
+def test_force_constants_are_the_hessian_of_the_energy(model, cells):
+    atoms = cells[3]
+    rows = model.force_constants(atoms, [0, 6])
+    hessian = compute_hessian(atoms, SiteEnergyCalculator(model)).reshape(15, 3, 15, 3)
+    # Central differences of 1e-3 and of 1e-2 Å differ by 1e-4 of third derivatives over lengths.
+    np.testing.assert_allclose(rows, hessian[[0, 6]], atol=1e-3 * np.abs(hessian).max())
+
+
+def test_weight_of_a_frame_is_its_number_of_copies(frames):
+    options = {"solver_options": {"strength": 1e-8}, "weights": {"total": 10.0}}
+    heavy = [atoms.copy() for atoms in frames]
+    for copy, atoms in zip(heavy, frames, strict=True):
+        copy.calc = atoms.calc
+    heavy[0].info[dataset.WEIGHT] = 2.0  # rows times two are squares times four
+    one = train(heavy, SMALL, target="energy", **options)
+    other = train([*frames, *[frames[0]] * 3], SMALL, target="energy", **options)
+    plain = train(frames, SMALL, target="energy", **options)
+    # The copies shift the mean features and the columns' scales, and with them what ridge shrinks.
+    scale = np.abs(one.evaluate(frames[1]).values.sum() - plain.evaluate(frames[1]).values.sum())
+    difference = one.evaluate(frames[1]).values.sum() - other.evaluate(frames[1]).values.sum()
+    assert abs(difference) < 0.1 * scale
+
+
+def test_constants_follow_from_the_compositions():
+    """Where they do not tell species apart, every atom has the mean energy."""
+    cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    cell.numbers[cell.numbers == 11], cell.numbers[cell.numbers == 17] = 29, 79
+    cells = [rattled(cell, 0.2, seed) for seed in range(3)]
+    frames = [with_results(atoms, EMT()) for atoms in cells]
+    mean = np.mean([a.get_potential_energy() for a in frames]) / 8
+    known = EnergyReferences(frames).known_constants(["Au", "Cu"])
+    assert known == pytest.approx({"Au": mean, "Cu": mean}, rel=1e-12)
+    vacancy = cells[0].copy()
+    del vacancy[0]
+    frames.append(with_results(vacancy, EMT()))
+    assert EnergyReferences(frames).known_constants(["Au", "Cu"]) == {}
+    fitted = train(frames, ACE(["Au", "Cu"], cutoff=4.5, order=1, degree=5), target="energy")
+    assert fitted.constants[0] != fitted.constants[1]
+
+
+def test_crystal_in_the_data_is_the_centre_of_the_features(frames):
+    crystal = with_results(bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1), EMT())
+    crystal.info[dataset.NAME] = "cu"
+    model = train([crystal, *frames], SMALL, target="energy")
+    np.testing.assert_allclose(model.shift[0], SMALL.compute(crystal)[0], atol=1e-12)
+    predicted = SiteEnergyCalculator(model).get_property("energy", crystal)
+    assert predicted == pytest.approx(16 * model.constants[0], abs=1e-9)
+
+
+def test_two_fitted_models_make_the_free_energy(model, copper_model, cells):
+    """E + F_vib(T) in an optimizer with cell filter, its stress and forces those of both."""
+    parts = [
+        SiteEnergyCalculator(model, extrapolation="ignore"),
+        SiteEntropyCalculator(copper_model, temperature=600, extrapolation="ignore"),
+    ]
+    atoms = cells[0].copy()
+    atoms.calc = SumCalculator(parts)
+    for name in ("energy", "forces", "stress"):
+        whole = sum(part.get_property(name, atoms) for part in parts)
+        np.testing.assert_allclose(atoms.calc.get_property(name, atoms), whole, atol=1e-12)
+    before = atoms.get_potential_energy()
+    BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=60)
+    assert atoms.get_potential_energy() < before - 0.1
+
+
+def test_uncertainty_and_extrapolation(model, cells):
+    calculator = SiteEnergyCalculator(model, extrapolation="raise")
+    std = calculator.get_property("energy_std", cells[0])
+    assert 0 < std < 1
+    assert calculator.get_property("energies_std", cells[0]).shape == (16,)
+    assert calculator.get_property("extrapolation_grades", cells[0]).max() < 2
+    far = cells[0].copy()
+    far.positions[3] += 0.8
+    with pytest.raises(ExtrapolationError, match="unlike those of the training set"):
+        calculator.get_property("energy", far)
+
+
+def test_energy_alone_then_forces_of_the_same_structure(model, cells):
+    calculator = SiteEnergyCalculator(model)
+    energy = calculator.get_property("energy", cells[2])
+    assert "forces" not in calculator.results
+    forces = calculator.get_property("forces", cells[2])
+    assert calculator.results["energy"] == pytest.approx(energy, abs=1e-12)
+    assert forces.shape == (16, 3)
+
+
+def test_without_volume_there_is_no_stress(model):
+    cluster = Atoms("Cu4", [[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5]])
+    with pytest.raises(PropertyNotImplementedError, match="no volume"):
+        SiteEnergyCalculator(model, extrapolation="ignore").get_property("stress", cluster)
+
+
+def test_the_files_of_ase_are_labels_enough(frames, tmp_path):
+    """Energies and forces that ASE wrote train a potential on the command line."""
+    path = {k: tmp_path / k for k in ("data.xyz", "cu.vibent", "fit.png", "out.xyz")}
+    ase.io.write(path["data.xyz"], frames)
+    options = ("--cutoff", 4.5, "--order", 2, "--degree", 6, "--target", "energy", "--json")
+    trained = vibent(
+        "train", path["data.xyz"], "-o", path["cu.vibent"], "--plot", path["fit.png"], *options
+    )
+    assert (trained.code, trained.err) == (0, "")
+    assert strict_json(trained.out)["errors"]["train"]["total"]["n"] == 7
+    assert path["fit.png"].stat().st_size > 10_000
+    errors = vibent("evaluate", path["cu.vibent"], path["data.xyz"])
+    assert "eV/Å" in errors.out
+    assert "k_B" not in errors.out
+    predicted = vibent(
+        "predict", path["cu.vibent"], path["data.xyz"], "-o", path["out.xyz"], "--json"
+    )
+    energies = [row["energy_eV"] for row in strict_json(predicted.out)]
+    np.testing.assert_allclose(energies, [a.get_potential_energy() for a in frames], atol=0.02)
+    assert "E (eV)" in vibent("predict", path["cu.vibent"], path["data.xyz"]).out
+    (first, *_) = ase.io.read(path["out.xyz"], ":")
+    assert first.info["predicted_energy"] == pytest.approx(energies[0])
+    assert first.arrays["predicted_forces"].shape == (16, 3)
+    warm = vibent("predict", path["cu.vibent"], path["data.xyz"], "-T", 300)
+    assert warm.code == 1
+    assert "potential energies" in warm.err
+    assert "energy of Cu" in vibent("info", path["cu.vibent"]).out
+
+
+def test_one_run_of_labels_makes_both_models(tmp_path):
+    path = {k: tmp_path / k for k in ("in.traj", "crystal.traj", "labels.xyz", "m.vibent")}
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True)
+    ase.io.write(path["crystal.traj"], crystal)
+    ase.io.write(path["in.traj"], [rattled(crystal, 0.1, seed) for seed in range(4)])
+    labelled = vibent(
+        *("label", path["in.traj"], "-o", path["labels.xyz"], "--calculator", "sw-si", "-j", 1),
+        *("--reference", path["crystal.traj"], "--energies", "--force-constants", "--gradient"),
+    )
+    assert labelled.code == 0
+    for target in ("entropy", "energy"):
+        result = vibent(
+            *("train", path["labels.xyz"], "-o", path["m.vibent"], "--target", target, "--json"),
+            *("--cutoff", 4, "--order", 2, "--degree", 5, "--test-fraction", 0),
+        )
+        assert result.code == 0
+        rows = set(strict_json(result.out)["errors"]["train"])
+        assert ("force_constants" in rows) == (target == "energy")
+        assert SiteModel.load(path["m.vibent"]).target == target
+
+
+def test_force_constants_are_compared_on_held_out_frames(cells):
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = [
+        attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[1])
+        for atoms in cells
+    ]
+    model = train(labelled[:-1], SMALL, target="energy")
+    found = evaluate_frames(model, labelled[-1:])["force_constants"].metrics()
+    assert found["n"] == 9 * 15
+    assert found["rmse"] < 0.1 * found["spread"]
+
+
+# --- Mistakes -------------------------------------------------------------------------------
+
+
+def test_force_constants_without_a_hessian(frames):
+    with pytest.raises(LabelError, match=r"force_constants.*force_constants=True"):
+        train(frames, SMALL, target="energy", quantities=["total", "force_constants"])
+
+
+def test_rows_of_other_atoms(cells):
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[0, 4])
+    labelled.info[dataset.DISPLACED] = [0]
+    with pytest.raises(LabelError, match=r"18 columns, expected 9 for each .* \[0\]"):
+        train([labelled], SMALL, target="energy")
+    with pytest.raises(InvalidInputError, match="indices from 0 to 15"):
+        attach_labels(cells[0], exact, gradient=False, force_constants=[16])
+    held = cells[0].copy()
+    held.set_constraint(FixAtoms([3]))
+    with pytest.raises(InvalidInputError, match="FixAtoms"):
+        attach_labels(held, exact, gradient=False, force_constants=True)
+
+
+def test_models_are_not_taken_for_each_other(model, copper_model):
+    with pytest.raises(InvalidInputError, match="expected one that predicts 'energy'"):
+        SiteEnergyCalculator(copper_model)
+    with pytest.raises(InvalidInputError, match="expected one that predicts 'entropy'"):
+        SiteEntropyCalculator(model)
+
+
+def test_frames_without_energies(cells, frames):
+    with pytest.raises(LabelError, match=r"frame 0: has no energy.*energies=True"):
+        train(cells, SMALL, target="energy")
+    moved = frames[0].copy()
+    moved.calc = frames[0].calc  # results of other positions are none of this structure
+    moved.positions[0] += 0.1
+    with pytest.raises(LabelError, match="has no energy"):
+        train([moved], SMALL, target="energy")
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, "heavy"])
+def test_weights_of_frames_are_positive(frames, weight):
+    atoms = frames[0].copy()
+    atoms.calc = frames[0].calc
+    atoms.info[dataset.WEIGHT] = weight
+    with pytest.raises(LabelError, match="vibent_weight"):
+        train([atoms, *frames[1:]], SMALL, target="energy")
+
+
+def test_unknown_target(frames):
+    with pytest.raises(InvalidInputError, match=r"entropy, energy.*'enthalpy'"):
+        train(frames, SMALL, target="enthalpy")
+
+
+def test_forces_alone_leave_the_constant_open(frames):
+    with pytest.raises(TrainingError, match="constants of Cu"):
+        train(frames, SMALL, target="energy", quantities=["gradient"])
