@@ -126,6 +126,10 @@ def check_target(target: str) -> None:
         raise InvalidInputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
 
 
+#: Arguments of `attach_labels` that are named otherwise than the rows.
+_SWITCHES = {"total": "energies"}
+
+
 def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
@@ -138,9 +142,9 @@ def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None)
             )
         if quantity not in present:
             raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with one, "
-                f"where it needs that; present: {', '.join(present) or 'none'}); ask attach_labels "
-                f"or 'vibent label' for it ({quantity.replace('total', 'energies')}=True)"
+                f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with "
+                f"one, where it needs that; present: {', '.join(present) or 'none'}); label with "
+                f"attach_labels(..., {_SWITCHES.get(quantity, quantity)}=True) or 'vibent label'"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")
