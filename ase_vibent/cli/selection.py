@@ -27,7 +27,7 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in TOLD if model.target == "energy" or getattr(options, q)}
+    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
     wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
     return select(
         model,
