@@ -196,21 +196,41 @@ def test_weight_of_a_frame_is_its_number_of_copies(frames):
     assert abs(difference) < 0.1 * scale
 
 
-def test_constants_follow_from_the_compositions():
-    """Where they do not tell species apart, every atom has the mean energy."""
+@pytest.fixture(scope="module")
+def compound() -> list[Atoms]:
+    """Rattled cells of CuAu, which tell nothing of either element alone; the perfect one first."""
     cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
-    cell.numbers[cell.numbers == 11], cell.numbers[cell.numbers == 17] = 29, 79
-    cells = [rattled(cell, 0.2, seed) for seed in range(3)]
-    frames = [with_results(atoms, EMT()) for atoms in cells]
-    mean = np.mean([a.get_potential_energy() for a in frames]) / 8
-    known = EnergyReferences(frames).known_constants(["Au", "Cu"])
-    assert known == pytest.approx({"Au": mean, "Cu": mean}, rel=1e-12)
-    vacancy = cells[0].copy()
+    cell.numbers = np.where(cell.numbers == 11, 29, 79)
+    return [with_results(rattled(cell, 0.2 * (k > 0), seed=k), EMT()) for k in range(12)]
+
+
+ALLOY = ACE(["Au", "Cu"], cutoff=4.5, order=2, degree=5)
+
+
+def test_constants_of_a_compound_differ_no_more_than_the_data_demand(compound):
+    """A stoichiometric dataset fixes their mean, and that in the fit of all rows.
+
+    The perfect crystal is the centre of the features, and far below the mean energy of the others.
+    """
+    crystal, *others = compound
+    crystal = with_results(crystal, EMT())
+    crystal.info[dataset.NAME] = "cuau"
+    model = train([crystal, *others], ALLOY, target="energy")
+    assert model.constants[0] == pytest.approx(model.constants[1], abs=1e-6)
+    exact = [atoms.get_potential_energy() for atoms in compound]
+    predicted = SiteEnergyCalculator(model).get_property("energy", crystal)
+    assert predicted == pytest.approx(exact[0], abs=0.01 * np.ptp(exact))
+
+
+def test_compositions_that_are_left_out_do_not_stop_a_fit(compound):
+    """One frame tells the elements apart: among the held-out ones, or in one fold of eleven."""
+    vacancy = compound[1].copy()
     del vacancy[0]
-    frames.append(with_results(vacancy, EMT()))
-    assert EnergyReferences(frames).known_constants(["Au", "Cu"]) == {}
-    fitted = train(frames, ACE(["Au", "Cu"], cutoff=4.5, order=1, degree=5), target="energy")
-    assert fitted.constants[0] != fitted.constants[1]
+    vacancy = with_results(vacancy, EMT())
+    equal = train(compound, ALLOY, target="energy", test=[vacancy]).constants
+    assert equal[0] == pytest.approx(equal[1], abs=1e-6)
+    fitted = train([*compound, vacancy], ALLOY, target="energy").constants
+    assert abs(fitted[0] - fitted[1]) > 0.1
 
 
 def test_crystal_in_the_data_is_the_centre_of_the_features(frames):

@@ -16,7 +16,6 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 
@@ -37,23 +36,11 @@ class EnergyReferences(ReferenceCrystals):
     target: ClassVar[str] = "energy"
 
     def _check(self, frames: Sequence[Atoms]) -> None:
-        """Energies of different cells need no common reference."""
-        self._frames = [with_energy_labels(atoms) for atoms in frames]
+        """Nothing to check: energies of different cells need no common reference."""
 
     def known_constants(self, species: Sequence[str]) -> Mapping[str, float]:
-        """Constants that are not fitted, eV: all where the compositions do not tell them apart.
-
-        They are then the mean energy of an atom.
-        """
-        labelled = [atoms for atoms in self._frames if dataset.ENERGY in atoms.info]
-        counts = [
-            np.bincount(species_indices(atoms, species), minlength=len(species))
-            for atoms in labelled
-        ]
-        if labelled and np.linalg.matrix_rank(counts) == len(species):
-            return {}
-        total = sum(atoms.info[dataset.ENERGY] for atoms in labelled)
-        return dict.fromkeys(species, float(total / max(np.sum(counts), 1)))
+        """None: all are fitted, see `SiteProblem.fit`."""
+        return {}
 
     def targets(self, atoms: Atoms, number: int = 0) -> Targets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
