@@ -279,6 +279,30 @@ def test_energy_alone_then_forces_of_the_same_structure(model, cells):
     assert forces.shape == (16, 3)
 
 
+def test_results_are_of_the_atoms_asked_for(model, cells):
+    """`calculate` is often called directly, which nothing but its argument announces."""
+    calculator = SiteEnergyCalculator(model, extrapolation="ignore")
+    calculator.calculate(cells[0], ["energy", "forces"])
+    calculator.calculate(cells[2])
+    fresh = SiteEnergyCalculator(model, extrapolation="ignore")
+    for name in ("energy", "forces", "energy_std"):
+        np.testing.assert_array_equal(
+            calculator.get_property(name, cells[2]), fresh.get_property(name, cells[2])
+        )
+
+
+def test_changed_parameters_discard_results(model, cells):
+    calculator = SiteEnergyCalculator(model, extrapolation="ignore")
+    far = cells[0].copy()
+    far.positions[3] += 0.8
+    calculator.get_property("energy", far)
+    calculator.set(extrapolation="raise")
+    with pytest.raises(ExtrapolationError):
+        calculator.get_property("energy", far)
+    with pytest.raises(InvalidInputError, match=r"temperature: no parameter.*extrapolation"):
+        calculator.set(temperature=300)
+
+
 def test_without_volume_there_is_no_stress(model):
     cluster = Atoms("Cu4", [[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5]])
     with pytest.raises(PropertyNotImplementedError, match="no volume"):
