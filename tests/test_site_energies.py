@@ -379,6 +379,38 @@ def test_force_constants_without_a_hessian(frames):
         train(frames, SMALL, target="energy", quantities=["total", "force_constants"])
 
 
+@pytest.mark.parametrize(
+    ("quantity", "match"),
+    [
+        ("gradient", r"'gradient'.*energies=True"),
+        ("strain", r"'strain'.*energies=True"),
+        ("sites", r"total, gradient, strain, force_constants for target 'energy', got 'sites'"),
+    ],
+)
+def test_labels_that_are_missing_say_how_to_make_them(frames, quantity, match):
+    plain = [atoms.copy() for atoms in frames]
+    for copy, atoms in zip(plain, frames, strict=True):
+        copy.calc = SinglePointCalculator(copy, energy=atoms.get_potential_energy())
+    with pytest.raises((LabelError, InvalidInputError), match=match):
+        train(plain, SMALL, target="energy", quantities=[quantity])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "got"),
+    [
+        (dataset.ENERGY, "low", "'low'"),
+        (dataset.ENERGY, np.nan, "nan"),
+        (dataset.VIRIAL, np.zeros(6), r"shape \(6,\)"),
+        (dataset.VIRIAL, np.full((3, 3), np.inf), "not finite"),
+    ],
+)
+def test_labels_that_are_no_numbers(cells, key, value, got):
+    atoms = cells[0].copy()
+    atoms.info |= {dataset.ENERGY: 1.0, key: value}
+    with pytest.raises(LabelError, match=rf"frame 0: {key}: expected finite numbers.*{got}"):
+        train([atoms], SMALL, target="energy")
+
+
 def test_rows_of_other_atoms(cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
     labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[0, 4])

@@ -34,6 +34,12 @@ class EnergyReferences(ReferenceCrystals):
     """
 
     target: ClassVar[str] = "energy"
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "energies=True",
+        "gradient": "energies=True",
+        "strain": "energies=True",
+        "force_constants": "force_constants=True",
+    }
 
     def _check(self, frames: Sequence[Atoms]) -> None:
         """Nothing to check: energies of different cells need no common reference."""
@@ -51,13 +57,13 @@ class EnergyReferences(ReferenceCrystals):
                 "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
                 "calculator that gave them on the frame"
             )
-        forces = atoms.arrays.get(dataset.FORCES)
-        virial = atoms.info.get(dataset.VIRIAL)
+        energy = _label(atoms.info, dataset.ENERGY, (), number)
+        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
         rows, displaced = force_constants(atoms, number)
         return Targets(
-            atoms.info.get(dataset.ENERGY),
+            None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
-            strain=None if virial is None else np.reshape(virial, (3, 3)),
+            strain=_label(atoms.info, dataset.VIRIAL, (3, 3), number),
             force_constants=rows,
             displaced=displaced,
         )
@@ -97,6 +103,23 @@ def force_constants(
         )
     by_atom = rows.reshape(len(atoms), len(displaced), 3, 3)
     return by_atom.transpose(1, 2, 0, 3), displaced
+
+
+def _label(
+    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int
+) -> Array | None:
+    """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
+    value = labels.get(name)
+    if value is None:
+        return None
+    kind = np.asarray(value).dtype.kind
+    if kind not in "fiu" or np.size(value) != np.prod(shape) or not np.all(np.isfinite(value)):
+        got = repr(value) if np.ndim(value) == 0 else f"shape {np.shape(value)}, or not finite"
+        raise LabelError(
+            f"frame {number}: {name}: expected finite numbers of shape {shape}, got {got}; correct "
+            "the label, or leave it out"
+        )
+    return np.reshape(np.asarray(value, dtype=float), shape)
 
 
 def with_energy_labels(atoms: Atoms) -> Atoms:
