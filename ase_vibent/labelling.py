@@ -54,7 +54,8 @@ def attach_labels(
     Parameters
     ----------
     atoms : Atoms
-        Keeps its constraints; FixAtoms leaves the fixed atoms out of the sums.
+        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
+        sums.
     calculator : HessianEntropyCalculator
         Its temperature and statistics are not used.
     name : str, optional
@@ -100,6 +101,8 @@ def attach_labels(
         atoms, gradient=gradient or strain or site_gradients, tangent=tangent
     )
     labelled = unlabelled(atoms)
+    if dataset.WEIGHT in atoms.info:  # of the user, and no label
+        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)

@@ -371,6 +371,55 @@ def test_force_constants_are_compared_on_held_out_frames(cells):
     assert found["rmse"] < 0.1 * found["spread"]
 
 
+def test_quadratic_potential_of_few_sites():
+    """Few sites span few directions; the quadratic form has none beside them that could explode."""
+    pair = bulk("Cu", "fcc", a=3.6) * (2, 1, 1)
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(10):
+        atoms = rattled(pair, 0.1, seed)
+        strain = np.eye(3) + rng.normal(0, 0.03, (3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        found.append(with_results(atoms, EMT()))
+    near = [with_results(rattled(atoms, 0.03, seed=90 + k), EMT()) for k, atoms in enumerate(found)]
+    linear, quadratic = (
+        train(found, SMALL, target="energy", test=near, quadratic=q) for q in (False, True)
+    )
+    errors = [m.header["errors"]["test"]["gradient"]["rmse"] for m in (linear, quadratic)]
+    assert errors[1] < 1.5 * errors[0]
+    calculator, atoms = SiteEnergyCalculator(quadratic, extrapolation="ignore"), near[0]
+    force = calculator.get_property("forces", atoms)[1, 2]
+    ends = []
+    for step in (1e-4, -1e-4):
+        moved = atoms.copy()
+        moved.positions[1, 2] += step
+        ends.append(calculator.get_property("energy", moved))
+    assert force == pytest.approx((ends[1] - ends[0]) / 2e-4, abs=1e-6)
+
+
+def test_energies_that_are_fitted_exactly_leave_no_posterior(frames, tmp_path):
+    """Fewer of them than coefficients tell nothing of the noise."""
+    few = [atoms.copy() for atoms in frames[:4]]
+    for copy, atoms in zip(few, frames, strict=False):
+        copy.calc = SinglePointCalculator(copy, energy=atoms.get_potential_energy())
+    model = train(few, SMALL, target="energy")
+    assert model.posterior is None
+    model.save(tmp_path / "exact.vibent")
+    calculator = SiteEnergyCalculator(tmp_path / "exact.vibent", extrapolation="ignore")
+    exact = few[0].get_potential_energy()
+    assert calculator.get_property("energy", few[0]) == pytest.approx(exact, abs=1e-6)
+    with pytest.raises(InvalidInputError, match="no posterior"):
+        calculator.get_property("energy_std", few[0])
+
+
+def test_labels_keep_the_weight_of_a_frame(cells):
+    atoms = cells[0].copy()
+    atoms.info[dataset.WEIGHT] = 0.5
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = attach_labels(atoms, exact, gradient=False, energies=True)
+    assert labelled.info[dataset.WEIGHT] == 0.5
+
+
 # --- Mistakes -------------------------------------------------------------------------------
 
 
