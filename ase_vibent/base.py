@@ -143,6 +143,15 @@ def has_volume(atoms: Atoms) -> bool:
     return bool(atoms.cell.rank == 3 and sum(atoms.pbc) >= 2)
 
 
+def require_volume(atoms: Atoms) -> None:
+    """Raise PropertyNotImplementedError unless a stress is defined."""
+    if not has_volume(atoms):
+        raise PropertyNotImplementedError(
+            "stress: the structure has no volume; it needs a cell that is periodic in "
+            "at least two directions"
+        )
+
+
 class StrictCalculator(Calculator):
     """ASE calculator that knows its parameters by name, and keeps no result of another state."""
 
@@ -239,11 +248,8 @@ class EntropyCalculator(StrictCalculator):
         super().calculate(atoms, properties, system_changes)
         wanted = GRADIENT_PROPERTIES.intersection(properties)
         strain = bool(wanted & {"stress", "entropy_strain"})
-        if "stress" in wanted and not has_volume(self.atoms):
-            raise PropertyNotImplementedError(
-                "stress: the structure has no volume; it needs a cell that is periodic in "
-                "at least two directions"
-            )
+        if "stress" in wanted:
+            require_volume(self.atoms)
         values = self._evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
 

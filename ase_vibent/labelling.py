@@ -164,8 +164,12 @@ def _attach_force_constants(
             "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
         )
     chosen = check_sites(
-        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted, n_atoms
+        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        n_atoms,
+        "force_constants",
     )
+    if not len(chosen):
+        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
     rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
     by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)

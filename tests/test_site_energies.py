@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_stress
 from conftest import rattled
 from test_cli import strict_json, vibent
 
@@ -29,10 +30,18 @@ from ase_vibent import (
     train,
     write_labels,
 )
-from ase_vibent.errors import ExtrapolationError, InvalidInputError, LabelError, TrainingError
+from ase_vibent.errors import (
+    ExtrapolationError,
+    InvalidInputError,
+    LabelError,
+    ModelFileError,
+    TrainingError,
+)
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.training.energies import EnergyReferences, with_energy_labels
 from ase_vibent.training.report import evaluate_frames
+from ase_vibent.training.training_set import TrainingSet
+from ase_vibent.training.tuning import tune
 
 SMALL = ACE(["Cu"], cutoff=4.5, order=2, degree=6)
 
@@ -158,18 +167,21 @@ def test_derivatives_of_the_calculator(model, cells):
     calculator = SiteEnergyCalculator(model)
     direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
 
+    sheared = np.array([[0.3, 0.7, -0.4], [0.7, 0.5, 0.9], [-0.4, 0.9, -1.1]])
+
     def energy(amount: float, strain: float = 0.0) -> float:
         copy = atoms.copy()
         copy.positions += amount * direction
-        copy.set_cell(copy.cell.array @ (np.eye(3) * (1 + strain)), scale_atoms=True)
+        copy.set_cell(copy.cell.array @ (np.eye(3) + strain * sheared), scale_atoms=True)
         return calculator.get_property("energy", copy)
 
     step = 1e-5  # rounding 1e-15/1e-5 and step² both below 1e-8
     slope = (energy(step) - energy(-step)) / (2 * step)
     forces, stress = (calculator.get_property(k, atoms) for k in ("forces", "stress"))
     assert slope == pytest.approx(-np.sum(forces * direction), abs=1e-7)
-    pressure = (energy(0, step) - energy(0, -step)) / (2 * step)
-    assert pressure == pytest.approx(atoms.get_volume() * stress[:3].sum(), abs=1e-6)
+    work = (energy(0, step) - energy(0, -step)) / (2 * step)
+    virial = atoms.get_volume() * voigt_6_to_full_3x3_stress(stress)
+    assert work == pytest.approx(np.sum(virial * sheared), abs=1e-6)
     assert calculator.get_property("energies", atoms).sum() == pytest.approx(energy(0), abs=1e-12)
 
 
@@ -466,8 +478,9 @@ def test_rows_of_other_atoms(cells):
     labelled.info[dataset.DISPLACED] = [0]
     with pytest.raises(LabelError, match=r"18 columns, expected 9 for each .* \[0\]"):
         train([labelled], SMALL, target="energy")
-    with pytest.raises(InvalidInputError, match="indices from 0 to 15"):
-        attach_labels(cells[0], exact, gradient=False, force_constants=[16])
+    for wrong, match in (([16], r"force_constants: .* 0 to 15, got \[16\]"), ([], "got none")):
+        with pytest.raises(InvalidInputError, match=match):
+            attach_labels(cells[0], exact, gradient=False, force_constants=wrong)
     held = cells[0].copy()
     held.set_constraint(FixAtoms([3]))
     with pytest.raises(InvalidInputError, match="FixAtoms"):
@@ -500,9 +513,25 @@ def test_weights_of_frames_are_positive(frames, weight):
         train([atoms, *frames[1:]], SMALL, target="energy")
 
 
-def test_unknown_target(frames):
+def test_unknown_target(frames, truth, tmp_path):
     with pytest.raises(InvalidInputError, match=r"entropy, energy.*'enthalpy'"):
         train(frames, SMALL, target="enthalpy")
+    object.__setattr__(truth, "target", "enthalpy")
+    truth.save(tmp_path / "foreign.vibent")
+    object.__setattr__(truth, "target", "energy")
+    with pytest.raises(ModelFileError, match=r"target: expected one of entropy.*'enthalpy'"):
+        SiteModel.load(tmp_path / "foreign.vibent")
+
+
+def test_trials_of_the_other_target_are_not_taken_over(cells, tmp_path):
+    """One set of labels has both, with the same quantities."""
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = [attach_labels(a, exact, sites=False, energies=True) for a in cells[::2]]
+    found = {}
+    for target in ("entropy", "energy"):
+        chosen = TrainingSet.of(labelled, ["total", "gradient"], target=target)
+        (found[target],) = tune(chosen, [SMALL], path=tmp_path / "trials.jsonl")
+    assert found["entropy"].rmse["gradient"] != found["energy"].rmse["gradient"]
 
 
 def test_forces_alone_leave_the_constant_open(frames):
