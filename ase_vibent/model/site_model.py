@@ -172,7 +172,7 @@ class SiteModel:
 
         Returns
         -------
-        ndarray, shape (m, 3, N, 3), 1/Å²
+        ndarray, shape (m, 3, N, 3), units of the values per Å²
         """
 
         def gradients(other: Atoms) -> Any:

@@ -61,7 +61,7 @@ def fit_curvature(
     Returns
     -------
     curvature : Curvature
-    changes : dict of int to float, k_B
+    changes : dict of int to float, k_B or eV
         What its total of a frame changes by if the frame is left out of this step; of
         `calibration_frames`.
 
