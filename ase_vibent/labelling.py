@@ -54,7 +54,8 @@ def attach_labels(
     Parameters
     ----------
     atoms : Atoms
-        Keeps its constraints; FixAtoms leaves the fixed atoms out of the sums.
+        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
+        sums.
     calculator : HessianEntropyCalculator
         Its temperature and statistics are not used.
     name : str, optional
@@ -100,6 +101,8 @@ def attach_labels(
         atoms, gradient=gradient or strain or site_gradients, tangent=tangent
     )
     labelled = unlabelled(atoms)
+    if dataset.WEIGHT in atoms.info:  # of the user, and no label
+        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
@@ -161,8 +164,12 @@ def _attach_force_constants(
             "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
         )
     chosen = check_sites(
-        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted, n_atoms
+        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        n_atoms,
+        "force_constants",
     )
+    if not len(chosen):
+        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
     rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
     by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)

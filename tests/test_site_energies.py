@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_stress
 from conftest import rattled
 from test_cli import strict_json, vibent
 
@@ -29,10 +30,18 @@ from ase_vibent import (
     train,
     write_labels,
 )
-from ase_vibent.errors import ExtrapolationError, InvalidInputError, LabelError, TrainingError
+from ase_vibent.errors import (
+    ExtrapolationError,
+    InvalidInputError,
+    LabelError,
+    ModelFileError,
+    TrainingError,
+)
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.training.energies import EnergyReferences, with_energy_labels
 from ase_vibent.training.report import evaluate_frames
+from ase_vibent.training.training_set import TrainingSet
+from ase_vibent.training.tuning import tune
 
 SMALL = ACE(["Cu"], cutoff=4.5, order=2, degree=6)
 
@@ -158,18 +167,21 @@ def test_derivatives_of_the_calculator(model, cells):
     calculator = SiteEnergyCalculator(model)
     direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
 
+    sheared = np.array([[0.3, 0.7, -0.4], [0.7, 0.5, 0.9], [-0.4, 0.9, -1.1]])
+
     def energy(amount: float, strain: float = 0.0) -> float:
         copy = atoms.copy()
         copy.positions += amount * direction
-        copy.set_cell(copy.cell.array @ (np.eye(3) * (1 + strain)), scale_atoms=True)
+        copy.set_cell(copy.cell.array @ (np.eye(3) + strain * sheared), scale_atoms=True)
         return calculator.get_property("energy", copy)
 
     step = 1e-5  # rounding 1e-15/1e-5 and step² both below 1e-8
     slope = (energy(step) - energy(-step)) / (2 * step)
     forces, stress = (calculator.get_property(k, atoms) for k in ("forces", "stress"))
     assert slope == pytest.approx(-np.sum(forces * direction), abs=1e-7)
-    pressure = (energy(0, step) - energy(0, -step)) / (2 * step)
-    assert pressure == pytest.approx(atoms.get_volume() * stress[:3].sum(), abs=1e-6)
+    work = (energy(0, step) - energy(0, -step)) / (2 * step)
+    virial = atoms.get_volume() * voigt_6_to_full_3x3_stress(stress)
+    assert work == pytest.approx(np.sum(virial * sheared), abs=1e-6)
     assert calculator.get_property("energies", atoms).sum() == pytest.approx(energy(0), abs=1e-12)
 
 
@@ -196,21 +208,41 @@ def test_weight_of_a_frame_is_its_number_of_copies(frames):
     assert abs(difference) < 0.1 * scale
 
 
-def test_constants_follow_from_the_compositions():
-    """Where they do not tell species apart, every atom has the mean energy."""
+@pytest.fixture(scope="module")
+def compound() -> list[Atoms]:
+    """Rattled cells of CuAu, which tell nothing of either element alone; the perfect one first."""
     cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
-    cell.numbers[cell.numbers == 11], cell.numbers[cell.numbers == 17] = 29, 79
-    cells = [rattled(cell, 0.2, seed) for seed in range(3)]
-    frames = [with_results(atoms, EMT()) for atoms in cells]
-    mean = np.mean([a.get_potential_energy() for a in frames]) / 8
-    known = EnergyReferences(frames).known_constants(["Au", "Cu"])
-    assert known == pytest.approx({"Au": mean, "Cu": mean}, rel=1e-12)
-    vacancy = cells[0].copy()
+    cell.numbers = np.where(cell.numbers == 11, 29, 79)
+    return [with_results(rattled(cell, 0.2 * (k > 0), seed=k), EMT()) for k in range(12)]
+
+
+ALLOY = ACE(["Au", "Cu"], cutoff=4.5, order=2, degree=5)
+
+
+def test_constants_of_a_compound_differ_no_more_than_the_data_demand(compound):
+    """A stoichiometric dataset fixes their mean, and that in the fit of all rows.
+
+    The perfect crystal is the centre of the features, and far below the mean energy of the others.
+    """
+    crystal, *others = compound
+    crystal = with_results(crystal, EMT())
+    crystal.info[dataset.NAME] = "cuau"
+    model = train([crystal, *others], ALLOY, target="energy")
+    assert model.constants[0] == pytest.approx(model.constants[1], abs=1e-6)
+    exact = [atoms.get_potential_energy() for atoms in compound]
+    predicted = SiteEnergyCalculator(model).get_property("energy", crystal)
+    assert predicted == pytest.approx(exact[0], abs=0.01 * np.ptp(exact))
+
+
+def test_compositions_that_are_left_out_do_not_stop_a_fit(compound):
+    """One frame tells the elements apart: among the held-out ones, or in one fold of eleven."""
+    vacancy = compound[1].copy()
     del vacancy[0]
-    frames.append(with_results(vacancy, EMT()))
-    assert EnergyReferences(frames).known_constants(["Au", "Cu"]) == {}
-    fitted = train(frames, ACE(["Au", "Cu"], cutoff=4.5, order=1, degree=5), target="energy")
-    assert fitted.constants[0] != fitted.constants[1]
+    vacancy = with_results(vacancy, EMT())
+    equal = train(compound, ALLOY, target="energy", test=[vacancy]).constants
+    assert equal[0] == pytest.approx(equal[1], abs=1e-6)
+    fitted = train([*compound, vacancy], ALLOY, target="energy").constants
+    assert abs(fitted[0] - fitted[1]) > 0.1
 
 
 def test_crystal_in_the_data_is_the_centre_of_the_features(frames):
@@ -257,6 +289,30 @@ def test_energy_alone_then_forces_of_the_same_structure(model, cells):
     forces = calculator.get_property("forces", cells[2])
     assert calculator.results["energy"] == pytest.approx(energy, abs=1e-12)
     assert forces.shape == (16, 3)
+
+
+def test_results_are_of_the_atoms_asked_for(model, cells):
+    """`calculate` is often called directly, which nothing but its argument announces."""
+    calculator = SiteEnergyCalculator(model, extrapolation="ignore")
+    calculator.calculate(cells[0], ["energy", "forces"])
+    calculator.calculate(cells[2])
+    fresh = SiteEnergyCalculator(model, extrapolation="ignore")
+    for name in ("energy", "forces", "energy_std"):
+        np.testing.assert_array_equal(
+            calculator.get_property(name, cells[2]), fresh.get_property(name, cells[2])
+        )
+
+
+def test_changed_parameters_discard_results(model, cells):
+    calculator = SiteEnergyCalculator(model, extrapolation="ignore")
+    far = cells[0].copy()
+    far.positions[3] += 0.8
+    calculator.get_property("energy", far)
+    calculator.set(extrapolation="raise")
+    with pytest.raises(ExtrapolationError):
+        calculator.get_property("energy", far)
+    with pytest.raises(InvalidInputError, match=r"temperature: no parameter.*extrapolation"):
+        calculator.set(temperature=300)
 
 
 def test_without_volume_there_is_no_stress(model):
@@ -327,6 +383,55 @@ def test_force_constants_are_compared_on_held_out_frames(cells):
     assert found["rmse"] < 0.1 * found["spread"]
 
 
+def test_quadratic_potential_of_few_sites():
+    """Few sites span few directions; the quadratic form has none beside them that could explode."""
+    pair = bulk("Cu", "fcc", a=3.6) * (2, 1, 1)
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(10):
+        atoms = rattled(pair, 0.1, seed)
+        strain = np.eye(3) + rng.normal(0, 0.03, (3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        found.append(with_results(atoms, EMT()))
+    near = [with_results(rattled(atoms, 0.03, seed=90 + k), EMT()) for k, atoms in enumerate(found)]
+    linear, quadratic = (
+        train(found, SMALL, target="energy", test=near, quadratic=q) for q in (False, True)
+    )
+    errors = [m.header["errors"]["test"]["gradient"]["rmse"] for m in (linear, quadratic)]
+    assert errors[1] < 1.5 * errors[0]
+    calculator, atoms = SiteEnergyCalculator(quadratic, extrapolation="ignore"), near[0]
+    force = calculator.get_property("forces", atoms)[1, 2]
+    ends = []
+    for step in (1e-4, -1e-4):
+        moved = atoms.copy()
+        moved.positions[1, 2] += step
+        ends.append(calculator.get_property("energy", moved))
+    assert force == pytest.approx((ends[1] - ends[0]) / 2e-4, abs=1e-6)
+
+
+def test_energies_that_are_fitted_exactly_leave_no_posterior(frames, tmp_path):
+    """Fewer of them than coefficients tell nothing of the noise."""
+    few = [atoms.copy() for atoms in frames[:4]]
+    for copy, atoms in zip(few, frames, strict=False):
+        copy.calc = SinglePointCalculator(copy, energy=atoms.get_potential_energy())
+    model = train(few, SMALL, target="energy")
+    assert model.posterior is None
+    model.save(tmp_path / "exact.vibent")
+    calculator = SiteEnergyCalculator(tmp_path / "exact.vibent", extrapolation="ignore")
+    exact = few[0].get_potential_energy()
+    assert calculator.get_property("energy", few[0]) == pytest.approx(exact, abs=1e-6)
+    with pytest.raises(InvalidInputError, match="no posterior"):
+        calculator.get_property("energy_std", few[0])
+
+
+def test_labels_keep_the_weight_of_a_frame(cells):
+    atoms = cells[0].copy()
+    atoms.info[dataset.WEIGHT] = 0.5
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = attach_labels(atoms, exact, gradient=False, energies=True)
+    assert labelled.info[dataset.WEIGHT] == 0.5
+
+
 # --- Mistakes -------------------------------------------------------------------------------
 
 
@@ -335,14 +440,47 @@ def test_force_constants_without_a_hessian(frames):
         train(frames, SMALL, target="energy", quantities=["total", "force_constants"])
 
 
+@pytest.mark.parametrize(
+    ("quantity", "match"),
+    [
+        ("gradient", r"'gradient'.*energies=True"),
+        ("strain", r"'strain'.*energies=True"),
+        ("sites", r"total, gradient, strain, force_constants for target 'energy', got 'sites'"),
+    ],
+)
+def test_labels_that_are_missing_say_how_to_make_them(frames, quantity, match):
+    plain = [atoms.copy() for atoms in frames]
+    for copy, atoms in zip(plain, frames, strict=True):
+        copy.calc = SinglePointCalculator(copy, energy=atoms.get_potential_energy())
+    with pytest.raises((LabelError, InvalidInputError), match=match):
+        train(plain, SMALL, target="energy", quantities=[quantity])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "got"),
+    [
+        (dataset.ENERGY, "low", "'low'"),
+        (dataset.ENERGY, np.nan, "nan"),
+        (dataset.VIRIAL, np.zeros(6), r"shape \(6,\)"),
+        (dataset.VIRIAL, np.full((3, 3), np.inf), "not finite"),
+    ],
+)
+def test_labels_that_are_no_numbers(cells, key, value, got):
+    atoms = cells[0].copy()
+    atoms.info |= {dataset.ENERGY: 1.0, key: value}
+    with pytest.raises(LabelError, match=rf"frame 0: {key}: expected finite numbers.*{got}"):
+        train([atoms], SMALL, target="energy")
+
+
 def test_rows_of_other_atoms(cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
     labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[0, 4])
     labelled.info[dataset.DISPLACED] = [0]
     with pytest.raises(LabelError, match=r"18 columns, expected 9 for each .* \[0\]"):
         train([labelled], SMALL, target="energy")
-    with pytest.raises(InvalidInputError, match="indices from 0 to 15"):
-        attach_labels(cells[0], exact, gradient=False, force_constants=[16])
+    for wrong, match in (([16], r"force_constants: .* 0 to 15, got \[16\]"), ([], "got none")):
+        with pytest.raises(InvalidInputError, match=match):
+            attach_labels(cells[0], exact, gradient=False, force_constants=wrong)
     held = cells[0].copy()
     held.set_constraint(FixAtoms([3]))
     with pytest.raises(InvalidInputError, match="FixAtoms"):
@@ -375,9 +513,25 @@ def test_weights_of_frames_are_positive(frames, weight):
         train([atoms, *frames[1:]], SMALL, target="energy")
 
 
-def test_unknown_target(frames):
+def test_unknown_target(frames, truth, tmp_path):
     with pytest.raises(InvalidInputError, match=r"entropy, energy.*'enthalpy'"):
         train(frames, SMALL, target="enthalpy")
+    object.__setattr__(truth, "target", "enthalpy")
+    truth.save(tmp_path / "foreign.vibent")
+    object.__setattr__(truth, "target", "energy")
+    with pytest.raises(ModelFileError, match=r"target: expected one of entropy.*'enthalpy'"):
+        SiteModel.load(tmp_path / "foreign.vibent")
+
+
+def test_trials_of_the_other_target_are_not_taken_over(cells, tmp_path):
+    """One set of labels has both, with the same quantities."""
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = [attach_labels(a, exact, sites=False, energies=True) for a in cells[::2]]
+    found = {}
+    for target in ("entropy", "energy"):
+        chosen = TrainingSet.of(labelled, ["total", "gradient"], target=target)
+        (found[target],) = tune(chosen, [SMALL], path=tmp_path / "trials.jsonl")
+    assert found["entropy"].rmse["gradient"] != found["energy"].rmse["gradient"]
 
 
 def test_forces_alone_leave_the_constant_open(frames):

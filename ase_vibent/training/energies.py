@@ -16,7 +16,6 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 
@@ -35,25 +34,19 @@ class EnergyReferences(ReferenceCrystals):
     """
 
     target: ClassVar[str] = "energy"
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "energies=True",
+        "gradient": "energies=True",
+        "strain": "energies=True",
+        "force_constants": "force_constants=True",
+    }
 
     def _check(self, frames: Sequence[Atoms]) -> None:
-        """Energies of different cells need no common reference."""
-        self._frames = [with_energy_labels(atoms) for atoms in frames]
+        """Nothing to check: energies of different cells need no common reference."""
 
     def known_constants(self, species: Sequence[str]) -> Mapping[str, float]:
-        """Constants that are not fitted, eV: all where the compositions do not tell them apart.
-
-        They are then the mean energy of an atom.
-        """
-        labelled = [atoms for atoms in self._frames if dataset.ENERGY in atoms.info]
-        counts = [
-            np.bincount(species_indices(atoms, species), minlength=len(species))
-            for atoms in labelled
-        ]
-        if labelled and np.linalg.matrix_rank(counts) == len(species):
-            return {}
-        total = sum(atoms.info[dataset.ENERGY] for atoms in labelled)
-        return dict.fromkeys(species, float(total / max(np.sum(counts), 1)))
+        """None: all are fitted, see `SiteProblem.fit`."""
+        return {}
 
     def targets(self, atoms: Atoms, number: int = 0) -> Targets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
@@ -64,13 +57,13 @@ class EnergyReferences(ReferenceCrystals):
                 "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
                 "calculator that gave them on the frame"
             )
-        forces = atoms.arrays.get(dataset.FORCES)
-        virial = atoms.info.get(dataset.VIRIAL)
+        energy = _label(atoms.info, dataset.ENERGY, (), number)
+        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
         rows, displaced = force_constants(atoms, number)
         return Targets(
-            atoms.info.get(dataset.ENERGY),
+            None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
-            strain=None if virial is None else np.reshape(virial, (3, 3)),
+            strain=_label(atoms.info, dataset.VIRIAL, (3, 3), number),
             force_constants=rows,
             displaced=displaced,
         )
@@ -110,6 +103,23 @@ def force_constants(
         )
     by_atom = rows.reshape(len(atoms), len(displaced), 3, 3)
     return by_atom.transpose(1, 2, 0, 3), displaced
+
+
+def _label(
+    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int
+) -> Array | None:
+    """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
+    value = labels.get(name)
+    if value is None:
+        return None
+    kind = np.asarray(value).dtype.kind
+    if kind not in "fiu" or np.size(value) != np.prod(shape) or not np.all(np.isfinite(value)):
+        got = repr(value) if np.ndim(value) == 0 else f"shape {np.shape(value)}, or not finite"
+        raise LabelError(
+            f"frame {number}: {name}: expected finite numbers of shape {shape}, got {got}; correct "
+            "the label, or leave it out"
+        )
+    return np.reshape(np.asarray(value, dtype=float), shape)
 
 
 def with_energy_labels(atoms: Atoms) -> Atoms:

@@ -85,6 +85,14 @@ class ReferenceCrystals:
 
     #: What is learned, as a model names it.
     target: ClassVar[str] = "entropy"
+    #: Kinds of row, each with the argument of `attach_labels` that makes its labels.
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "reference=…",
+        "gradient": "gradient=True",
+        "strain": "strain=True",
+        "sites": "sites=True",
+        "site_gradients": "site_gradients=True",
+    }
 
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
