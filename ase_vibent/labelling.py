@@ -46,7 +46,7 @@ def attach_labels(
     mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
     `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
     `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
-    (eV) and `vibent_virial` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
+    (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
     `vibent_force_constants` (eV/Å²).
     Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
@@ -152,7 +152,7 @@ def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atom
     labelled.arrays[dataset.FORCES] = np.array(responses.property("forces"), dtype=float)
     if has_volume(atoms) and "stress" in offered:
         rest = np.zeros((len(atoms), 3))
-        labelled.info[dataset.VIRIAL] = calculator.responses(atoms, strain=True)(rest).virial
+        labelled.info[dataset.ENERGY_STRAIN] = calculator.responses(atoms, strain=True)(rest).virial
 
 
 def _attach_force_constants(

@@ -129,7 +129,7 @@ def test_labels_are_those_of_the_potential(cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
     labelled = attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[2, 5])
     expected = with_energy_labels(with_results(atoms, EMT()))
-    for key in (dataset.ENERGY, dataset.VIRIAL):
+    for key in (dataset.ENERGY, dataset.ENERGY_STRAIN):
         np.testing.assert_allclose(labelled.info[key], expected.info[key], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(
         labelled.arrays[dataset.FORCES], expected.arrays[dataset.FORCES], atol=1e-9
@@ -461,8 +461,8 @@ def test_labels_that_are_missing_say_how_to_make_them(frames, quantity, match):
     [
         (dataset.ENERGY, "low", "'low'"),
         (dataset.ENERGY, np.nan, "nan"),
-        (dataset.VIRIAL, np.zeros(6), r"shape \(6,\)"),
-        (dataset.VIRIAL, np.full((3, 3), np.inf), "not finite"),
+        (dataset.ENERGY_STRAIN, np.zeros(6), r"shape \(6,\)"),
+        (dataset.ENERGY_STRAIN, np.full((3, 3), np.inf), "not finite"),
     ],
 )
 def test_labels_that_are_no_numbers(cells, key, value, got):
@@ -537,3 +537,28 @@ def test_trials_of_the_other_target_are_not_taken_over(cells, tmp_path):
 def test_forces_alone_leave_the_constant_open(frames):
     with pytest.raises(TrainingError, match="constants of Cu"):
         train(frames, SMALL, target="energy", quantities=["gradient"])
+
+
+def test_held_out_frames_without_labels_fail_before_the_fit(frames, cells):
+    with pytest.raises(LabelError, match="frame held-out 1: has no energy"):
+        train(frames[:-1], SMALL, target="energy", test=[frames[-1], cells[0]])
+
+
+def test_labels_complete_the_results_of_a_calculator(frames, cells):
+    exact = HessianEntropyCalculator(EMT(), unstable="any")
+    labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[2])
+    labelled.calc = frames[0].calc
+    target = EnergyReferences([labelled]).targets(labelled)
+    assert target.total == pytest.approx(frames[0].get_potential_energy())
+    assert target.force_constants.shape == (1, 3, 16, 3)
+
+
+def test_other_formats_of_ase(frames, tmp_path):
+    ase.io.write(tmp_path / "data.traj", frames)
+    (tmp_path / "blank.xyz").write_text("")
+    ase.io.write(tmp_path / "blank.xyz", frames, format="extxyz")
+    with open(tmp_path / "blank.xyz", "a") as file:
+        file.write("\n")
+    for name in ("data.traj", "blank.xyz"):
+        energies = [a.get_potential_energy() for a in read_labels(tmp_path / name)]
+        np.testing.assert_allclose(energies, [a.get_potential_energy() for a in frames])

@@ -21,7 +21,7 @@ from ase_vibent.training.targets import ReferenceCrystals, Targets
 
 Array = NDArray[np.float64]
 
-LABELS = (dataset.ENERGY, dataset.FORCES, dataset.VIRIAL, dataset.FORCE_CONSTANTS)
+LABELS = (dataset.ENERGY, dataset.FORCES, dataset.ENERGY_STRAIN, dataset.FORCE_CONSTANTS)
 
 
 class EnergyReferences(ReferenceCrystals):
@@ -48,7 +48,7 @@ class EnergyReferences(ReferenceCrystals):
         """None: all are fitted, see `SiteProblem.fit`."""
         return {}
 
-    def targets(self, atoms: Atoms, number: int = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
         atoms = with_energy_labels(atoms)
         if not {*LABELS}.intersection({**atoms.info, **atoms.arrays}):
@@ -63,21 +63,21 @@ class EnergyReferences(ReferenceCrystals):
         return Targets(
             None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
-            strain=_label(atoms.info, dataset.VIRIAL, (3, 3), number),
+            strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),
             force_constants=rows,
             displaced=displaced,
         )
 
 
 def force_constants(
-    atoms: Atoms, number: int = 0
+    atoms: Atoms, number: int | str = 0
 ) -> tuple[Array, NDArray[np.int64]] | tuple[None, None]:
     """Rows of the Hessian that a frame is labelled with, and the atoms that they belong to.
 
     Parameters
     ----------
     atoms : Atoms
-    number : int
+    number : int or str
         Position in the dataset, for messages.
 
     Returns
@@ -106,7 +106,7 @@ def force_constants(
 
 
 def _label(
-    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int
+    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int | str
 ) -> Array | None:
     """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
     value = labels.get(name)
@@ -135,20 +135,22 @@ def with_energy_labels(atoms: Atoms) -> Atoms:
     Atoms
         The same object where there is nothing to add.
     """
-    if {*LABELS}.intersection({**atoms.info, **atoms.arrays}) or atoms.calc is None:
+    if atoms.calc is None:
         return atoms
     labelled: Atoms = atoms.copy()
+    labelled.calc = atoms.calc
     # Forces belong to the free energy of smeared electrons, where a calculator has that.
     free_energy, energy = _result(atoms, "free_energy"), _result(atoms, "energy")
     energy = energy if free_energy is None else free_energy
     forces, stress = _result(atoms, "forces"), _result(atoms, "stress")
     if energy is not None:
-        labelled.info[dataset.ENERGY] = float(energy)
-    if forces is not None:
+        labelled.info.setdefault(dataset.ENERGY, float(energy))
+    if forces is not None and dataset.FORCES not in labelled.arrays:
         labelled.arrays[dataset.FORCES] = np.array(forces, dtype=float)
     if stress is not None and atoms.cell.rank == 3:
         full = stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress)
-        labelled.info[dataset.VIRIAL] = atoms.get_volume() * np.asarray(full)
+        strain = atoms.get_volume() * np.asarray(full)
+        labelled.info.setdefault(dataset.ENERGY_STRAIN, strain)
     return labelled
 
 

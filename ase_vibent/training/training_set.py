@@ -78,6 +78,8 @@ class TrainingSet:
             frames = [with_energy_labels(atoms) for atoms in frames]
         references = TARGETS[target]([*frames, *held_out])
         targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
+        for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
+            references.targets(atoms, f"held-out {number}")
         chosen = _chosen_quantities(references, targets, quantities)
         return cls(list(frames), references, targets, chosen)
 
