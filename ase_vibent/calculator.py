@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from ase_vibent.base import (
     Vibrations,
     check_temperatures,
     has_volume,
+    require_volume,
 )
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
@@ -238,11 +239,8 @@ class SiteEnergyCalculator(SiteModelCalculator):
     ) -> None:
         """Fill `results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        if "stress" in properties and not has_volume(self.atoms):
-            raise PropertyNotImplementedError(
-                "stress: the structure has no volume; it needs a cell that is periodic in "
-                "at least two directions"
-            )
+        if "stress" in properties:
+            require_volume(self.atoms)
         gradient = not {"forces", "stress"}.isdisjoint(properties)
         if "forces" in self.results or ("energy" in self.results and not gradient):
             return

@@ -46,7 +46,7 @@ def attach_labels(
     mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
     `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
     `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
-    (eV) and `vibent_virial` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
+    (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
     `vibent_force_constants` (eV/Å²).
     Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
@@ -54,7 +54,8 @@ def attach_labels(
     Parameters
     ----------
     atoms : Atoms
-        Keeps its constraints; FixAtoms leaves the fixed atoms out of the sums.
+        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
+        sums.
     calculator : HessianEntropyCalculator
         Its temperature and statistics are not used.
     name : str, optional
@@ -100,6 +101,8 @@ def attach_labels(
         atoms, gradient=gradient or strain or site_gradients, tangent=tangent
     )
     labelled = unlabelled(atoms)
+    if dataset.WEIGHT in atoms.info:  # of the user, and no label
+        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
@@ -149,7 +152,7 @@ def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atom
     labelled.arrays[dataset.FORCES] = np.array(responses.property("forces"), dtype=float)
     if has_volume(atoms) and "stress" in offered:
         rest = np.zeros((len(atoms), 3))
-        labelled.info[dataset.VIRIAL] = calculator.responses(atoms, strain=True)(rest).virial
+        labelled.info[dataset.ENERGY_STRAIN] = calculator.responses(atoms, strain=True)(rest).virial
 
 
 def _attach_force_constants(
@@ -161,8 +164,12 @@ def _attach_force_constants(
             "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
         )
     chosen = check_sites(
-        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted, n_atoms
+        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        n_atoms,
+        "force_constants",
     )
+    if not len(chosen):
+        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
     rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
     by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)

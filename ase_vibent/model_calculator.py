@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from numpy.typing import NDArray
 
 from ase_vibent import pretrained
+from ase_vibent.base import StrictCalculator
 from ase_vibent.descriptors.kinds import resolves_sublattices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
@@ -29,7 +30,7 @@ POLICIES = ("warn", "raise", "ignore")
 EXTRAPOLATION_LIMIT = 2.0
 
 
-class SiteModelCalculator(Calculator):
+class SiteModelCalculator(StrictCalculator):
     """Base class of the calculators whose values come from a trained site model.
 
     Parameters
@@ -80,12 +81,14 @@ class SiteModelCalculator(Calculator):
 
         Returns
         -------
-        SiteEntropyCalculator
+        SiteModelCalculator
+            Of the class it is asked of.
 
         Raises
         ------
         InvalidInputError
-            If there is no model of that name, which lists those there are.
+            If there is no model of that name, which lists those there are, or it predicts
+            something else.
         """
         return cls(pretrained.path(name), **options)
 
@@ -100,8 +103,7 @@ class SiteModelCalculator(Calculator):
             raise InvalidInputError(
                 f"model: it cannot be exchanged; make a new {type(self).__name__}"
             )
-        changed: dict[str, Any] = super().set(**kwargs)
-        return changed
+        return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation; sublattice labels count where the model uses them."""
@@ -126,7 +128,7 @@ class SiteModelCalculator(Calculator):
         """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
         uncertainties = {*self.deviations, "extrapolation_grades"}
         if system_changes or "energy" not in self.results or set(properties) - uncertainties:
-            super().calculate(atoms, list(properties), system_changes)
+            super().calculate(atoms, properties, system_changes)
         if set(self.deviations).intersection(properties):
             total, sites = self.model.uncertainty(self.atoms)
             of_total, of_sites = self.deviations

@@ -39,7 +39,7 @@ class Choice:
         In the pool.
     gain : float, nats
         Information of its labels about the coefficients, beyond that of the choices before.
-    std : float, k_B
+    std : float, k_B, or eV where energies are learned
         Standard deviation of its total, once the choices before are labelled.
     grade : float
         Largest extrapolation grade of its atoms; NaN if the model does not know its training set.

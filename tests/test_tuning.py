@@ -69,6 +69,20 @@ def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames)
         assert found.rmse[kind] == pytest.approx(expected, rel=1e-5)
 
 
+def test_errors_do_not_scale_with_the_weights_of_frames(training_set, silicon_frames):
+    """Equal weights are none, in the fit as in the errors."""
+    light = [atoms.copy() for atoms in silicon_frames]
+    for atoms in light:
+        atoms.info[dataset.WEIGHT] = 0.1
+    errors = []
+    for chosen in (training_set, TrainingSet.of(light)):
+        problem = SiteProblem.of_frames(SMALL, chosen.frames, chosen.references)
+        rows = gather_rows(problem, chosen).restricted(ACE(["Si"], cutoff=4.2, order=2, degree=5))
+        found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", {"strength": 1e-6})
+        errors.append(found.rmse)
+    assert errors[1] == pytest.approx(errors[0], rel=1e-6)
+
+
 def test_configurations_stay_together(silicon_frames):
     folds = split_folds(silicon_frames)
     assert folds[0] == ALWAYS

@@ -179,10 +179,12 @@ def _add_evaluate(commands: _Commands) -> None:
 
 
 def _add_predict(commands: _Commands) -> None:
-    predict = commands.add_parser("predict", help="entropies and free energies")
+    predict = commands.add_parser(
+        "predict", help="entropies and free energies, or potential energies, of structures"
+    )
     predict.add_argument("model", help=MODEL)
     predict.add_argument("structures", nargs="+", help="files that ASE reads")
-    predict.add_argument("-T", "--temperature", type=float, default=300.0, help="K; default 300")
+    predict.add_argument("-T", "--temperature", type=float, help="K; default 300")
     predict.add_argument(
         "--quantum",
         action="store_true",

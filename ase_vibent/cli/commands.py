@@ -177,8 +177,10 @@ def info(options: argparse.Namespace) -> int:
         "n_features": model.descriptor.n_features,
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
-    statistics = "classical" if model.moments is None else "classical and quantum"
-    lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, {statistics}"]
+    what = f"{model.target} of {', '.join(model.species)}"
+    if model.target == "entropy":
+        what += ", classical" if model.moments is None else ", classical and quantum"
+    lines = [f"{options.model}: {what}"]
     for key, value in header.items():
         if key not in ("errors", "card"):
             lines.append(f"  {key.replace('_', ' '):<20} {plain(value)}")

@@ -25,6 +25,9 @@ from ase_vibent.model.posterior import Posterior
 
 Array = NDArray[np.float64]
 
+#: What models predict.
+MODEL_TARGETS = ("entropy", "energy")
+
 _ARRAYS = ("constants", "weights", "shift", "scale")
 #: Optional parts by the name of the attribute.
 _PARTS: dict[str, type[ModelPart]] = {
@@ -40,9 +43,9 @@ class SiteModel:
     """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z, P2 (13)-(15), P3 (16).
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
-    of the perfect crystal, so the model is strictly extensive. Its target is a name
-    only: for "entropy" the values are mass-free reduced site entropies in units of k_B, for
-    "energy" shares of the potential energy in eV.
+    of the perfect crystal, so the model is strictly extensive. Its target is one of
+    `MODEL_TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
+    k_B, for "energy" shares of the potential energy in eV.
 
     Attributes
     ----------
@@ -79,6 +82,10 @@ class SiteModel:
     moments: MomentModel | None = None
 
     def __post_init__(self) -> None:
+        if self.target not in MODEL_TARGETS:
+            raise InvalidInputError(
+                f"target: expected one of {', '.join(MODEL_TARGETS)}, got {self.target!r}"
+            )
         shape = len(self.descriptor.species), self.descriptor.n_features
         for name in _ARRAYS:
             array, expected = getattr(self, name), shape[:1] if name == "constants" else shape
@@ -165,7 +172,7 @@ class SiteModel:
 
         Returns
         -------
-        ndarray, shape (m, 3, N, 3), 1/Å²
+        ndarray, shape (m, 3, N, 3), units of the values per Å²
         """
 
         def gradients(other: Atoms) -> Any:

@@ -15,6 +15,7 @@ from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
+from ase_vibent.model.domain import LEAST_REST
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import ridge
@@ -60,7 +61,7 @@ def fit_curvature(
     Returns
     -------
     curvature : Curvature
-    changes : dict of int to float, k_B
+    changes : dict of int to float, k_B or eV
         What its total of a frame changes by if the frame is left out of this step; of
         `calibration_frames`.
 
@@ -112,9 +113,14 @@ def fit_curvature(
 
 
 def _combinations(domain: TrainingDomain, shift: Array, directions: int) -> Array:
-    """Leading feature combinations of unit variance, shape (n_kinds, directions, n_features)."""
+    """Leading feature combinations of unit variance, shape (n_kinds, directions, n_features).
+
+    Zero where the training set does not vary: few sites span few directions.
+    """
+    deviations = domain.deviations[:, :directions]
+    varies = deviations > LEAST_REST
     chosen = domain.directions[:, :directions] / domain.spread[:, None].astype(float)
-    return chosen / domain.deviations[:, :directions, None]
+    return np.where(varies[..., None], chosen / deviations[..., None], 0.0)
 
 
 def _rows(

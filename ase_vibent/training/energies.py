@@ -16,13 +16,12 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 
 Array = NDArray[np.float64]
 
-LABELS = (dataset.ENERGY, dataset.FORCES, dataset.VIRIAL, dataset.FORCE_CONSTANTS)
+LABELS = (dataset.ENERGY, dataset.FORCES, dataset.ENERGY_STRAIN, dataset.FORCE_CONSTANTS)
 
 
 class EnergyReferences(ReferenceCrystals):
@@ -35,27 +34,21 @@ class EnergyReferences(ReferenceCrystals):
     """
 
     target: ClassVar[str] = "energy"
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "energies=True",
+        "gradient": "energies=True",
+        "strain": "energies=True",
+        "force_constants": "force_constants=True",
+    }
 
     def _check(self, frames: Sequence[Atoms]) -> None:
-        """Energies of different cells need no common reference."""
-        self._frames = [with_energy_labels(atoms) for atoms in frames]
+        """Nothing to check: energies of different cells need no common reference."""
 
     def known_constants(self, species: Sequence[str]) -> Mapping[str, float]:
-        """Constants that are not fitted, eV: all where the compositions do not tell them apart.
+        """None: all are fitted, see `SiteProblem.fit`."""
+        return {}
 
-        They are then the mean energy of an atom.
-        """
-        labelled = [atoms for atoms in self._frames if dataset.ENERGY in atoms.info]
-        counts = [
-            np.bincount(species_indices(atoms, species), minlength=len(species))
-            for atoms in labelled
-        ]
-        if labelled and np.linalg.matrix_rank(counts) == len(species):
-            return {}
-        total = sum(atoms.info[dataset.ENERGY] for atoms in labelled)
-        return dict.fromkeys(species, float(total / max(np.sum(counts), 1)))
-
-    def targets(self, atoms: Atoms, number: int = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
         atoms = with_energy_labels(atoms)
         if not {*LABELS}.intersection({**atoms.info, **atoms.arrays}):
@@ -64,27 +57,27 @@ class EnergyReferences(ReferenceCrystals):
                 "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
                 "calculator that gave them on the frame"
             )
-        forces = atoms.arrays.get(dataset.FORCES)
-        virial = atoms.info.get(dataset.VIRIAL)
+        energy = _label(atoms.info, dataset.ENERGY, (), number)
+        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
         rows, displaced = force_constants(atoms, number)
         return Targets(
-            atoms.info.get(dataset.ENERGY),
+            None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
-            strain=None if virial is None else np.reshape(virial, (3, 3)),
+            strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),
             force_constants=rows,
             displaced=displaced,
         )
 
 
 def force_constants(
-    atoms: Atoms, number: int = 0
+    atoms: Atoms, number: int | str = 0
 ) -> tuple[Array, NDArray[np.int64]] | tuple[None, None]:
     """Rows of the Hessian that a frame is labelled with, and the atoms that they belong to.
 
     Parameters
     ----------
     atoms : Atoms
-    number : int
+    number : int or str
         Position in the dataset, for messages.
 
     Returns
@@ -112,6 +105,23 @@ def force_constants(
     return by_atom.transpose(1, 2, 0, 3), displaced
 
 
+def _label(
+    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int | str
+) -> Array | None:
+    """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
+    value = labels.get(name)
+    if value is None:
+        return None
+    kind = np.asarray(value).dtype.kind
+    if kind not in "fiu" or np.size(value) != np.prod(shape) or not np.all(np.isfinite(value)):
+        got = repr(value) if np.ndim(value) == 0 else f"shape {np.shape(value)}, or not finite"
+        raise LabelError(
+            f"frame {number}: {name}: expected finite numbers of shape {shape}, got {got}; correct "
+            "the label, or leave it out"
+        )
+    return np.reshape(np.asarray(value, dtype=float), shape)
+
+
 def with_energy_labels(atoms: Atoms) -> Atoms:
     """A frame that keeps results of its ASE calculator, if any, under the names of our labels.
 
@@ -125,20 +135,22 @@ def with_energy_labels(atoms: Atoms) -> Atoms:
     Atoms
         The same object where there is nothing to add.
     """
-    if {*LABELS}.intersection({**atoms.info, **atoms.arrays}) or atoms.calc is None:
+    if atoms.calc is None:
         return atoms
     labelled: Atoms = atoms.copy()
+    labelled.calc = atoms.calc
     # Forces belong to the free energy of smeared electrons, where a calculator has that.
     free_energy, energy = _result(atoms, "free_energy"), _result(atoms, "energy")
     energy = energy if free_energy is None else free_energy
     forces, stress = _result(atoms, "forces"), _result(atoms, "stress")
     if energy is not None:
-        labelled.info[dataset.ENERGY] = float(energy)
-    if forces is not None:
+        labelled.info.setdefault(dataset.ENERGY, float(energy))
+    if forces is not None and dataset.FORCES not in labelled.arrays:
         labelled.arrays[dataset.FORCES] = np.array(forces, dtype=float)
     if stress is not None and atoms.cell.rank == 3:
         full = stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress)
-        labelled.info[dataset.VIRIAL] = atoms.get_volume() * np.asarray(full)
+        strain = atoms.get_volume() * np.asarray(full)
+        labelled.info.setdefault(dataset.ENERGY_STRAIN, strain)
     return labelled
 
 

@@ -31,10 +31,10 @@ class LeftOut(NamedTuple):
 
     Attributes
     ----------
-    errors : ndarray, shape (n,), k_B
-    spreads : ndarray, shape (n,), k_B
+    errors : ndarray, shape (n,), k_B or eV
+    spreads : ndarray, shape (n,), k_B or eV
         Posterior standard deviations of the totals.
-    site_spreads : ndarray, shape (n,), k_B
+    site_spreads : ndarray, shape (n,), k_B or eV
         Roots of the sums of the posterior variances of all sites.
     """
 
@@ -99,7 +99,7 @@ def left_out(
     weights : mapping of str to float
         Of the kinds of row.
     changes : mapping of int to float, optional
-        What leaving out a frame changes in its total beside the linear part, k_B.
+        What leaving out a frame changes in its total beside the linear part, k_B or eV.
     progress : callable (items) -> items
 
     Returns

@@ -22,6 +22,9 @@ from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
+#: How much constants that nothing tells apart are drawn together, of the rows that hold them.
+WEAK = 1e-4
+
 
 @dataclass(frozen=True)
 class SiteProblem:
@@ -176,6 +179,9 @@ class SiteProblem:
     def fit(self, rows: Triangle, solver: str, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
 
+        Where the compositions do not tell the constants of an energy apart, as those of one
+        compound, they differ no more than the data demand from the mean energy of an atom.
+
         Parameters
         ----------
         rows : Triangle
@@ -194,7 +200,7 @@ class SiteProblem:
             If nothing determines a constant, or no feature varies.
         """
         n_free = len(self.free)
-        self._require_determined(rows)
+        rows = self._with_determined_constants(rows)
         scale = rows.eliminated(n_free).column_rms()
         # What centring leaves of equal features is rounding.
         noise = 1e-12 * np.abs(self.shift).max(initial=0.0)
@@ -209,16 +215,26 @@ class SiteProblem:
         solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
         return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
 
-    def _require_determined(self, rows: Triangle) -> None:
-        free = self.free
-        rank = np.linalg.matrix_rank(rows.matrix[:, : len(free)]) if free else 0
-        if rank < len(free):
-            names = ", ".join(self.descriptor.species[z] for z in free)
+    def _with_determined_constants(self, rows: Triangle) -> Triangle:
+        """Rows that determine all constants; TrainingError if there are none."""
+        n_free = len(self.free)
+        counts = rows.matrix[:, :n_free]
+        rank = np.linalg.matrix_rank(counts) if n_free else 0
+        if rank == n_free:
+            return rows
+        if rank == 0 or self.target != "energy":
+            names = ", ".join(self.descriptor.species[z] for z in self.free)
             raise TrainingError(
-                f"species: nothing determines the constants of {names} ({rank} of {len(free)} are "
+                f"species: nothing determines the constants of {names} ({rank} of {n_free} are "
                 "independent); add value labels of structures with other compositions, or a "
                 "perfect crystal labelled with a name"
             )
+        atoms = counts.sum(axis=1)
+        mean = atoms @ rows.values / (atoms @ atoms)
+        weight = WEAK * np.linalg.norm(counts, 2)
+        drawn = Triangle(rows.n_columns)
+        drawn.add(weight * np.eye(n_free, rows.n_columns), np.full(n_free, weight * mean))
+        return Triangle.merged([rows, drawn])
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,9 @@ class TrainingRows:
     Attributes
     ----------
     triangles : dict of int to dict of str to Triangle
-        By fold and kind of row, without weights.
+        By fold and kind of row, weighted by frames but not by kind.
+    squared_weights : dict of (int, str) to float
+        Sums of the squared weights of the frames, row by row.
     totals : list of Total
         Of the frames that have one, whether totals are fitted or not.
     """
@@ -64,6 +66,7 @@ class TrainingRows:
     def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
         self.problem, self.quantities = problem, tuple(quantities)
         self.triangles: dict[int, dict[str, Triangle]] = defaultdict(dict)
+        self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
     def add(self, atoms: Atoms, target: Targets, fold: int) -> None:
@@ -83,6 +86,7 @@ class TrainingRows:
                 of_fold = self.triangles[fold]
                 triangle = of_fold.setdefault(kind, Triangle(matrix.shape[1]))
                 triangle.add(weight * matrix, weight * values)
+                self.squared_weights[fold, kind] += weight**2 * len(values)
 
     @property
     def folds(self) -> list[int]:
@@ -113,6 +117,7 @@ class TrainingRows:
         rows = TrainingRows(problem, self.quantities)
         for fold, kinds in self.triangles.items():
             rows.triangles[fold] = {kind: t.columns(chosen) for kind, t in kinds.items()}
+        rows.squared_weights = self.squared_weights
         rows.totals = [total._replace(row=total.row[chosen]) for total in self.totals]
         return rows
 

@@ -85,6 +85,14 @@ class ReferenceCrystals:
 
     #: What is learned, as a model names it.
     target: ClassVar[str] = "entropy"
+    #: Kinds of row, each with the argument of `attach_labels` that makes its labels.
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "reference=…",
+        "gradient": "gradient=True",
+        "strain": "strain=True",
+        "sites": "sites=True",
+        "site_gradients": "site_gradients=True",
+    }
 
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
@@ -113,7 +121,7 @@ class ReferenceCrystals:
                     "of this cell, at this strain"
                 )
 
-    def of(self, atoms: Atoms, number: int = 0) -> Atoms | None:
+    def of(self, atoms: Atoms, number: int | str = 0) -> Atoms | None:
         """Perfect crystal of a frame, or None if it names none."""
         name = atoms.info.get(dataset.REFERENCE)
         if name is None:
@@ -136,13 +144,13 @@ class ReferenceCrystals:
             return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
-    def targets(self, atoms: Atoms, number: int = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
         """Targets of a frame.
 
         Parameters
         ----------
         atoms : Atoms
-        number : int
+        number : int or str
             Position in the dataset, for messages.
 
         Returns
@@ -183,7 +191,7 @@ def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
     return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))
 
 
-def _require_free_atoms(atoms: Atoms, number: int) -> None:
+def _require_free_atoms(atoms: Atoms, number: int | str) -> None:
     if len(free_atoms(atoms)) < len(atoms):
         raise LabelError(
             f"frame {number}: labels of structures with fixed atoms leave those out of the "

@@ -140,7 +140,8 @@ def train(
         )
         model = replace(model, curvature=curvature)
     errors = left_out(model, fit, training_set, fit_weights, changes=changes, progress=progress)
-    model = replace(model, posterior=posterior(fit, fit_weights, errors))
+    if np.isfinite(fit.solution.noise):  # which rows that are all fitted exactly do not tell
+        model = replace(model, posterior=posterior(fit, fit_weights, errors))
     report = Report(
         train=evaluate_frames(model, frames, references),
         test=evaluate_frames(model, held_out, references) if held_out else {},

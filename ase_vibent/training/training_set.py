@@ -78,7 +78,10 @@ class TrainingSet:
             frames = [with_energy_labels(atoms) for atoms in frames]
         references = TARGETS[target]([*frames, *held_out])
         targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
-        return cls(list(frames), references, targets, _chosen_quantities(targets, quantities))
+        for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
+            references.targets(atoms, f"held-out {number}")
+        chosen = _chosen_quantities(references, targets, quantities)
+        return cls(list(frames), references, targets, chosen)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -126,20 +129,24 @@ def check_target(target: str) -> None:
         raise InvalidInputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
 
 
-def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def _chosen_quantities(
+    references: ReferenceCrystals, targets: Sequence[Targets], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
         totals = tuple(q for q in present if not q.startswith("site"))
         return totals or tuple(present)
     for quantity in wanted:
-        if quantity not in QUANTITIES:
+        if quantity not in references.arguments:
             raise InvalidInputError(
-                f"quantities: expected some of {', '.join(QUANTITIES)}, got {quantity!r}"
+                f"quantities: expected some of {', '.join(references.arguments)} for target "
+                f"{references.target!r}, got {quantity!r}"
             )
         if quantity not in present:
             raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
-                f"one (present: {', '.join(present) or 'none'})"
+                f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with "
+                f"one, where it needs that; present: {', '.join(present) or 'none'}); label with "
+                f"attach_labels(..., {references.arguments[quantity]}) or 'vibent label'"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")
