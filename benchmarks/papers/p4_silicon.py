@@ -26,8 +26,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.io import read
 from ase.optimize.precon import Exp, PreconLBFGS
-from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
+from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, report, write_whole
 
 from ase_vibent import SiteEnergyCalculator
 from ase_vibent.analysis import TrainingCell, displaced_samples
@@ -92,11 +93,13 @@ class Reference(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": copy.get_forces()}
 
 
-def relaxed(atoms: Atoms, calculator: Any) -> Atoms:
-    """Minimum with energy and forces, preconditioned: a call of the reference is dear."""
-    atoms = atoms.copy()
+def relaxed(atoms: Atoms, calculator: Any, path: Path | None = None) -> Atoms:
+    """Minimum with energy and forces, preconditioned; a path keeps the last step, to go on from."""
+    atoms = read(path) if path and path.exists() else atoms.copy()
     atoms.calc = calculator
     optimizer = PreconLBFGS(atoms, precon=Exp(A=3, r_cut=4.5), logfile="-", use_armijo=True)
+    if path:
+        optimizer.attach(lambda: write_whole(path, [with_results(atoms)]))
     if not optimizer.run(fmax=FMAX, steps=100):
         raise SystemExit(f"{atoms.symbols}: not relaxed to {FMAX} eV/Å")
     return with_results(atoms)
@@ -139,11 +142,12 @@ class Training:
         return dict(cell.matching_conditions(surrogate).__dict__)
 
 
-def simulated(training: Training, calculator: Any) -> Atoms:
+def simulated(training: Training, folder: Path, calculator: Any) -> Atoms:
     """Minimum of the simulation cell; a model's minimum is the start, which saves ten calls."""
     model, _ = fit(training.frames, "Si", CUTOFF, 10)
     surrogate = SiteEnergyCalculator(model, extrapolation="ignore")
-    return relaxed(relaxed(with_vacancies(SIMULATION, 2), surrogate), calculator)
+    start = relaxed(with_vacancies(SIMULATION, 2), surrogate)
+    return relaxed(start, calculator, folder / "two-last.xyz")
 
 
 def sweep(folder: Path, parameters: Path | None, degrees: list[int]) -> Records:
@@ -152,7 +156,7 @@ def sweep(folder: Path, parameters: Path | None, degrees: list[int]) -> Records:
     records = Records(folder / "fits.jsonl")
     sets = {size: Training.of(size, folder, calculator) for size in SAMPLES}
     large = kept(folder / "crystal.xyz", lambda: evaluated(crystal(SIMULATION), calculator))
-    minimum = kept(folder / "two.xyz", lambda: simulated(sets[max(sets)], calculator))
+    minimum = kept(folder / "two.xyz", lambda: simulated(sets[max(sets)], folder, calculator))
     print(HEADER)
     for size, training in sets.items():
         for degree in degrees:
