@@ -116,7 +116,7 @@ def labels(
     if path.exists():
         return read_labels(path)
     name = f"cu-{size}"
-    frames = [attach_labels(crystal_of(size), exact, name=name)]
+    frames = [attach_labels(crystal_of(size), exact, name=name, strain=strain)]
     structures = list(defects.values())
     for number, atoms in enumerate(defects.values()):
         for amplitude, share in zip(AMPLITUDES, (0.7, 0.3), strict=True):
