@@ -167,7 +167,7 @@ def main() -> None:
     )
     parser.add_argument("--parameters", type=Path, help="of quippy's NRL-TB, an XML file")
     parser.add_argument("--folder", type=Path, default=Path("p4-silicon"))
-    parser.add_argument("--degrees", type=int, nargs="+", default=[4, 6, 8, 10, 12, 14])
+    parser.add_argument("--degrees", type=int, nargs="+", default=[4, 6, 8, 10, 12])
     parser.add_argument("--degree", type=int, default=10, help="of the fits over L in the figure")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
