@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +19,7 @@ from ase_vibent.harmonic.entropy import (
     reduced_entropy_of_determinant,
 )
 from ase_vibent.harmonic.gradient import (
-    ForceResponse,
+    Responses,
     SpectralGradient,
     rotation_gradient,
     spectral_gradient,
@@ -284,7 +283,7 @@ class HarmonicSystem:
 
     def gradient(
         self,
-        evaluate: Callable[[Array], ForceResponse],
+        responses: Responses,
         statistics: Statistics,
         temperature: float,
         *,
@@ -294,9 +293,8 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        evaluate : callable
-            From a displacement, shape (N, 3), Å, to forces and (where the strain
-            derivative is wanted) virial of all atoms.
+        responses : Responses
+            Of the structure; with virials where the strain derivative is wanted.
         statistics : callable
             `classical` or `quantum`.
         temperature : float, K
@@ -312,7 +310,7 @@ class HarmonicSystem:
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
         vectors = self.patterns(eigenvectors, self.masses)
-        result = spectral_gradient(evaluate, vectors, slopes, displacement=displacement)
+        result = spectral_gradient(responses, vectors, slopes, displacement=displacement)
         if len(self._axes):
             result.positions[:, self.free] += rotation_gradient(
                 self.dynamical_matrix,
@@ -326,7 +324,7 @@ class HarmonicSystem:
 
     def site_gradients(
         self,
-        evaluate: Callable[[Array], ForceResponse],
+        responses: Responses,
         sites: ArrayLike | None = None,
         *,
         mass_weighted: bool = False,
@@ -339,8 +337,8 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        evaluate : callable
-            From a displacement, shape (N, 3), Å, to forces of all atoms.
+        responses : Responses
+            Of the structure.
         sites : array_like of int, shape (n_sites,), optional
             Numbers of free atoms, in their order; all by default.
         mass_weighted : bool
@@ -374,7 +372,7 @@ class HarmonicSystem:
                 "or 'contour' for cells and slabs"
             )
         result = site_gradients(
-            evaluate,
+            responses,
             factors,
             lambda vectors: self.patterns(vectors, masses),
             displacement=displacement,

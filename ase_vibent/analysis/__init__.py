@@ -1,0 +1,1 @@
+"""What site entropies depend on: lattice models, locality, truncation."""
