@@ -152,13 +152,15 @@ class HarmonicSystem:
             return solve_modes(self.hessian, complement, unstable="any")
         return self._site_spectrum(mass_weighted=False)
 
-    def _site_spectrum(self, *, mass_weighted: bool) -> SiteSpectrum:
+    def _site_spectrum(
+        self, *, mass_weighted: bool, sites: NDArray[np.int64] | None = None
+    ) -> SiteSpectrum:
         if self.engine == "contour":
-            return self._contour_solver(mass_weighted).spectrum()
+            return self._contour_solver(mass_weighted).spectrum(sites)
         matrix, motions = self._matrix_and_motions(mass_weighted)
         return lanczos_site_entropies(
             matrix,
-            np.arange(len(self.free)),
+            np.arange(len(self.free)) if sites is None else sites,
             motions=motions,
             unstable=self._unstable_in(mass_weighted),
             tolerance=self._tolerance,
@@ -248,6 +250,27 @@ class HarmonicSystem:
         """
         sites = self.hessian_spectrum.site_sums(reduced_entropy)
         return self._on_all_atoms(mass_free_site_entropies(sites, self.masses, self.entropy))
+
+    def entropies_of(self, sites: ArrayLike) -> Array:
+        """Reduced entropies of chosen sites in the mass-free decomposition, without masses.
+
+        Engines "lanczos" and "contour" evaluate these sites only.
+
+        Parameters
+        ----------
+        sites : array_like of int, shape (n_sites,)
+            Numbers of free atoms, in their order.
+
+        Returns
+        -------
+        ndarray, shape (n_sites,), units of k_B
+            At masses of 1 amu.
+        """
+        chosen = check_sites(sites, len(self.free))
+        if self.engine == "dense":
+            self._check_stability()
+            return self.hessian_spectrum.site_sums(reduced_entropy)[chosen]
+        return self._site_spectrum(mass_weighted=False, sites=chosen).site_sums(reduced_entropy)
 
     @property
     def site_modes(self) -> Array:
@@ -361,6 +384,7 @@ class HarmonicSystem:
         masses = self.masses if mass_weighted else np.ones(len(self.free))
         offset = REDUCED_OFFSET + per_mode
         if self.engine == "dense":
+            self._check_stability()
             modes = self.modes if mass_weighted else self.hessian_modes
             couplings = [c for _, c in site_couplings(modes, sites, offset)]
             factors = [truncated(c, modes.eigenvectors) for c in couplings]
@@ -401,6 +425,10 @@ class HarmonicSystem:
         scale = 1.0 if masses is None else np.sqrt(masses)[:, None]
         patterns[:, self.free] = columns / scale
         return patterns
+
+    def _check_stability(self) -> None:
+        """Raise unless there are as many unstable modes as expected."""
+        _ = self.n_unstable
 
     def _require_no_path(self) -> None:
         if self._on_path:
