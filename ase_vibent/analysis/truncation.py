@@ -23,6 +23,9 @@ from ase_vibent.structures.validity import check_positive
 
 Array = NDArray[np.float64]
 
+#: Share of the cell's width up to which errors are fitted.
+LAST = 0.25
+
 
 @dataclass(frozen=True)
 class TruncatedEntropies:
@@ -39,6 +42,8 @@ class TruncatedEntropies:
         S_ℓ(u).
     amplitude : float, Å
         Largest displacement of an atom, |u|_∞.
+    width : float, Å
+        Narrowest width of the cell, infinite for a cluster.
     """
 
     site: int
@@ -46,6 +51,7 @@ class TruncatedEntropies:
     values: Array
     exact: float
     amplitude: float
+    width: float
 
     @property
     def errors(self) -> Array:
@@ -54,8 +60,13 @@ class TruncatedEntropies:
 
     @property
     def fit(self) -> PowerLaw | None:
-        """C r_cut^-p, k_B/Å, in errors ≈ C r_cut^-p |u|_∞; None with fewer than four errors."""
-        return fit_power_law(self.cutoffs, self.errors / self.amplitude)
+        """C r_cut^-p, k_B/Å, in errors ≈ C r_cut^-p |u|_∞, or None.
+
+        Of cutoffs up to a quarter of the cell's width, at least four of them: where a ball fills
+        the cell, little is left to cut off.
+        """
+        used = self.cutoffs <= LAST * self.width
+        return fit_power_law(self.cutoffs[used], self.errors[used] / self.amplitude)
 
     def recommended_cutoff(self, error: float) -> RecommendedCutoff:
         """Least cutoff from which on the error stays below a wanted one.
@@ -83,8 +94,8 @@ class TruncatedEntropies:
         if fit is None or fit.exponent <= 0:
             raise InvalidInputError(
                 f"error: no cutoff up to {self.cutoffs[-1]:g} Å keeps the error of site "
-                f"{self.site} below {error:g} k_B, and the errors do not fall as a power law; try "
-                "more and larger ones"
+                f"{self.site} below {error:g} k_B, and there is no power law to extrapolate; "
+                "try more and larger ones"
             )
         cutoff = (fit.prefactor * self.amplitude / error) ** (1 / fit.exponent)
         return RecommendedCutoff(max(float(cutoff), float(self.cutoffs[-1])), False)
@@ -150,6 +161,7 @@ def truncated_site_entropies(
         np.array(values),
         entropy(np.ones(len(reference))),
         float(np.linalg.norm(displacements, axis=1).max()),
+        width,
     )
 
 
@@ -196,7 +208,7 @@ def matched_displacements(displaced: Atoms, reference: Atoms) -> Array:
     if lengths[largest] > nearest / 2:
         raise InvalidStructureError(
             f"reference: atom {largest} is {lengths[largest]:.2f} Å from its place there, more than "
-            f"half the distance to a neighbour; are the atoms in the same order?"
+            "half the distance to a neighbour; are the atoms in the same order?"
         )
     found: Array = displacements
     return found

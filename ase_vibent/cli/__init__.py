@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_formation(commands)
     _add_rate(commands)
     add_event_commands(commands)
+    _add_locality(commands)
     _add_info(commands)
     _add_models(commands)
     for command in commands.choices.values():
@@ -292,6 +293,70 @@ def _add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
     add_finite_differences(parser)
+
+
+def _add_locality(commands: _Commands) -> None:
+    locality = commands.add_parser(
+        "locality", help="how far away atoms matter to a site's entropy, and which cutoff to take"
+    )
+    locality.add_argument("structure", help="file that ASE reads, its last frame")
+    locality.add_argument(
+        "--calculator", required=True, metavar="SPEC", help="as of 'vibent label'"
+    )
+    locality.add_argument(
+        "--sites",
+        nargs="+",
+        type=natural_number,
+        default=[0],
+        metavar="ATOM",
+        help="numbers of the atoms whose entropies are looked at, from 0; default 0",
+    )
+    locality.add_argument(
+        "--engine",
+        choices=("contour", "dense"),
+        help="default: dense up to 500 atoms, then contour, which takes one site at a time",
+    )
+    locality.add_argument(
+        "--unstable",
+        type=number_or_any,
+        default=0,
+        metavar="N",
+        help="expected number of unstable modes, or 'any'; default 0",
+    )
+    locality.add_argument(
+        "--fit-range",
+        nargs=2,
+        type=length,
+        metavar=("FROM", "TO"),
+        help="distances of the fit, Å; default: twice that of nearest neighbours to a third of "
+        "the cell's width",
+    )
+    locality.add_argument(
+        "--reference",
+        metavar="UNDISPLACED",
+        help="the same atoms before they were displaced: with --cutoffs, entropies are measured "
+        "with the displacements beyond a cutoff taken back",
+    )
+    locality.add_argument("--cutoffs", nargs="+", type=length, metavar="Å", help="of --reference")
+    locality.add_argument(
+        "--smooth", action="store_true", help="let displacements fade from half the cutoff on"
+    )
+    locality.add_argument(
+        "--error",
+        type=length,
+        default=1e-3,
+        metavar="K_B",
+        help="wanted error of a site's entropy, for which a cutoff is recommended; default 1e-3",
+    )
+    locality.add_argument(
+        "--amplitude",
+        type=length,
+        default=0.1,
+        metavar="Å",
+        help="root mean square of every component of the displacements in mind; default 0.1",
+    )
+    locality.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    add_finite_differences(locality)
 
 
 def _add_info(commands: _Commands) -> None:
