@@ -258,7 +258,9 @@ def locality_plot(
     for k, found in enumerate(truncated):
         used = found.errors > 0
         label = f"site {found.site}, truncated"
-        errors.loglog(found.cutoffs[used], found.errors[used], "o", color=f"C{k}", ms=4, label=label)
+        errors.loglog(
+            found.cutoffs[used], found.errors[used], "o", color=f"C{k}", ms=4, label=label
+        )
     gradients.set(xlabel="distance (Å)", ylabel=r"$|\partial S_\ell/\partial u_n|$ ($k_B$/Å)")
     errors.set(xlabel="cutoff (Å)", ylabel="error of the site entropy ($k_B$)")
     errors.set_title(f"displacements of {amplitude:g} Å", fontsize="medium")

@@ -260,7 +260,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         """Gradients of classical site entropies with respect to all positions.
 
         P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
-        site; engines "dense" and "contour".
+        site; all engines but "ball", of structures that can turn "dense" only.
 
         Parameters
         ----------

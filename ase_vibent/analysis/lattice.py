@@ -61,7 +61,11 @@ class LatticeModel(Calculator):
     ):
         super().__init__()
         pairs = np.asarray(bonds)
-        if pairs.ndim != 2 or pairs.shape[1] != 2 or not 0 <= pairs.min() <= pairs.max() < len(sites):
+        if (
+            pairs.ndim != 2
+            or pairs.shape[1] != 2
+            or not 0 <= pairs.min() <= pairs.max() < len(sites)
+        ):
             raise InvalidInputError(
                 f"bonds: expected pairs of the {len(sites)} sites, got shape {pairs.shape}"
             )

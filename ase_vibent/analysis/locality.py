@@ -169,8 +169,8 @@ def site_locality(
     atoms : Atoms
         A lattice model's or real ones.
     calculator : HessianEntropyCalculator
-        With engine "dense" or, for thousands of atoms, "contour". Far atoms matter by small
-        numbers: a tolerance of 1e-8 k_B or less.
+        With engine "lanczos" for thousands of atoms, "contour" for long chains of soft modes, or
+        "dense". Far atoms matter by small numbers: take a tolerance of 1e-8 k_B or less.
     sites : array_like of int, shape (n_sites,)
     fit_range : (float, float), Å, optional
         By default from twice the distance of nearest neighbours to a third of the cell's width.
@@ -253,9 +253,7 @@ def _locality(
     )
 
 
-def _fit_range(
-    atoms: Atoms, site: int, wanted: tuple[float, float] | None
-) -> tuple[float, float]:
+def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> tuple[float, float]:
     distances = _distances(atoms, site)
     width = _width(atoms, distances)
     if wanted is not None:

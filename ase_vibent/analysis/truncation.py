@@ -188,8 +188,8 @@ def matched_displacements(displaced: Atoms, reference: Atoms) -> Array:
     if not same or np.any(displaced.pbc != reference.pbc):
         raise InvalidStructureError(
             f"reference: expected the displaced structure's atoms in its order, "
-            f"{displaced.get_chemical_formula()}, got {reference.get_chemical_formula()} or another "
-            "order or periodicity"
+            f"{displaced.get_chemical_formula()}, got {reference.get_chemical_formula()} or "
+            "another order or periodicity"
         )
     if not np.allclose(displaced.cell, reference.cell, rtol=0, atol=1e-6):
         raise InvalidStructureError(
@@ -207,8 +207,8 @@ def matched_displacements(displaced: Atoms, reference: Atoms) -> Array:
         nearest = reference.get_distances(largest, others, mic=bool(reference.pbc.any())).min()
     if lengths[largest] > nearest / 2:
         raise InvalidStructureError(
-            f"reference: atom {largest} is {lengths[largest]:.2f} Å from its place there, more than "
-            "half the distance to a neighbour; are the atoms in the same order?"
+            f"reference: atom {largest} is {lengths[largest]:.2f} Å from its place there, more "
+            "than half the distance to a neighbour; are the atoms in the same order?"
         )
     found: Array = displacements
     return found

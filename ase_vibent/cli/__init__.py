@@ -313,8 +313,9 @@ def _add_locality(commands: _Commands) -> None:
     )
     locality.add_argument(
         "--engine",
-        choices=("contour", "dense"),
-        help="default: dense up to 500 atoms, then contour, which takes one site at a time",
+        choices=("lanczos", "contour", "dense"),
+        help="default: dense up to 300 atoms, then lanczos, which takes one site at a time; "
+        "contour for chains of thousands",
     )
     locality.add_argument(
         "--unstable",

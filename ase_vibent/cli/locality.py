@@ -22,7 +22,7 @@ from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.reference import HessianEntropyCalculator
 
 #: Atoms up to which a structure is diagonalised.
-DENSE = 500
+DENSE = 300
 #: Error of the sites' entropies, k_B: gradients of far atoms are small.
 TOLERANCE = 1e-10
 
@@ -35,7 +35,7 @@ def locality(options: argparse.Namespace) -> int:
     atoms = read_structures([options.structure])[1][-1]
     calculator = HessianEntropyCalculator(
         CalculatorSpec(options.calculator)(),
-        engine=options.engine or ("dense" if len(atoms) <= DENSE else "contour"),
+        engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
         tolerance=TOLERANCE,
         unstable=options.unstable,
         displacement=options.displacement,

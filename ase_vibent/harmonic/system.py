@@ -24,6 +24,7 @@ from ase_vibent.harmonic.gradient import (
     rotation_gradient,
     spectral_gradient,
 )
+from ase_vibent.harmonic.krylov import krylov_derivative_factors
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.modes import (
     Modes,
@@ -377,7 +378,7 @@ class HarmonicSystem:
         Raises
         ------
         InvalidInputError
-            If the engine is "lanczos", which has no derivative.
+            If the structure can turn, and the engine is not "dense".
         """
         self._require_no_path()
         sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
@@ -388,12 +389,22 @@ class HarmonicSystem:
             modes = self.modes if mass_weighted else self.hessian_modes
             couplings = [c for _, c in site_couplings(modes, sites, offset)]
             factors = [truncated(c, modes.eigenvectors) for c in couplings]
-        elif self.engine == "contour" and not len(self._axes):
+        elif len(self._axes):
+            raise InvalidInputError(
+                f"engine: {self.engine!r} gives no site gradients of a structure that can turn; "
+                "use 'dense'"
+            )
+        elif self.engine == "contour":
             factors = self._contour_solver(mass_weighted).derivative_factors(sites, per_mode)
         else:
-            raise InvalidInputError(
-                f"engine: {self.engine!r} gives no site gradients of this structure; use 'dense', "
-                "or 'contour' for cells and slabs"
+            matrix, motions = self._matrix_and_motions(mass_weighted)
+            factors = krylov_derivative_factors(
+                matrix,
+                sites,
+                motions=motions,
+                unstable=self._unstable_in(mass_weighted),
+                tolerance=min(self._tolerance, 1e-6),
+                offset=offset,
             )
         result = site_gradients(
             responses,
