@@ -66,6 +66,9 @@ class SiteLocality:
     def rms_errors(self, cutoffs: ArrayLike, amplitude: float) -> Array:
         """Errors to expect of cutoffs when atoms beyond them are displaced independently.
 
+        To first order. What displacements change in the mean of their squares adds up as r^-d and
+        in the end exceeds this sum: see `largest_errors`, and `truncated_site_entropies`.
+
         Parameters
         ----------
         cutoffs : array_like, shape (n,), Å
