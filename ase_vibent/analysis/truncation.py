@@ -201,14 +201,13 @@ def matched_displacements(displaced: Atoms, reference: Atoms) -> Array:
     largest = int(lengths.argmax())
     if lengths[largest] < 1e-9:
         raise InvalidStructureError("reference: no atom is displaced from it")
-    others = np.delete(np.arange(len(reference)), largest)
-    nearest = np.inf
-    if len(others):
-        nearest = reference.get_distances(largest, others, mic=bool(reference.pbc.any())).min()
-    if lengths[largest] > nearest / 2:
+    to_sites = find_mic(
+        displaced.positions[largest] - reference.positions, reference.cell, reference.pbc
+    )[1]
+    if to_sites.argmin() != largest:
         raise InvalidStructureError(
-            f"reference: atom {largest} is {lengths[largest]:.2f} Å from its place there, more "
-            "than half the distance to a neighbour; are the atoms in the same order?"
+            f"reference: atom {largest} is {lengths[largest]:.2f} Å from its place there, nearer "
+            f"to that of atom {to_sites.argmin()}; are the atoms in the same order?"
         )
     found: Array = displacements
     return found
