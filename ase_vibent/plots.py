@@ -239,6 +239,7 @@ def locality_plot(
         PNG, PDF or SVG by its ending.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(9.2, 3.8), layout="constrained")
     gradients, errors = figure.subplots(1, 2)
@@ -265,5 +266,6 @@ def locality_plot(
     errors.set(xlabel="cutoff (Å)", ylabel="error of the site entropy ($k_B$)")
     errors.set_title(f"displacements of {amplitude:g} Å", fontsize="medium")
     for panel in (gradients, errors):
+        panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.4)))
         panel.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)

@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 #: Logarithmic bins of an envelope.
 BINS = 12
 #: Fits begin at so many distances of nearest neighbours, and end at this share of the cell's width:
-#: further out the periodic images of an atom weaken the gradient.
-FIRST, LAST = 2.0, 1 / 3
+#: nearer, single shells scatter; further out the periodic images of an atom weaken the gradient.
+FIRST, LAST = 3.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def site_locality(
         "dense". Far atoms matter by small numbers: take a tolerance of 1e-8 k_B or less.
     sites : array_like of int, shape (n_sites,)
     fit_range : (float, float), Å, optional
-        By default from twice the distance of nearest neighbours to a third of the cell's width.
+        By default from three distances of nearest neighbours to 0.4 of the cell's width.
 
     Returns
     -------
@@ -270,8 +270,8 @@ def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> t
     if last < 1.5 * first:
         raise InvalidStructureError(
             f"atoms: a cell {width:.1f} Å wide is too small to fit an exponent, which takes "
-            f"distances from {first:.1f} Å, twice that of nearest neighbours, to a third of the "
-            f"width; take one at least {1.5 * first / LAST:.1f} Å wide"
+            f"distances from {first:.1f} Å, three times that of nearest neighbours, to "
+            f"{LAST:g} of the width; take one at least {1.5 * first / LAST:.1f} Å wide"
         )
     return first, last
 

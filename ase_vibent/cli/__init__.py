@@ -329,7 +329,7 @@ def _add_locality(commands: _Commands) -> None:
         nargs=2,
         type=length,
         metavar=("FROM", "TO"),
-        help="distances of the fit, Å; default: twice that of nearest neighbours to a third of "
+        help="distances of the fit, Å; default: three times that of nearest neighbours to 0.4 of "
         "the cell's width",
     )
     locality.add_argument(
