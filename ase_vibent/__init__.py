@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ase_vibent.bulk import bulk_site_entropies
-    from ase_vibent.calculator import SiteEntropyCalculator
+    from ase_vibent.calculator import SiteEnergyCalculator, SiteEntropyCalculator
     from ase_vibent.dataset import read_labels, write_labels
     from ase_vibent.descriptors import ACE, AFS, Bispectrum
     from ase_vibent.labelling import attach_labels
@@ -30,6 +30,7 @@ __all__ = [
     "FiniteDifferenceEntropyCalculator",
     "HessianEntropyCalculator",
     "PhonopyEntropyCalculator",
+    "SiteEnergyCalculator",
     "SiteEntropyCalculator",
     "SiteModel",
     "attach_labels",
@@ -49,6 +50,7 @@ _HOMES = {
     "FiniteDifferenceEntropyCalculator": "reference",
     "HessianEntropyCalculator": "reference",
     "PhonopyEntropyCalculator": "phonopy_calculator",
+    "SiteEnergyCalculator": "calculator",
     "SiteEntropyCalculator": "calculator",
     "SiteModel": "model",
     "attach_labels": "labelling",

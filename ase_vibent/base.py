@@ -143,7 +143,44 @@ def has_volume(atoms: Atoms) -> bool:
     return bool(atoms.cell.rank == 3 and sum(atoms.pbc) >= 2)
 
 
-class EntropyCalculator(Calculator):
+def require_volume(atoms: Atoms) -> None:
+    """Raise PropertyNotImplementedError unless a stress is defined."""
+    if not has_volume(atoms):
+        raise PropertyNotImplementedError(
+            "stress: the structure has no volume; it needs a cell that is periodic in "
+            "at least two directions"
+        )
+
+
+class StrictCalculator(Calculator):
+    """ASE calculator that knows its parameters by name, and keeps no result of another state."""
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change parameters, as in ASE; results are discarded if one really changes."""
+        unknown = sorted(set(kwargs) - set(self.default_parameters))
+        if unknown:
+            raise InvalidInputError(
+                f"{unknown[0]}: no parameter of {type(self).__name__}; "
+                f"it has {', '.join(self.default_parameters)}"
+            )
+        changed: dict[str, Any] = super().set(**kwargs)
+        if changed:
+            self.results: dict[str, Any] = {}
+        return changed
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Prepare `atoms` and `results`; called by ASE, or directly."""
+        if system_changes:
+            self.results = {}
+        super().calculate(atoms, list(properties), system_changes)
+
+
+class EntropyCalculator(StrictCalculator):
     """Base class of the calculators whose energy is the vibrational free energy.
 
     `energy` and `free_energy` are both F_vib(T) in eV: ASE's NEB reads the one, its
@@ -185,19 +222,10 @@ class EntropyCalculator(Calculator):
         self.set(temperature=value)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change parameters, as in ASE; results are discarded if one really changes."""
-        unknown = sorted(set(kwargs) - set(self.default_parameters))
-        if unknown:
-            raise InvalidInputError(
-                f"{unknown[0]}: no parameter of {type(self).__name__}; "
-                f"it has {', '.join(self.default_parameters)}"
-            )
+        """See `StrictCalculator.set`."""
         if "temperature" in kwargs:
             kwargs["temperature"] = check_temperature(kwargs["temperature"])
-        changed: dict[str, Any] = super().set(**kwargs)
-        if changed:
-            self.results: dict[str, Any] = {}
-        return changed
+        return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation; ASE's own check does not see masses."""
@@ -217,14 +245,11 @@ class EntropyCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill `results`; called by ASE."""
-        super().calculate(atoms, list(properties), system_changes)
+        super().calculate(atoms, properties, system_changes)
         wanted = GRADIENT_PROPERTIES.intersection(properties)
         strain = bool(wanted & {"stress", "entropy_strain"})
-        if "stress" in wanted and not has_volume(self.atoms):
-            raise PropertyNotImplementedError(
-                "stress: the structure has no volume; it needs a cell that is periodic in "
-                "at least two directions"
-            )
+        if "stress" in wanted:
+            require_volume(self.atoms)
         values = self._evaluate(self.atoms, gradient=bool(wanted), strain=strain)
         self.results.update(_as_results(values, self.atoms))
 

@@ -1,48 +1,38 @@
-"""The surrogate as an ASE calculator."""
+"""The surrogates as ASE calculators: vibrational entropies, and potential energies."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent import pretrained
-from ase_vibent.base import EntropyCalculator, SiteThermodynamics, Vibrations, check_temperatures
-from ase_vibent.descriptors import SiteSums
-from ase_vibent.descriptors.kinds import resolves_sublattices
-from ase_vibent.descriptors.neighbours import NeighbourLists
-from ase_vibent.errors import (
-    ExtrapolationError,
-    ExtrapolationWarning,
-    InvalidInputError,
-    InvalidStructureError,
+from ase_vibent.base import (
+    EntropyCalculator,
+    SiteThermodynamics,
+    Vibrations,
+    check_temperatures,
+    has_volume,
+    require_volume,
 )
+from ase_vibent.descriptors import SiteSums
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.hessian import free_atoms
 from ase_vibent.model import SiteModel
-from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.model_calculator import SiteModelCalculator
 
 Array = NDArray[np.float64]
 
-#: Properties that only the surrogate has: standard deviations in eV/K, grades of atoms.
-UNCERTAINTIES = ("entropy_std", "entropies_std", "extrapolation_grades")
-#: What to do about atoms that are unlike those of the training set.
-POLICIES = ("warn", "raise", "ignore")
-#: Extrapolation grade from which an environment counts as unlike those of the training set: some
-#: 1 % of cells of kinds that were in training exceed it, all of unseen defects
-#: (benchmarks/uncertainty.py).
-EXTRAPOLATION_LIMIT = 2.0
 
-
-class SiteEntropyCalculator(EntropyCalculator):
+class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
     """Vibrational entropy and free energy of every atom from a trained site model.
 
     Linear in the number of atoms and strictly extensive: the values are thermodynamic
@@ -83,7 +73,9 @@ class SiteEntropyCalculator(EntropyCalculator):
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
         *EntropyCalculator.implemented_properties,
-        *UNCERTAINTIES,
+        "entropy_std",
+        "entropies_std",
+        "extrapolation_grades",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "temperature": 300.0,
@@ -91,6 +83,9 @@ class SiteEntropyCalculator(EntropyCalculator):
         "quantum": False,
         "extrapolation": "warn",
     }
+    target = "entropy"
+    deviations = ("entropy_std", "entropies_std")
+    deviation_unit = kB
 
     def __init__(
         self,
@@ -100,86 +95,15 @@ class SiteEntropyCalculator(EntropyCalculator):
         quantum: bool = False,
         extrapolation: str = "warn",
     ):
-        # Trajectories and databases keep parameters: a path they can hold, an object not.
-        source = "in memory"
-        if not isinstance(model, SiteModel):
-            source, model = os.fspath(model), SiteModel.load(model)
-        if model.target != "entropy":
-            raise InvalidInputError(
-                f"model: expected one that predicts 'entropy', got {model.target!r}"
-            )
-        self.model = model
-        self._neighbours = NeighbourLists()
         super().__init__(
-            temperature=temperature, model=source, quantum=quantum, extrapolation=extrapolation
+            model, temperature=temperature, quantum=quantum, extrapolation=extrapolation
         )
-
-    @classmethod
-    def from_pretrained(cls, name: str, **options: Any) -> Self:
-        """Calculator of a model that comes with the package.
-
-        Parameters
-        ----------
-        name : str
-            One of `ase_vibent.pretrained.names()`; 'vibent models' says what each is for.
-        **options
-            Parameters of the calculator.
-
-        Returns
-        -------
-        SiteEntropyCalculator
-
-        Raises
-        ------
-        InvalidInputError
-            If there is no model of that name, which lists those there are.
-        """
-        return cls(pretrained.path(name), **options)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters; another model needs another calculator."""
-        if kwargs.get("extrapolation", "warn") not in POLICIES:
-            raise InvalidInputError(
-                f"extrapolation: expected one of {', '.join(POLICIES)}, "
-                f"got {kwargs['extrapolation']!r}"
-            )
         if kwargs.get("quantum"):
             self.model.require_moments()
-        if "model" in kwargs and self.parameters.get("model") is not None:
-            raise InvalidInputError(
-                "model: it cannot be exchanged; make a new SiteEntropyCalculator"
-            )
         return super().set(**kwargs)
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Changes since the last calculation; sublattice labels count where the model uses them."""
-        changes = super().check_state(atoms, tol)
-        if (
-            self.atoms is not None
-            and resolves_sublattices(self.model.species)
-            # A calculation that failed for want of labels leaves atoms without any.
-            and not np.array_equal(
-                self.atoms.arrays.get(SUBLATTICES, ()), atoms.arrays.get(SUBLATTICES, ())
-            )
-        ):
-            changes.append(SUBLATTICES)
-        return changes
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
-        if system_changes or "energy" not in self.results or set(properties) - set(UNCERTAINTIES):
-            super().calculate(atoms, properties, system_changes)
-        if {"entropy_std", "entropies_std"}.intersection(properties):
-            total, sites = self.model.uncertainty(self.atoms)
-            self.results.update(entropy_std=kB * total, entropies_std=kB * sites)
-        if "extrapolation_grades" in properties:
-            grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
-            self.results["extrapolation_grades"] = grades
 
     def vibrations(
         self,
@@ -229,43 +153,6 @@ class SiteEntropyCalculator(EntropyCalculator):
             atoms, temperature, gradient=gradient, lists=self._neighbours
         )
 
-    def _check_extrapolation(self, atoms: Atoms) -> None:
-        """Follow the policy; called after an evaluation, which has found the neighbours."""
-        policy, near = self.parameters["extrapolation"], self._neighbours.latest
-        if policy == "ignore" or self.model.domain is None or near is None:
-            return
-        if near.familiar and policy == "warn":
-            return
-        near.familiar = True
-        self._follow_policy({"atoms": atoms})
-
-    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
-        """See `EntropyCalculator.require_familiar`."""
-        if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
-            self._follow_policy(structures)
-
-    def _follow_policy(self, structures: Mapping[str, Atoms]) -> None:
-        grades = {
-            name: self.model.extrapolation_grades(atoms, lists=self._neighbours)
-            for name, atoms in structures.items()
-        }
-        far = {name: own for name, own in grades.items() if own.max() > EXTRAPOLATION_LIMIT}
-        if not far:
-            return
-        complaints = [
-            f"{name}: {np.sum(own > EXTRAPOLATION_LIMIT)} of {len(own)} atoms have environments "
-            f"unlike those of the training set, the farthest is atom {own.argmax()} with an "
-            f"extrapolation grade of {own.max():.3g}"
-            for name, own in far.items()
-        ]
-        message = (
-            f"{'; '.join(complaints)} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify "
-            "the prediction (vibent verify), or train on structures of this kind"
-        )
-        if self.parameters["extrapolation"] == "raise":
-            raise ExtrapolationError(message, max(far.values(), key=np.max))
-        warnings.warn(message, ExtrapolationWarning, stacklevel=2)
-
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature
@@ -300,3 +187,69 @@ def _corrected(
         plus(values.entropy_strain, entropy.strain),
         plus(values.free_energy_strain, free_energy.strain),
     )
+
+
+class SiteEnergyCalculator(SiteModelCalculator):
+    """Potential energy of every atom from a trained site model: a linear ACE potential, P4 (4.1).
+
+    Trained by `train(..., target="energy")`. Beside `SiteEntropyCalculator` in ASE's SumCalculator
+    it makes E + F_vib(T) from two fitted models.
+
+    Parameters
+    ----------
+    model : SiteModel or path
+        A trained model or its coefficient file.
+    extrapolation : {"warn", "raise", "ignore"}
+        What to do where atoms are unlike those of the training set, see `SiteEntropyCalculator`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range, or the model predicts something else.
+    ModelFileError
+        If the file is none of ours.
+    """
+
+    implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "energy_std",
+        "energies_std",
+        "extrapolation_grades",
+    ]
+    default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
+        "model": None,
+        "extrapolation": "warn",
+    }
+    target = "energy"
+    deviations = ("energy_std", "energies_std")
+    deviation_unit: ClassVar[float] = 1.0
+
+    def __init__(self, model: SiteModel | str | os.PathLike[str], *, extrapolation: str = "warn"):
+        super().__init__(model, extrapolation=extrapolation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        if "stress" in properties:
+            require_volume(self.atoms)
+        gradient = not {"forces", "stress"}.isdisjoint(properties)
+        if "forces" in self.results or ("energy" in self.results and not gradient):
+            return
+        sums = self.model.evaluate(self.atoms, gradient=gradient, lists=self._neighbours)
+        self._check_extrapolation(self.atoms)
+        energy = float(sums.values.sum())
+        self.results.update(energy=energy, free_energy=energy, energies=sums.values)
+        if sums.gradient is not None and sums.strain is not None:
+            self.results["forces"] = -sums.gradient
+            if has_volume(self.atoms):
+                stress = sums.strain / self.atoms.get_volume()
+                self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

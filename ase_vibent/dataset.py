@@ -53,6 +53,14 @@ SITE_GRADIENTS = "vibent_site_gradients"
 MOMENTS = "vibent_moments"
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
+#: Potential energy in `atoms.info`, eV; forces in `atoms.arrays`, eV/Å; derivative of the
+#: energy with respect to strain (volume times stress) in `atoms.info`, (3, 3), eV.
+ENERGY, FORCES, ENERGY_STRAIN = "vibent_energy", "vibent_forces", "vibent_energy_strain"
+#: In `atoms.arrays`: rows of the Hessian that belong to some atoms, (N, 9m), eV/Å²; column
+#: 9k + 3a + b is for component a of the k-th of them, b of every atom. `atoms.info` lists them.
+FORCE_CONSTANTS, DISPLACED = "vibent_force_constants", "vibent_displaced"
+#: In `atoms.info`: factor of all rows of a frame in a fit, 1 where there is none.
+WEIGHT = "vibent_weight"
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
@@ -61,7 +69,8 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
     Parameters
     ----------
     path : path
-        Extended XYZ. A frame cut off at the end, by a run that was killed, is left out.
+        Extended XYZ, in which a frame cut off at the end, by a run that was killed, is left out;
+        or what else ASE reads, by its ending.
 
     Returns
     -------
@@ -73,14 +82,15 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
         If the file is missing, unreadable, or holds no complete frame.
     """
     try:
-        text, _ = complete_frames(Path(path).read_text())
         frames: list[Atoms] = []
-        if text:
+        if Path(path).suffix not in (".xyz", ".extxyz"):
+            frames = ase.io.read(path, index=":")
+        elif text := complete_frames(re.sub(r"\n+\Z", "\n", Path(path).read_text()))[0]:
             frames = ase.io.read(io.StringIO(text), index=":", format="extxyz")
     except OSError as error:
         raise LabelError(f"{path}: cannot read it ({error.strerror})") from error
     except Exception as error:
-        raise LabelError(f"{path}: not an extended XYZ file of labels ({error})") from error
+        raise LabelError(f"{path}: not a file of labels ({error})") from error
     if not frames:
         raise LabelError(f"{path}: holds no complete frame; label structures into it first")
     return frames

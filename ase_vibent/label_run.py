@@ -35,7 +35,7 @@ class LabelTask:
     atoms : Atoms
     name, reference : str or None
         See `attach_labels`.
-    gradient, strain, sites, site_gradients, moments : bool
+    gradient, strain, sites, site_gradients, moments, energies, force_constants : bool
         Labels wanted beside the total.
     unstable : int or "any"
         Expected number of unstable modes.
@@ -58,6 +58,8 @@ class LabelTask:
     sites: bool = False
     site_gradients: bool = False
     moments: bool = False
+    energies: bool = False
+    force_constants: bool = False
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
@@ -99,6 +101,8 @@ class LabelTask:
             dataset.SITES: self.sites,
             dataset.SITE_GRADIENTS: self.site_gradients,
             dataset.MOMENTS: self.moments,
+            dataset.ENERGY: self.energies,
+            dataset.FORCE_CONSTANTS: self.force_constants,
         }
         return next(
             (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
@@ -123,6 +127,8 @@ class LabelTask:
             sites=self.sites,
             site_gradients=self.site_gradients,
             moments=self.moments,
+            energies=self.energies,
+            force_constants=self.force_constants,
             tangent=self.tangent,
         )
 

@@ -11,12 +11,15 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.base import has_volume
 from ase_vibent.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.moments import hessian_moments, path_species
+from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.reference import HessianEntropyCalculator
+from ase_vibent.structures.symmetry import inequivalent_atoms
 from ase_vibent.structures.validity import unlabelled
 
 
@@ -31,6 +34,8 @@ def attach_labels(
     sites: bool = True,
     site_gradients: bool = False,
     moments: bool = False,
+    energies: bool = False,
+    force_constants: bool | Sequence[int] = False,
     tangent: NDArray[np.float64] | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
@@ -40,14 +45,17 @@ def attach_labels(
     asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
     mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
     `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
-    `vibent_moments` (N × 3 for one species, (eV/Å²)^k).
+    `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
+    (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
+    `vibent_force_constants` (eV/Å²).
     Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
     are extensive.
 
     Parameters
     ----------
     atoms : Atoms
-        Keeps its constraints; FixAtoms leaves the fixed atoms out of the sums.
+        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
+        sums.
     calculator : HessianEntropyCalculator
         Its temperature and statistics are not used.
     name : str, optional
@@ -62,6 +70,11 @@ def attach_labels(
         Whether moments of local densities of states are wanted, for quantum corrections. They
         need nothing but the Hessian, in a cell wide enough that no atom's displacement is
         felt by another from two sides.
+    energies : bool
+        Whether energy and forces of the wrapped calculator are wanted, and the virial if it gives
+        stresses.
+    force_constants : bool or sequence of int
+        Atoms whose rows of the Hessian are wanted; True is for all that differ by symmetry.
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; gradients must then be off.
@@ -88,6 +101,8 @@ def attach_labels(
         atoms, gradient=gradient or strain or site_gradients, tangent=tangent
     )
     labelled = unlabelled(atoms)
+    if dataset.WEIGHT in atoms.info:  # of the user, and no label
+        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
@@ -111,6 +126,10 @@ def attach_labels(
             labelled.arrays[dataset.GRADIENT] = derivative.positions[0]
         if derivative.strain is not None:
             labelled.info[dataset.STRAIN] = derivative.strain[0]
+    if energies:
+        _attach_energies(labelled, calculator, atoms)
+    if force_constants is not False:
+        _attach_force_constants(labelled, system, force_constants)
     if reference is not None:
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
@@ -122,6 +141,40 @@ def attach_labels(
             slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
+    responses = calculator.responses(atoms)
+    offered = getattr(calculator.wrapped, "implemented_properties", ())
+    # Forces belong to the free energy of smeared electrons, where a calculator has that.
+    name = "free_energy" if "free_energy" in offered else "energy"
+    labelled.info[dataset.ENERGY] = float(responses.property(name))
+    labelled.arrays[dataset.FORCES] = np.array(responses.property("forces"), dtype=float)
+    if has_volume(atoms) and "stress" in offered:
+        rest = np.zeros((len(atoms), 3))
+        labelled.info[dataset.ENERGY_STRAIN] = calculator.responses(atoms, strain=True)(rest).virial
+
+
+def _attach_force_constants(
+    labelled: Atoms, system: HarmonicSystem, wanted: bool | Sequence[int]
+) -> None:
+    n_atoms = len(labelled)
+    if len(system.free) < n_atoms:
+        raise InvalidInputError(
+            "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
+        )
+    chosen = check_sites(
+        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        n_atoms,
+        "force_constants",
+    )
+    if not len(chosen):
+        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
+    rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
+    dense = rows.toarray() if hasattr(rows, "toarray") else rows
+    by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
+    labelled.arrays[dataset.FORCE_CONSTANTS] = by_atom.reshape(n_atoms, -1)
+    labelled.info[dataset.DISPLACED] = chosen
 
 
 def _moments(atoms: Atoms, system: HarmonicSystem) -> NDArray[np.float64]:

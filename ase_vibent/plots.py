@@ -21,16 +21,28 @@ from ase_vibent.thermo import (
 from ase_vibent.training.report import UNITS, Comparison
 
 _TITLES = {
-    "entropy": "total entropy (all masses 1 amu)",
-    "gradient": "entropy gradient",
-    "strain": "strain derivative of the entropy",
-    "sites": "site entropies",
-    "site_gradients": "gradients of site entropies",
-    "quantum": "quantum correction of site free energies",
+    "entropy": {
+        "total": "total entropy (all masses 1 amu)",
+        "gradient": "entropy gradient",
+        "strain": "strain derivative of the entropy",
+        "sites": "site entropies",
+        "site_gradients": "gradients of site entropies",
+        "quantum": "quantum correction of site free energies",
+    },
+    "energy": {
+        "total": "energy",
+        "gradient": "energy gradient",
+        "strain": "virial",
+        "force_constants": "force constants",
+    },
 }
 
 
-def parity_plot(sets: Mapping[str, Mapping[str, Comparison]], path: str | os.PathLike[str]) -> None:
+def parity_plot(
+    sets: Mapping[str, Mapping[str, Comparison]],
+    path: str | os.PathLike[str],
+    target: str = "entropy",
+) -> None:
     """Predicted against exact values, one panel per kind of row, errors beneath.
 
     Parameters
@@ -39,10 +51,13 @@ def parity_plot(sets: Mapping[str, Mapping[str, Comparison]], path: str | os.Pat
         By name of the set (train, test, …), then by kind of row.
     path : path
         PNG, PDF or SVG by its ending.
+    target : str
+        What was learned.
     """
     from matplotlib.figure import Figure
 
-    kinds = [k for k in UNITS if any(k in comparisons for comparisons in sets.values())]
+    units, titles = UNITS[target], _TITLES[target]
+    kinds = [k for k in units if any(k in comparisons for comparisons in sets.values())]
     figure = Figure(figsize=(4.2 * len(kinds), 5.2), layout="constrained")
     panels = figure.subplots(2, len(kinds), squeeze=False, height_ratios=[3, 1], sharex="col")
     for column, kind in enumerate(kinds):
@@ -52,18 +67,18 @@ def parity_plot(sets: Mapping[str, Mapping[str, Comparison]], path: str | os.Pat
                 continue
             comparison = comparisons[kind]
             error = comparison.predicted - comparison.exact
-            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {UNITS[kind]}"
+            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {units[kind]}"
             style: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.6}
             upper.plot(comparison.exact, comparison.predicted, label=f"{name}: {rmse}", **style)
             lower.plot(comparison.exact, error, **style)
         low, high = upper.get_xlim()
         upper.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=0)
         lower.axhline(0, color="0.4", lw=0.8, zorder=0)
-        upper.set_title(_TITLES[kind])
-        upper.set_ylabel(f"predicted ({UNITS[kind]})")
+        upper.set_title(titles[kind])
+        upper.set_ylabel(f"predicted ({units[kind]})")
         upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
-        lower.set_ylabel(f"error ({UNITS[kind]})")
-        lower.set_xlabel(f"exact ({UNITS[kind]})")
+        lower.set_ylabel(f"error ({units[kind]})")
+        lower.set_xlabel(f"exact ({units[kind]})")
     figure.savefig(path, dpi=150)
 
 
@@ -71,6 +86,7 @@ def curve_plot(
     curves: Mapping[str, Mapping[float, Sequence[float]]],
     axis: str,
     path: str | os.PathLike[str],
+    target: str = "entropy",
 ) -> None:
     """Errors of held-out configurations against what varies, on logarithmic axes.
 
@@ -82,6 +98,8 @@ def curve_plot(
         Title of the horizontal axis.
     path : path
         PNG, PDF or SVG by its ending.
+    target : str
+        What was learned.
     """
     from matplotlib.figure import Figure
 
@@ -92,8 +110,8 @@ def curve_plot(
         for x in places:
             panel.plot([x] * len(values[x]), values[x], ".", color="C0", alpha=0.4, ms=5)
         panel.plot(places, [np.mean(values[x]) for x in places], "-", color="C0", lw=1.2)
-        panel.set(xscale="log", yscale="log", xlabel=axis, title=_TITLES[kind])
-        panel.set_ylabel(f"RMSE ({UNITS[kind]})")
+        panel.set(xscale="log", yscale="log", xlabel=axis, title=_TITLES[target][kind])
+        panel.set_ylabel(f"RMSE ({UNITS[target][kind]})")
         panel.grid(which="both", lw=0.3, alpha=0.5)
     figure.savefig(path, dpi=150)
 

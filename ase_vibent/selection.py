@@ -26,7 +26,7 @@ NEGLIGIBLE = 1e-4
 #: Two structures whose totals differ by less than this share of what is unknown are the same.
 SAME = 1e-4
 #: Labels whose information can be told beforehand.
-TOLD = ("entropy", "gradient", "strain", "sites")
+TOLD = ("total", "gradient", "strain", "sites")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Choice:
         In the pool.
     gain : float, nats
         Information of its labels about the coefficients, beyond that of the choices before.
-    std : float, k_B
+    std : float, k_B, or eV where energies are learned
         Standard deviation of its total, once the choices before are labelled.
     grade : float
         Largest extrapolation grade of its atoms; NaN if the model does not know its training set.
@@ -77,7 +77,7 @@ def select(
         What may be labelled: a number of structures or of atoms.
     unit : {"structures", "atoms"}
         Of the budget. For atoms, the information per atom counts.
-    quantities : sequence of {"entropy", "gradient", "strain", "sites"}, optional
+    quantities : sequence of {"total", "gradient", "strain", "sites"}, optional
         Labels that there will be; by default those that the model was fitted to.
     progress : callable (items) -> items
         Progress bar around the structures.
@@ -160,9 +160,9 @@ class _Knowledge:
 
     def candidate(self, atoms: Atoms) -> _Candidate:
         """What a structure's labels depend on."""
-        wanted = {*self._quantities, "entropy", "sites"}
+        wanted = {*self._quantities, "total", "sites"}
         rows = {k: m for k, m, _ in self._problem.rows(atoms, _blank(atoms), tuple(wanted))}
-        total = rows["entropy"][0] @ self._factor
+        total = rows["total"][0] @ self._factor
         labels = [self._weights[q] * rows[q] for q in self._quantities if q in rows]
         whitened = np.concatenate(labels) @ self._factor
         _, singular, right = np.linalg.svd(whitened, full_matrices=False)
@@ -228,13 +228,13 @@ def _blank(atoms: Atoms) -> Targets:
     """Labels of any value, for their rows."""
     shape = (len(atoms), 3)
     strain = np.zeros((3, 3)) if has_volume(atoms) else None
-    return Targets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)), None)
+    return Targets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
 
 
 def _checked_quantities(model: SiteModel, wanted: Sequence[str] | None) -> list[str]:
     if wanted is None:
         fitted = [q for q in model.header.get("quantities", ()) if q in TOLD]
-        return fitted or ["entropy"]
+        return fitted or ["total"]
     for quantity in wanted:
         if quantity not in TOLD:
             raise InvalidInputError(

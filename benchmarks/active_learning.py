@@ -49,9 +49,9 @@ from ase_vibent.training.problem import LinearFit, SiteProblem  # noqa: E402
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows, split_folds  # noqa: E402
 from ase_vibent.training.training_set import TrainingSet  # noqa: E402
 
-WEIGHTS = {"entropy": 60.0, "gradient": 1.0}
+WEIGHTS = {"total": 60.0, "gradient": 1.0}
 SEEDS = 10
-WAYS = {"random": None, "select": None, "select by totals": ("entropy",)}
+WAYS = {"random": None, "select": None, "select by totals": ("total",)}
 
 
 def tasks() -> list[LabelTask]:

@@ -24,8 +24,8 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from ase_vibent import SiteEntropyCalculator, train
-from ase_vibent.calculator import EXTRAPOLATION_LIMIT
 from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
+from ase_vibent.model_calculator import EXTRAPOLATION_LIMIT
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
 from ase_vibent.structures import divacancies, interstitials, rattled, relaxed, vacancies
 from ase_vibent.training.report import evaluate_frames
@@ -115,7 +115,7 @@ def draw(frames: dict[str, list[Atoms]], seed: int, **options: Any) -> dict[str,
     calculator = SiteEntropyCalculator(model, extrapolation="ignore")
     references, found = ReferenceCrystals(fitted), {}
     for kind, cells in held.items():
-        comparison = evaluate_frames(model, cells, references)["entropy"]
+        comparison = evaluate_frames(model, cells, references)["total"]
         found[kind] = Found(
             comparison.predicted - comparison.exact,
             np.array([calculator.get_property("entropy_std", a) / kB for a in cells]),

@@ -173,7 +173,7 @@ def test_train_holds_out_whole_configurations_and_plots(done):
     assert (done.train.code, done.train.err) == (0, "")
     errors = strict_json(done.train.out)["errors"]
     # round(0.34 · 6) = 2 held out of six; the crystal always stays in training.
-    assert (errors["train"]["entropy"]["n"], errors["test"]["entropy"]["n"]) == (5, 2)
+    assert (errors["train"]["total"]["n"], errors["test"]["total"]["n"]) == (5, 2)
     assert errors["test"]["gradient"]["n"] == 2 * 8 * 3
     assert done.paths["fit.png"].read_bytes().startswith(b"\x89PNG")
 
@@ -186,7 +186,7 @@ def test_evaluate_compares_with_every_label(done, tmp_path):
     assert (result.code, result.err) == (0, "")
     metrics = strict_json(result.out)
     errors = strict_json(done.train.out)["errors"]
-    for kind in ("entropy", "gradient"):
+    for kind in ("total", "gradient"):
         parts = [errors[name][kind] for name in ("train", "test")]
         assert metrics[kind]["n"] == sum(part["n"] for part in parts)
         squares = sum(part["n"] * part["rmse"] ** 2 for part in parts)
@@ -201,7 +201,7 @@ def test_evaluate_on_one_frame_still_prints_json(done, tmp_path):
     labels = tmp_path / "one.xyz"
     write_labels(labels, read_labels(done.paths["labels.xyz"])[:1])
     result = vibent("evaluate", done.paths["si.vibent"], labels, "--json")
-    assert strict_json(result.out)["entropy"]["n"] == 1
+    assert strict_json(result.out)["total"]["n"] == 1
 
 
 def test_predict_agrees_with_the_calculator(done):
@@ -318,7 +318,7 @@ def test_train_with_all_that_there_is(done, tmp_path):
     assert "to halve it" in result.out
     loaded = SiteModel.load(model)
     assert loaded.curvature.curvatures.shape == (1, 3)
-    assert loaded.header["budget"]["entropy"]["total"] > 0
+    assert loaded.header["budget"]["total"]["total"] > 0
 
 
 def test_predictions_carry_their_uncertainty(done):

@@ -126,7 +126,7 @@ def test_models_of_paths(path, exact, profile, crystal):
     assert [frame.info["vibent_n_modes"] for frame in labels[1:]] == [3 * 15 - 4] * 7
     minimum = attach_labels(path[0], exact, reference="perfect", gradient=False, sites=False)
     model, other = (
-        train(frames, {"cutoff": 4.5, "degree": 6}, quantities=("entropy",))
+        train(frames, {"cutoff": 4.5, "degree": 6}, quantities=("total",))
         for frames in (labels, [perfect, minimum])
     )
     calculator, minima = (SiteEntropyCalculator(m, extrapolation="ignore") for m in (model, other))

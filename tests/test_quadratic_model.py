@@ -32,7 +32,7 @@ def models(silicon_frames):
 
 def test_quadratic_part_explains_more(models):
     linear, quadratic = (m.header["errors"]["train"] for m in models)
-    for kind in ("entropy", "gradient"):
+    for kind in ("total", "gradient"):
         assert quadratic[kind]["rmse"] < 0.9 * linear[kind]["rmse"]
 
 
@@ -76,8 +76,8 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
     targets = []
     for atoms in silicon_frames:
         sums = truth.evaluate(atoms)
-        targets.append(Targets(sums.values.sum(), sums.gradient, sums.strain, sums.values, None))
-    kinds = ("entropy", "gradient", "strain", "sites")
+        targets.append(Targets(sums.values.sum(), sums.gradient, sums.strain, sums.values))
+    kinds = ("total", "gradient", "strain", "sites")
     weights = dict.fromkeys(kinds, 1.0)
     data = TrainingSet(silicon_frames, ReferenceCrystals(silicon_frames), targets, kinds)
     found, _ = fit_curvature(linear, data, weights, directions=3)
@@ -121,11 +121,11 @@ def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames
     targets = []
     for atoms in [crystal, *cells]:
         sums = silicon_model.evaluate(atoms)
-        targets.append(Targets(sums.values.sum(), sums.gradient, None, None, None))
+        targets.append(Targets(sums.values.sum(), sums.gradient))
     for atoms in cells:
         atoms.info = {}
     references = ReferenceCrystals([crystal])
-    data = TrainingSet([crystal, *cells[:40]], references, targets[:41], ("entropy", "gradient"))
+    data = TrainingSet([crystal, *cells[:40]], references, targets[:41], ("total", "gradient"))
     model, fit, changes = two_steps(data, domain)
     left = left_out(model, fit, data, DEFAULT_WEIGHTS, changes=changes)
     numbers = calibration_frames(data)
@@ -137,12 +137,12 @@ def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames
         )
         again, _, _ = two_steps(others, domain)
         predicted = again.evaluate(data.frames[number]).values.sum()
-        errors.append(predicted - targets[number].entropy)
+        errors.append(predicted - targets[number].total)
     # These fits choose their penalties anew, and their second step sees another first one.
     assert np.linalg.norm(left.errors[:8] - errors) < 0.3 * np.linalg.norm(errors)
     model = replace(model, posterior=posterior(fit, DEFAULT_WEIGHTS, left))
     unseen = list(zip(cells[40:], targets[41:], strict=True))
-    errors = np.array([model.evaluate(a).values.sum() - t.entropy for a, t in unseen])
+    errors = np.array([model.evaluate(a).values.sum() - t.total for a, t in unseen])
     assert np.std(left.errors) == pytest.approx(np.std(errors), rel=0.25)
     scores = np.abs(errors / [model.uncertainty(atoms)[0] for atoms, _ in unseen])
     for coverage in (0.5, 0.8, 0.95):
@@ -161,4 +161,4 @@ def test_products_are_the_same_with_and_without_derivatives(silicon_model, silic
     ):
         scale = np.abs(other["sites"]).max()
         np.testing.assert_allclose(own["sites"], other["sites"], rtol=0, atol=1e-10 * scale)
-        assert own["entropy"] == pytest.approx(other["entropy"], abs=1e-9 * scale)
+        assert own["total"] == pytest.approx(other["total"], abs=1e-9 * scale)

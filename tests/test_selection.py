@@ -33,14 +33,14 @@ def label_rows(model: SiteModel, atoms, quantities) -> np.ndarray:
     """Rows of a structure over their noise."""
     problem = SiteProblem(model.descriptor, model.shift, {})
     zeros = np.zeros((len(atoms), 3))
-    target = Targets(0.0, zeros, np.zeros((3, 3)), zeros[:, 0], None)
+    target = Targets(0.0, zeros, np.zeros((3, 3)), zeros[:, 0])
     weights = model.header["row_weights"]
     noise = model.header["solver"]["noise"]
     rows = problem.rows(atoms, target, quantities)
     return np.vstack([weights[kind] * matrix / noise for kind, matrix, _ in rows])
 
 
-@pytest.mark.parametrize("quantities", [("entropy",), ("entropy", "gradient")])
+@pytest.mark.parametrize("quantities", [("total",), ("total", "gradient")])
 def test_choices_maximise_the_determinant(silicon_model, pool, quantities):
     """Every choice, and its gain, by brute force on all rows chosen so far."""
     sigma = covariance(silicon_model)
@@ -64,11 +64,11 @@ def test_choices_maximise_the_determinant(silicon_model, pool, quantities):
 
 def test_standard_deviations_are_conditioned(silicon_model, pool):
     """The first is the model's own; the second follows from a rank-one update of Σ."""
-    first, second = select(silicon_model, pool, 2, quantities=["entropy"])
+    first, second = select(silicon_model, pool, 2, quantities=["total"])
     assert first.std == pytest.approx(silicon_model.uncertainty(pool[first.index])[0], rel=1e-4)
     sigma, model = covariance(silicon_model), silicon_model
-    noise = model.header["solver"]["noise"] / model.header["row_weights"]["entropy"]
-    one, other = (label_rows(model, pool[c.index], ["entropy"])[0] * noise for c in (first, second))
+    noise = model.header["solver"]["noise"] / model.header["row_weights"]["total"]
+    one, other = (label_rows(model, pool[c.index], ["total"])[0] * noise for c in (first, second))
     known = (one @ sigma @ other) ** 2 / (one @ sigma @ one + noise**2)
     kept = 1 - known / (other @ sigma @ other)
     alone = model.uncertainty(pool[second.index])[0] ** 2 - model.posterior.noise**2

@@ -49,7 +49,7 @@ def test_differences_to_the_crystal_are_the_exact_ones(silicon_frames, silicon_m
     assert predicted[0] == pytest.approx(bulk_value.sum(), abs=1e-9)
     difference = exact[1] - exact[0] + bulk_value[0]
     model_difference = predicted[1] - predicted[0] + bulk_value[0]
-    rmse = silicon_model.header["errors"]["train"]["entropy"]["max"]
+    rmse = silicon_model.header["errors"]["train"]["total"]["max"]
     # Mode counts: 3 per atom against 3 per atom of the cell less 3, so no T0 enters.
     assert model_difference == pytest.approx(difference, abs=1.01 * rmse)
 
@@ -67,7 +67,7 @@ def test_targets_do_not_depend_on_masses(sw, silicon_frames):
     references = ReferenceCrystals([crystal])
     one, other = references.targets(plain), references.targets(heavy)
     assert heavy.info[dataset.ENTROPY] != pytest.approx(plain.info[dataset.ENTROPY], rel=1e-3)
-    assert other.entropy == pytest.approx(one.entropy, abs=1e-8)
+    assert other.total == pytest.approx(one.total, abs=1e-8)
     np.testing.assert_allclose(other.sites, one.sites, atol=1e-8)
     # Gradients come from other displacement patterns: finite differences of 0.01 Å.
     np.testing.assert_allclose(other.gradient, one.gradient, atol=1e-3)
@@ -77,7 +77,7 @@ def test_site_targets_sum_to_the_total(silicon_frames):
     references = ReferenceCrystals(silicon_frames)
     for atoms in silicon_frames:
         targets = references.targets(atoms)
-        assert targets.sites.sum() == pytest.approx(targets.entropy, abs=1e-9)
+        assert targets.sites.sum() == pytest.approx(targets.total, abs=1e-9)
 
 
 def test_finite_size_correction_speeds_up_convergence(sw):
@@ -101,7 +101,7 @@ def test_finite_size_correction_speeds_up_convergence(sw):
 
 @pytest.mark.parametrize(
     "quantities",
-    [["entropy"], ["gradient"], ["sites"], ["entropy", "gradient", "sites"]],
+    [["total"], ["gradient"], ["sites"], ["total", "gradient", "sites"]],
 )
 def test_any_mix_of_rows_is_fitted(silicon_frames, quantities):
     # The projected sites of so small a cell are not local: light rows beside the others.
@@ -112,12 +112,12 @@ def test_any_mix_of_rows_is_fitted(silicon_frames, quantities):
         assert errors[quantity]["rmse"] < 0.5 * errors[quantity]["spread"]
     sites = 140 if "sites" in quantities else 0
     gradient = 3 * 140 if "gradient" in quantities else 0
-    assert model.header["n_rows"] == gradient + sites + 9 * ("entropy" in quantities)
+    assert model.header["n_rows"] == gradient + sites + 9 * ("total" in quantities)
 
 
 def test_sites_are_left_out_unless_asked_for_or_alone(silicon_frames):
     model = train(silicon_frames, SMALL)
-    assert model.header["quantities"] == ["entropy", "gradient"]
+    assert model.header["quantities"] == ["total", "gradient"]
     only_sites = without(silicon_frames, dataset.GRADIENT)
     for atoms in only_sites[1:]:
         del atoms.info[dataset.ENTROPY]
@@ -161,7 +161,7 @@ def test_a_representable_target_is_recovered(silicon_frames):
     for atoms in silicon_frames[1:]:
         copy = without([atoms], dataset.SITES, dataset.SITE_MODES)[0]
         sums, target = truth.evaluate(atoms), references.targets(atoms)
-        copy.info[dataset.ENTROPY] += kB * (sums.values.sum() - target.entropy)
+        copy.info[dataset.ENTROPY] += kB * (sums.values.sum() - target.total)
         copy.arrays[dataset.GRADIENT] = kB * sums.gradient
         frames.append(copy)
     model = train([crystal, *frames], SMALL, solver_options={"strength": 1e-16})
@@ -171,7 +171,7 @@ def test_a_representable_target_is_recovered(silicon_frames):
         truth.evaluate(held_out).gradient,
         atol=1e-3 * np.abs(truth.evaluate(held_out).gradient).max(),
     )
-    assert model.header["errors"]["train"]["entropy"]["rmse"] < 1e-5 * np.ptp(weights)
+    assert model.header["errors"]["train"]["total"]["rmse"] < 1e-5 * np.ptp(weights)
 
 
 def test_strained_crystals_are_references_of_their_own(sw):
@@ -182,7 +182,7 @@ def test_strained_crystals_are_references_of_their_own(sw):
         crystal = bulk("Si", "diamond", a=scale * LATTICE_SI, cubic=True)
         frames.append(attach_labels(crystal, reference, name=f"si-{k}", gradient=False))
     bulk_values = [a.arrays[dataset.BULK].sum() / kB for a in frames]
-    model = train(frames, ACE(["Si"], cutoff=4.2, order=2, degree=6), quantities=["entropy"])
+    model = train(frames, ACE(["Si"], cutoff=4.2, order=2, degree=6), quantities=["total"])
     calculator = SiteEntropyCalculator(model)
     predicted = [calculator.get_property("entropy", a) / kB for a in frames]
     # Three values, more functions: interpolation, up to the regularisation.
@@ -200,7 +200,7 @@ def test_strain_rows(sw):
         for k in range(2)
     ]
     model = train(frames, SMALL, weights={"strain": 10.0})
-    assert model.header["quantities"] == ["entropy", "gradient", "strain"]
+    assert model.header["quantities"] == ["total", "gradient", "strain"]
     converged = frames[0].info[dataset.BULK_STRAIN] / kB
     predicted = model.evaluate(crystal).strain
     np.testing.assert_allclose(predicted, converged, atol=0.02 * np.abs(converged).max())
@@ -225,7 +225,7 @@ def test_compounds_have_constants_of_their_own():
         assert np.ptp(own) < 1e-6
         assert model.constants[z] == pytest.approx(own.mean(), abs=1e-12)
     assert abs(model.constants[0] - model.constants[1]) > 0.1
-    assert model.header["errors"]["train"]["entropy"]["rmse"] < 0.02
+    assert model.header["errors"]["train"]["total"]["rmse"] < 0.02
 
 
 def test_clusters_need_no_crystal():
@@ -245,7 +245,7 @@ def test_clusters_need_no_crystal():
     frames += [attach_labels(rattled(cluster, 0.02, k), reference) for k in range(2)]
     model = train(frames, ACE(["Ar"], cutoff=2.5, order=2, degree=8, r0=1.1))
     assert model.header["reference_crystals"] == []
-    assert model.header["errors"]["train"]["entropy"]["rmse"] < 0.05
+    assert model.header["errors"]["train"]["total"]["rmse"] < 0.05
 
 
 def test_split_keeps_configurations_whole_and_crystals_in_training(silicon_frames):
@@ -254,9 +254,9 @@ def test_split_keeps_configurations_whole_and_crystals_in_training(silicon_frame
     assert len(held_out) == 4
     assert silicon_frames[0] in fitted
     model = train(silicon_frames, SMALL, test=0.5, seed=3)
-    assert model.header["errors"]["test"]["entropy"]["n"] == 4
+    assert model.header["errors"]["test"]["total"]["n"] == 4
     same = evaluate_frames(model, held_out, ReferenceCrystals(silicon_frames))
-    assert same["entropy"].metrics() == model.header["errors"]["test"]["entropy"]
+    assert same["total"].metrics() == model.header["errors"]["test"]["total"]
     with pytest.raises(InvalidInputError, match="fraction"):
         train(silicon_frames, SMALL, test=1.5)
 
@@ -286,7 +286,7 @@ def test_bad_data_is_refused_with_one_sentence(silicon_frames):
     with pytest.raises(InvalidInputError, match="solver"):
         train(silicon_frames, SMALL, solver="magic")
     with pytest.raises(InvalidInputError, match="weights"):
-        train(silicon_frames, SMALL, weights={"entropy": -1})
+        train(silicon_frames, SMALL, weights={"total": -1})
     with pytest.raises(LabelError, match="si16"):
         train(rest, SMALL)
     with pytest.raises(UnknownSpeciesError, match="Si"):
@@ -337,7 +337,7 @@ def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_
         atoms.set_masses(np.full(len(atoms), mass))
         labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
         assert labelled.info[dataset.N_UNSTABLE] > 0
-        entropies.append(references.targets(labelled).entropy)
+        entropies.append(references.targets(labelled).total)
     assert entropies[0] == pytest.approx(entropies[1], abs=1e-9)
 
 

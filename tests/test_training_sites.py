@@ -73,7 +73,7 @@ def test_models_learn_gradients_of_sites(frames):
 
 @pytest.mark.parametrize("solver", ["ridge", "bayesian-ridge", "ard", "rrqr"])
 def test_reduced_rows_carry_the_same_problem(frames, solver, monkeypatch):
-    quantities = ["entropy", "gradient", "sites", "site_gradients"]
+    quantities = ["total", "gradient", "sites", "site_gradients"]
     options = {"quantities": quantities, "solver": solver}
     whole = train(frames, SMALL, **options)
     monkeypatch.setattr(triangle, "PENDING_BYTES", 0)

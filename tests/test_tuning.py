@@ -50,7 +50,7 @@ def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames)
     options = {"strength": 1e-6}
     found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", options)
     folds = np.array(split_folds(silicon_frames))
-    squares = {"entropy": [], "gradient": []}
+    squares = {"total": [], "gradient": []}
     for fold in set(folds.tolist()) - {ALWAYS}:
         kept = [silicon_frames[k] for k in np.flatnonzero(folds != fold)]
         left = [silicon_frames[k] for k in np.flatnonzero(folds == fold)]
@@ -59,7 +59,7 @@ def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames)
             SMALL,
             weights=DEFAULT_WEIGHTS,
             solver_options=options,
-            quantities=("entropy", "gradient"),
+            quantities=("total", "gradient"),
         )
         for kind, comparison in evaluate_frames(model, left, training_set.references).items():
             if kind in squares:
@@ -67,6 +67,20 @@ def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames)
     for kind, values in squares.items():
         expected = np.sqrt(np.concatenate(values).mean())
         assert found.rmse[kind] == pytest.approx(expected, rel=1e-5)
+
+
+def test_errors_do_not_scale_with_the_weights_of_frames(training_set, silicon_frames):
+    """Equal weights are none, in the fit as in the errors."""
+    light = [atoms.copy() for atoms in silicon_frames]
+    for atoms in light:
+        atoms.info[dataset.WEIGHT] = 0.1
+    errors = []
+    for chosen in (training_set, TrainingSet.of(light)):
+        problem = SiteProblem.of_frames(SMALL, chosen.frames, chosen.references)
+        rows = gather_rows(problem, chosen).restricted(ACE(["Si"], cutoff=4.2, order=2, degree=5))
+        found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", {"strength": 1e-6})
+        errors.append(found.rmse)
+    assert errors[1] == pytest.approx(errors[0], rel=1e-6)
 
 
 def test_configurations_stay_together(silicon_frames):
@@ -98,7 +112,7 @@ def test_tune_resumes(training_set, tmp_path):
     for trial in trials:
         assert by_key[json.dumps(trial.descriptor)].rmse == trial.rmse
     # Another setting does not use them.
-    other = list(tune(training_set, grid[:1], path=path, weights=DEFAULT_WEIGHTS | {"entropy": 5}))
+    other = list(tune(training_set, grid[:1], path=path, weights=DEFAULT_WEIGHTS | {"total": 5}))
     assert other[0].rmse != by_key[json.dumps(other[0].descriptor)].rmse
     path.write_text("no trial\n")
     with pytest.raises(LabelError, match="line 1"):
@@ -136,7 +150,7 @@ def test_descriptor_from_the_data(training_set, silicon_frames):
     # 8 cells give 384 rows or so: no thousand coefficients.
     assert 30 < chosen.n_features < training_set.n_rows / 3
     assert choose_descriptor(training_set, cutoff=4.0, degree=5).degree == 5
-    totals = TrainingSet.of(silicon_frames, ["entropy"])
+    totals = TrainingSet.of(silicon_frames, ["total"])
     assert choose_descriptor(totals).n_features < chosen.n_features
     model = train(silicon_frames, {"cutoff": 4.0})
     assert model.descriptor.cutoff == 4.0
@@ -163,8 +177,8 @@ def test_error_budget(silicon_frames):
 
 def test_statistics_of_a_known_curve():
     """e² = a + b/n through three sizes; what is left at all five folds is b/5."""
-    fewer = {m: HeldOutErrors({"entropy": np.sqrt(0.04 + 0.5 / m)}, {}) for m in (1, 2)}
-    own = HeldOutErrors({"entropy": np.sqrt(0.04 + 0.5 / 4)}, {})
-    assert budget_statistics(own, fewer, "entropy", 5) == pytest.approx(np.sqrt(0.1))
+    fewer = {m: HeldOutErrors({"total": np.sqrt(0.04 + 0.5 / m)}, {}) for m in (1, 2)}
+    own = HeldOutErrors({"total": np.sqrt(0.04 + 0.5 / 4)}, {})
+    assert budget_statistics(own, fewer, "total", 5) == pytest.approx(np.sqrt(0.1))
     # From 4 to 4.8 Å, e0 = 3 and C r^-3 = 4: the law gives the 4 back.
     assert by_law(5.0, np.sqrt(9 + 16 * 1.2**-6), 1.2) == pytest.approx(4.0)

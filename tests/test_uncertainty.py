@@ -10,9 +10,9 @@ from conftest import LATTICE_SI, rattled
 from scipy.stats import norm
 
 from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
-from ase_vibent.calculator import EXTRAPOLATION_LIMIT
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
+from ase_vibent.model_calculator import EXTRAPOLATION_LIMIT
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import calibrated
 from ase_vibent.training.left_out import LeftOut, calibration_frames, left_out, without

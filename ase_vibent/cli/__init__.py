@@ -125,6 +125,17 @@ def _add_label(commands: _Commands) -> None:
         action="store_true",
         help="moments of local densities of states: wanted for quantum corrections",
     )
+    label.add_argument(
+        "--energies",
+        action="store_true",
+        help="energy, forces and virial of the calculator too, to train a potential "
+        "('vibent train --target energy')",
+    )
+    label.add_argument(
+        "--force-constants",
+        action="store_true",
+        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+    )
     add_finite_differences(label)
     label.add_argument(
         "--select",
@@ -169,10 +180,12 @@ def _add_evaluate(commands: _Commands) -> None:
 
 
 def _add_predict(commands: _Commands) -> None:
-    predict = commands.add_parser("predict", help="entropies and free energies")
+    predict = commands.add_parser(
+        "predict", help="entropies and free energies, or potential energies, of structures"
+    )
     predict.add_argument("model", help=MODEL)
     predict.add_argument("structures", nargs="+", help="files that ASE reads")
-    predict.add_argument("-T", "--temperature", type=float, default=300.0, help="K; default 300")
+    predict.add_argument("-T", "--temperature", type=float, help="K; default 300")
     predict.add_argument(
         "--quantum",
         action="store_true",

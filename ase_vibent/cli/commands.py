@@ -115,6 +115,8 @@ def _label_tasks(
         "sites": options.sites,
         "site_gradients": options.site_gradients,
         "moments": options.moments,
+        "energies": options.energies,
+        "force_constants": options.force_constants,
         "options": {
             "displacement": options.displacement,
             "interaction_range": options.interaction_range,
@@ -161,9 +163,9 @@ def evaluate(options: argparse.Namespace) -> int:
     frames = dataset.read_labels(options.labels)
     comparisons = evaluate_frames(model, frames)
     if options.plot:
-        parity_plot({"": comparisons}, options.plot)
+        parity_plot({"": comparisons}, options.plot, model.target)
     errors = Report(train={}, test=comparisons).metrics()
-    show(options, errors["test"], format_metrics({"": errors["test"]}))
+    show(options, errors["test"], format_metrics({"": errors["test"]}, model.target))
     return 0
 
 
@@ -177,12 +179,16 @@ def info(options: argparse.Namespace) -> int:
         "n_features": model.descriptor.n_features,
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
-    statistics = "classical" if model.moments is None else "classical and quantum"
-    lines = [f"{options.model}: {model.target} of {', '.join(model.species)}, {statistics}"]
+    what = f"{model.target} of {', '.join(model.species)}"
+    if model.target == "entropy":
+        what += ", classical" if model.moments is None else ", classical and quantum"
+    lines = [f"{options.model}: {what}"]
     for key, value in header.items():
         if key not in ("errors", "card"):
             lines.append(f"  {key.replace('_', ' '):<20} {plain(value)}")
-    show(options, header, "\n".join([*lines, format_metrics(header.get("errors", {}))]))
+    show(
+        options, header, "\n".join([*lines, format_metrics(header.get("errors", {}), model.target)])
+    )
     return 0
 
 

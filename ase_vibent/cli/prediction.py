@@ -1,18 +1,19 @@
-"""`vibent predict`: entropies and free energies of structures, with their error bars."""
+"""`vibent predict`: what a model says of structures, with its error bars."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.units import kB
 
 from ase_vibent import dataset
-from ase_vibent.calculator import SiteEntropyCalculator
+from ase_vibent.calculator import SiteEnergyCalculator, SiteEntropyCalculator
 from ase_vibent.cli.files import (
     model_file,
     progress_bar,
@@ -20,17 +21,26 @@ from ase_vibent.cli.files import (
     require_writable,
     show,
 )
-from ase_vibent.errors import ExtrapolationWarning, VibentError
+from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
+from ase_vibent.model import SiteModel
+
+#: Results that go into the output file as predicted_NAME, per structure and per atom, by target.
+_KEPT = {
+    "entropy": (
+        ("entropy", "entropy_std", "free_energy"),
+        ("entropies", "entropies_std", "entropy_gradient", "extrapolation_grades"),
+    ),
+    "energy": (
+        ("energy", "energy_std"),
+        ("energies", "energies_std", "forces", "extrapolation_grades"),
+    ),
+}
 
 
 def predict(options: argparse.Namespace) -> int:
     """`vibent predict`."""
-    calculator = SiteEntropyCalculator(
-        model_file(options.model),
-        temperature=options.temperature,
-        quantum=options.quantum,
-        extrapolation=options.extrapolation,
-    )
+    model = SiteModel.load(model_file(options.model))
+    calculator = _calculator(model, options)
     sources, structures = read_structures(options.structures)
     if options.output:
         require_writable(options.output)
@@ -48,49 +58,74 @@ def predict(options: argparse.Namespace) -> int:
             continue
         for warning in caught:
             print(f"vibent predict: {source}: warning: {warning.message}", file=sys.stderr)
-        rows.append({"structure": source, **_row(calculator, atoms)})
+        rows.append({"structure": source, **_row(calculator.results, atoms)})
         predicted.append(_with_predictions(atoms, calculator))
     if options.output:
         dataset.write_labels(options.output, predicted)
-    show(options, rows, _prediction_table(rows, calculator))
+    table = _energy_table if isinstance(calculator, SiteEnergyCalculator) else _entropy_table
+    show(options, rows, "\n".join(table(rows, calculator)))
     return 1 if any("error" in row for row in rows) else 0
 
 
-def _calculate(calculator: SiteEntropyCalculator, atoms: Atoms) -> None:
+def _calculator(
+    model: SiteModel, options: argparse.Namespace
+) -> SiteEntropyCalculator | SiteEnergyCalculator:
+    if model.target == SiteEntropyCalculator.target:
+        return SiteEntropyCalculator(
+            model,
+            temperature=300.0 if options.temperature is None else options.temperature,
+            quantum=options.quantum,
+            extrapolation=options.extrapolation,
+        )
+    if options.quantum or options.temperature is not None:
+        raise InvalidInputError(
+            "-T, --quantum: are for entropies; this model predicts potential energies"
+        )
+    return SiteEnergyCalculator(model, extrapolation=options.extrapolation)
+
+
+def _calculate(calculator: SiteEntropyCalculator | SiteEnergyCalculator, atoms: Atoms) -> None:
     """Fill the results with all that the model can tell."""
-    calculator.get_property("entropy_gradient", atoms)
+    calculator.get_property("forces", atoms)
     if calculator.model.posterior is not None:
-        calculator.get_property("entropies_std", atoms)
+        calculator.get_property(calculator.deviations[1], atoms)
     if calculator.model.domain is not None:
         calculator.get_property("extrapolation_grades", atoms)
 
 
-def _row(calculator: SiteEntropyCalculator, atoms: Atoms) -> dict[str, Any]:
-    values = calculator.results
+def _row(values: Mapping[str, Any], atoms: Atoms) -> dict[str, Any]:
     grades = values.get("extrapolation_grades")
-    return {
-        "formula": atoms.get_chemical_formula(),
-        "n_atoms": len(atoms),
-        "entropy_eV_per_K": values["entropy"],
-        "entropy_std_eV_per_K": values.get("entropy_std"),
-        "entropy_per_atom_kB": values["entropy"] / kB / len(atoms),
-        "free_energy_eV": values["free_energy"],
-        "largest_extrapolation_grade": None if grades is None else float(grades.max()),
-    }
+    row: dict[str, Any] = {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms)}
+    if "entropy" in values:
+        row |= {
+            "entropy_eV_per_K": values["entropy"],
+            "entropy_std_eV_per_K": values.get("entropy_std"),
+            "entropy_per_atom_kB": values["entropy"] / kB / len(atoms),
+            "free_energy_eV": values["free_energy"],
+        }
+    else:
+        row |= {
+            "energy_eV": values["energy"],
+            "energy_std_eV": values.get("energy_std"),
+            "energy_per_atom_eV": values["energy"] / len(atoms),
+            "largest_force_eV_per_A": float(np.linalg.norm(values["forces"], axis=1).max()),
+        }
+    row["largest_extrapolation_grade"] = None if grades is None else float(grades.max())
+    return row
 
 
-def _with_predictions(atoms: Atoms, calculator: SiteEntropyCalculator) -> Atoms:
+def _with_predictions(
+    atoms: Atoms, calculator: SiteEntropyCalculator | SiteEnergyCalculator
+) -> Atoms:
     """Copy with predictions under names that training never takes for labels."""
     values = calculator.results
     copy: Atoms = atoms.copy()
-    copy.info["predicted_temperature"] = calculator.temperature
-    copy.info["predicted_statistics"] = _statistics(calculator)
-    for name in ("entropy", "entropy_std", "free_energy"):
-        if name in values:
-            copy.info[f"predicted_{name}"] = values[name]
-    for name in ("entropies", "entropies_std", "entropy_gradient", "extrapolation_grades"):
-        if name in values:
-            copy.arrays[f"predicted_{name}"] = values[name]
+    if isinstance(calculator, SiteEntropyCalculator):
+        copy.info["predicted_temperature"] = calculator.temperature
+        copy.info["predicted_statistics"] = _statistics(calculator)
+    of_structure, of_atoms = _KEPT[calculator.target]
+    copy.info |= {f"predicted_{k}": values[k] for k in of_structure if k in values}
+    copy.arrays |= {f"predicted_{k}": values[k] for k in of_atoms if k in values}
     return copy
 
 
@@ -98,7 +133,7 @@ def _statistics(calculator: SiteEntropyCalculator) -> str:
     return "quantum" if calculator.parameters["quantum"] else "classical"
 
 
-def _prediction_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> str:
+def _entropy_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> list[str]:
     lines = [
         f"T = {calculator.temperature:g} K, {_statistics(calculator)}; ± is one standard deviation "
         "of S, grade the largest extrapolation grade (1 is the edge of the training set)",
@@ -116,4 +151,25 @@ def _prediction_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCal
             f"{'-' if std is None else f'{std / kB:.4f}':>11} {row['free_energy_eV']:>14.6f} "
             f"{'-' if grade is None else f'{grade:.2f}':>7}"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def _energy_table(rows: Sequence[dict[str, Any]], calculator: SiteEnergyCalculator) -> list[str]:
+    lines = [
+        "± is one standard deviation of E, grade the largest extrapolation grade (1 is the edge of "
+        "the training set)",
+        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'E (eV)':>14} {'E/atom (eV)':>12} "
+        f"{'± E (eV)':>10} {'max |F| (eV/Å)':>15} {'grade':>7}",
+    ]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"{row['structure']:<24} failed")
+            continue
+        std, grade = row["energy_std_eV"], row["largest_extrapolation_grade"]
+        lines.append(
+            f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
+            f"{row['energy_eV']:>14.6f} {row['energy_per_atom_eV']:>12.6f} "
+            f"{'-' if std is None else f'{std:.5f}':>10} {row['largest_force_eV_per_A']:>15.4g} "
+            f"{'-' if grade is None else f'{grade:.2f}':>7}"
+        )
+    return lines

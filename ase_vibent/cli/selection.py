@@ -25,8 +25,10 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
         raise InvalidInputError("select: say how much may be labelled, --budget or --budget-atoms")
     model = SiteModel.load(model_file(options.select))
     fitted = model.header.get("quantities", ())
-    # Totals are labelled anyway; of the others, training will use what it used before.
-    wanted = [q for q in TOLD if q == "entropy" or (getattr(options, q) and q in fitted)]
+    # Totals are labelled anyway, and forces with energies; of the others, training will use what it
+    # used before.
+    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
+    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
     return select(
         model,
         structures,
@@ -41,12 +43,12 @@ def choice_table(choices: Sequence[Choice], sources: Sequence[str]) -> str:
     """Choices for people."""
     lines = [
         f"{len(choices)} of {len(sources)} structures chosen, in this order",
-        f"{'structure':<32} {'gain (nats)':>11} {'std of total (k_B)':>19} {'grade':>6}",
+        f"{'structure':<32} {'gain (nats)':>11} {'std of total*':>19} {'grade':>6}",
     ]
     lines += [
         f"{sources[c.index]:<32} {c.gain:>11.2f} {c.std:>19.3g} {c.grade:>6.2f}" for c in choices
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "* k_B, or eV where the model predicts energies"])
 
 
 def choice_data(choices: Sequence[Choice], sources: Sequence[str]) -> list[dict[str, object]]:

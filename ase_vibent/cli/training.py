@@ -18,6 +18,7 @@ from ase_vibent.descriptors import Descriptor, descriptor_from_text
 from ase_vibent.plots import curve_plot, parity_plot
 from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import as_header, error_budget, format_budget
+from ase_vibent.training.energies import TARGETS
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
@@ -25,7 +26,6 @@ from ase_vibent.training.learning import (
     rows_by_configuration,
 )
 from ase_vibent.training.report import UNITS, evaluate_frames, format_metrics
-from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import split_frames
 from ase_vibent.training.trainer import train as train_model
 from ase_vibent.training.training_set import TrainingSet
@@ -45,10 +45,12 @@ def train(options: argparse.Namespace) -> int:
     fitted, held_out = split_frames(frames, options.test_fraction, options.seed)
     require_writable(options.output)
     require_plottable(options.plot)
-    training_set = TrainingSet.of(fitted, options.quantities, held_out=held_out)
+    target = options.target
+    training_set = TrainingSet.of(fitted, options.quantities, held_out=held_out, target=target)
     model = train_model(
         fitted,
         _chosen_descriptor(options, training_set),
+        target=target,
         resolve=options.resolve,
         quantities=options.quantities,
         quadratic=_curvature_options(options.quadratic),
@@ -67,11 +69,10 @@ def train(options: argparse.Namespace) -> int:
         model.header["budget"] = as_header(budgets)
     model.save(options.output)
     if options.plot:
-        references = ReferenceCrystals(frames)
+        references = TARGETS[target](frames)
         sets = {"train": fitted, "test": held_out}
-        parity_plot(
-            {k: evaluate_frames(model, v, references) for k, v in sets.items()}, options.plot
-        )
+        comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
+        parity_plot(comparisons, options.plot, target)
     errors, n_features = model.header["errors"], model.descriptor.n_features
     budget = model.header.get("budget")
     show(
@@ -86,7 +87,7 @@ def train(options: argparse.Namespace) -> int:
         f"{_describe(model.descriptor.to_dict())}\n"
         f"{n_features} functions, {model.header['n_rows']} rows, "
         f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
-        f"{format_metrics(errors)}\n"
+        f"{format_metrics(errors, target)}\n"
         + (format_budget(budget, model.descriptor.cutoff) + "\n" if budget else "")
         + f"coefficient file: {options.output}",
     )
@@ -96,7 +97,7 @@ def train(options: argparse.Namespace) -> int:
 def tune(options: argparse.Namespace) -> int:
     """`vibent tune`: cross-validated errors of many descriptors."""
     require_writable(options.output)
-    training_set = TrainingSet.of(options.labels, options.quantities)
+    training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
     candidates = _grid(options, training_set)
     trials = list(
         progress_bar(
@@ -112,7 +113,7 @@ def tune(options: argparse.Namespace) -> int:
         )
     )
     trials.sort(key=lambda trial: trial.score)
-    show(options, [asdict(trial) for trial in trials], _trial_table(trials))
+    show(options, [asdict(trial) for trial in trials], _trial_table(trials, options.target))
     return 0
 
 
@@ -121,7 +122,7 @@ def learn(options: argparse.Namespace) -> int:
     require_plottable(options.plot)
     if options.output:
         require_writable(options.output)
-    training_set = TrainingSet.of(options.labels, options.quantities)
+    training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
     descriptor = _chosen_descriptor(options, training_set)
     points = {
         "configurations": _against_configurations,
@@ -132,8 +133,8 @@ def learn(options: argparse.Namespace) -> int:
     if options.output:
         Path(options.output).write_text(json.dumps(json_ready(points), indent=1))
     if options.plot:
-        curve_plot(_by_kind(points), _AXES[options.against], options.plot)
-    show(options, points, _curve_table(points, _AXES[options.against]))
+        curve_plot(_by_kind(points), _AXES[options.against], options.plot, options.target)
+    show(options, points, _curve_table(points, options))
     return 0
 
 
@@ -231,9 +232,9 @@ def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[
     return curves
 
 
-def _curve_table(points: Sequence[Mapping[str, Any]], axis: str) -> str:
-    curves = _by_kind(points)
-    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({UNITS[kind]})':>24}" for kind in curves)]
+def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
+    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
+    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({units[kind]})':>24}" for kind in curves)]
     for x in sorted({point["x"] for point in points}):
         cells = []
         for values in curves.values():
@@ -244,11 +245,11 @@ def _curve_table(points: Sequence[Mapping[str, Any]], axis: str) -> str:
     return "\n".join([*lines, "RMSE of configurations that were held out"])
 
 
-def _trial_table(trials: Sequence[Trial]) -> str:
+def _trial_table(trials: Sequence[Trial], target: str) -> str:
     kinds = list(trials[0].rmse) if trials else []
     lines = [
         f"{'functions':>9} "
-        + " ".join(f"{f'{k} ({UNITS[k]})':>18}" for k in kinds)
+        + " ".join(f"{f'{k} ({UNITS[target][k]})':>18}" for k in kinds)
         + "  descriptor"
     ]
     for trial in trials:

@@ -127,6 +127,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantities",
         nargs="+",
-        choices=("entropy", "gradient", "strain", "sites", "site_gradients"),
+        choices=("total", "gradient", "strain", "sites", "site_gradients", "force_constants"),
         help="labels to fit; default: totals and their derivatives",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("entropy", "energy"),
+        default="entropy",
+        help="what is learned; energies, forces, virials and force constants make a potential",
     )

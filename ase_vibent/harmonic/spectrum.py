@@ -39,13 +39,15 @@ class SiteSpectrum(Protocol):
         """
 
 
-def check_sites(sites: ArrayLike, n_atoms: int) -> Indices:
+def check_sites(sites: ArrayLike, n_atoms: int, name: str = "sites") -> Indices:
     """Site indices, validated.
 
     Parameters
     ----------
     sites : array_like of int, shape (n_sites,)
     n_atoms : int
+    name : str
+        Of the argument, for messages.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def check_sites(sites: ArrayLike, n_atoms: int) -> Indices:
         return np.empty(0, dtype=np.int64)
     integers = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
     if not integers or indices.min() < 0 or indices.max() >= n_atoms:
-        raise InvalidInputError(f"sites: expected indices from 0 to {n_atoms - 1}")
+        raise InvalidInputError(f"{name}: expected indices from 0 to {n_atoms - 1}, got {sites!r}")
     return indices.astype(np.int64)
 
 

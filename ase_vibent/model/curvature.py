@@ -20,7 +20,7 @@ class Curvature(ModelPart):
     ----------
     factors : ndarray, shape (n_kinds, rank, n_features)
         u_r.
-    curvatures : ndarray, shape (n_kinds, rank), k_B
+    curvatures : ndarray, shape (n_kinds, rank), k_B or eV
         κ_r.
     """
 

@@ -18,11 +18,15 @@ from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
+from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 
 Array = NDArray[np.float64]
+
+#: What models predict.
+MODEL_TARGETS = ("entropy", "energy")
 
 _ARRAYS = ("constants", "weights", "shift", "scale")
 #: Optional parts by the name of the attribute.
@@ -39,8 +43,9 @@ class SiteModel:
     """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z, P2 (13)-(15), P3 (16).
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
-    of the perfect crystal, so the model is strictly extensive. Its target is a name
-    only: for "entropy" the values are mass-free reduced site entropies in units of k_B.
+    of the perfect crystal, so the model is strictly extensive. Its target is one of
+    `MODEL_TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
+    k_B, for "energy" shares of the potential energy in eV.
 
     Attributes
     ----------
@@ -77,6 +82,10 @@ class SiteModel:
     moments: MomentModel | None = None
 
     def __post_init__(self) -> None:
+        if self.target not in MODEL_TARGETS:
+            raise InvalidInputError(
+                f"target: expected one of {', '.join(MODEL_TARGETS)}, got {self.target!r}"
+            )
         shape = len(self.descriptor.species), self.descriptor.n_features
         for name in _ARRAYS:
             array, expected = getattr(self, name), shape[:1] if name == "constants" else shape
@@ -151,6 +160,25 @@ class SiteModel:
         _, slopes = self._quadratic()(self.descriptor.compute(atoms), kinds)
         features = self.descriptor.compute_site_gradients(atoms)
         return np.einsum("inaf,if->ina", features, slopes)
+
+    def force_constants(self, atoms: Atoms, displaced: Sequence[int]) -> Array:
+        """Rows of the Hessian of the sum of all values, by differences of gradients.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        displaced : sequence of int, shape (m,)
+            The atoms that the rows belong to.
+
+        Returns
+        -------
+        ndarray, shape (m, 3, N, 3), units of the values per Å²
+        """
+
+        def gradients(other: Atoms) -> Any:
+            return self.evaluate(other).gradient
+
+        return np.array([displaced_differences(gradients, atoms, int(k)) for k in displaced])
 
     def quantum_correction(
         self,

@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 
 #: Precision of the crystal's positions, Å.
 SYMPREC = 0.01
+#: Precision where what follows is exact, Å.
+STRICT_SYMPREC = 1e-5
 #: Precision of relaxed defects, Å.
 DEFECT_SYMPREC = 0.02
 #: Two positions closer than this are one, Å.
@@ -153,6 +155,24 @@ class CrystalSymmetry:
             if np.all(same.sum(axis=0) == 1) and np.all(same.sum(axis=1) == 1):
                 return True
         return False
+
+
+def inequivalent_atoms(atoms: Atoms) -> NDArray[np.int64]:
+    """Atoms of which no two are equal by symmetry: all of them outside of full periodicity.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    if not atoms.pbc.all():
+        return np.arange(len(atoms))
+    return np.unique(_dataset(_spglib_cell(atoms), STRICT_SYMPREC).equivalent_atoms).astype(
+        np.int64
+    )
 
 
 def n_primitive_cells(crystal: Atoms) -> int:

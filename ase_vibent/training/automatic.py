@@ -18,11 +18,12 @@ from ase_vibent.training.training_set import TrainingSet
 #: P0 4.2.1, but for sites: with its 600, values are fitted at the expense of gradients, and both
 #: are predicted worse (benchmarks/papers/p0_silicon.py).
 DEFAULT_WEIGHTS = {
-    "entropy": 60.0,
+    "total": 60.0,
     "gradient": 1.0,
     "strain": 1.0,
     "sites": 60.0,
     "site_gradients": 1.0,
+    "force_constants": 0.1,
 }
 #: Weights of values beside derivatives that are tried.
 VALUE_WEIGHTS = (10.0, 30.0, 60.0, 150.0)
@@ -112,7 +113,7 @@ def choose_weights(rows: TrainingRows, solver: str, options: Mapping[str, Any]) 
         By kind of row. `DEFAULT_WEIGHTS` if only one kind is fitted, or there are fewer than
         `FEWEST_CONFIGURATIONS` configurations, or more than `MOST_TRIED` coefficients.
     """
-    values = {"entropy", "sites"}.intersection(rows.quantities)
+    values = {"total", "sites"}.intersection(rows.quantities)
     n_configurations = sum(total.fold in rows.folds for total in rows.totals)
     unsuited = n_configurations < FEWEST_CONFIGURATIONS or rows.problem.n_columns > MOST_TRIED
     if not values or values == set(rows.quantities) or unsuited:

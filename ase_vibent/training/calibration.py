@@ -113,4 +113,4 @@ def calibrated(left_out: LeftOut) -> Calibration:
 def _noise_of_total(fit: LinearFit, weights: Mapping[str, float]) -> float:
     """Standard deviation of a total that no coefficients explain."""
     noise = fit.solution.noise
-    return float(noise / weights["entropy"]) if np.isfinite(noise) and weights["entropy"] else 0.0
+    return float(noise / weights["total"]) if np.isfinite(noise) and weights["total"] else 0.0

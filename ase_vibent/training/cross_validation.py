@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,14 @@ class HeldOutErrors:
     Attributes
     ----------
     rmse : dict of str to float
-        By kind of row, units of k_B (gradients: k_B/Å).
-    n_rows : dict of str to int
-        Rows behind them.
+        By kind of row in the units of `ase_vibent.training.report.UNITS`; means over rows count
+        the squared weights of their frames.
+    weights : dict of str to float
+        Sums of these, the number of rows where all weights are one.
     """
 
     rmse: dict[str, float]
-    n_rows: dict[str, int]
+    weights: dict[str, float]
 
     @property
     def score(self) -> float:
@@ -57,13 +58,13 @@ def held_out_errors(
     """
     fit = rows.problem.fit(rows.merged(weights, folds={*train, ALWAYS}), solver, options)
     squares: defaultdict[str, float] = defaultdict(float)
-    counts: Counter[str] = Counter()
+    sums: defaultdict[str, float] = defaultdict(float)
     for fold in test:
         for kind, triangle in rows.triangles[fold].items():
             squares[kind] += float(triangle.squared_residual(fit.solution.coefficients))
-            counts[kind] += triangle.n_rows
-    rmse = {kind: float(np.sqrt(squares[kind] / counts[kind])) for kind in squares}
-    return HeldOutErrors(rmse, dict(counts))
+            sums[kind] += rows.squared_weights[fold, kind]
+    rmse = {kind: float(np.sqrt(squares[kind] / sums[kind])) for kind in squares}
+    return HeldOutErrors(rmse, dict(sums))
 
 
 def cross_validated_errors(
@@ -101,11 +102,11 @@ def pooled_errors(parts: Sequence[HeldOutErrors]) -> HeldOutErrors:
     -------
     HeldOutErrors
     """
-    counts: Counter[str] = Counter()
+    sums: defaultdict[str, float] = defaultdict(float)
     squares: defaultdict[str, float] = defaultdict(float)
     for part in parts:
         for kind, error in part.rmse.items():
-            counts[kind] += part.n_rows[kind]
-            squares[kind] += part.n_rows[kind] * error**2
-    rmse = {kind: float(np.sqrt(squares[kind] / counts[kind])) for kind in squares}
-    return HeldOutErrors(rmse, dict(counts))
+            sums[kind] += part.weights[kind]
+            squares[kind] += part.weights[kind] * error**2
+    rmse = {kind: float(np.sqrt(squares[kind] / sums[kind])) for kind in squares}
+    return HeldOutErrors(rmse, dict(sums))

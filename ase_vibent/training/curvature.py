@@ -15,10 +15,11 @@ from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
+from ase_vibent.model.domain import LEAST_REST
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import ridge
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.triangle import Triangle
 
@@ -48,7 +49,7 @@ def fit_curvature(
     model : SiteModel
         Linear, with its training domain.
     training_set : TrainingSet
-        Gradients of sites are not fitted.
+        Gradients of sites and force constants are not fitted.
     weights : mapping of str to float
         Of the kinds of row.
     directions : int
@@ -60,7 +61,7 @@ def fit_curvature(
     Returns
     -------
     curvature : Curvature
-    changes : dict of int to float, k_B
+    changes : dict of int to float, k_B or eV
         What its total of a frame changes by if the frame is left out of this step; of
         `calibration_frames`.
 
@@ -84,15 +85,15 @@ def fit_curvature(
         wanted = [
             q
             for q in training_set.quantities
-            if q != "site_gradients" and getattr(target, q) is not None
+            if q not in ("site_gradients", "force_constants") and getattr(target, q) is not None
         ]
         if not wanted:
             continue
         found = _rows(model, basis, pairs, atoms, target, wanted)
-        own = weighted_rows(found, wanted, weights)
+        own = weighted_rows(found, wanted, weights, frame_weight(atoms))
         rows.merge(own)
         if number in calibrating:
-            of_frames[number] = own, found["entropy"][0]
+            of_frames[number] = own, found["total"][0]
     scale = rows.column_rms()
     scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
     solution = ridge(rows.scaled(1 / scale))
@@ -112,9 +113,14 @@ def fit_curvature(
 
 
 def _combinations(domain: TrainingDomain, shift: Array, directions: int) -> Array:
-    """Leading feature combinations of unit variance, shape (n_kinds, directions, n_features)."""
+    """Leading feature combinations of unit variance, shape (n_kinds, directions, n_features).
+
+    Zero where the training set does not vary: few sites span few directions.
+    """
+    deviations = domain.deviations[:, :directions]
+    varies = deviations > LEAST_REST
     chosen = domain.directions[:, :directions] / domain.spread[:, None].astype(float)
-    return chosen / domain.deviations[:, :directions, None]
+    return np.where(varies[..., None], chosen / deviations[..., None], 0.0)
 
 
 def _rows(
@@ -132,7 +138,7 @@ def _rows(
     gradient = not {"gradient", "strain"}.isdisjoint(kinds)
     linear = model.evaluate(atoms, gradient=gradient)
     known: dict[str, Any] = {
-        "entropy": linear.values.sum(),
+        "total": linear.values.sum(),
         "sites": linear.values,
         "gradient": linear.gradient,
         "strain": linear.strain,
@@ -140,7 +146,7 @@ def _rows(
     products = _products_with_gradients if gradient else _products
     columns = list(products(model, basis, pairs, atoms))
     found = {}
-    for kind in {*kinds, "entropy"}:
+    for kind in {*kinds, "total"}:
         value = getattr(target, kind)
         matrix = np.stack([np.ravel(column[kind]) for column in columns], axis=1)
         residual = np.zeros(1) if value is None else np.ravel(value - known[kind])
@@ -157,7 +163,7 @@ def _products(
     for z, directions in enumerate(basis):
         q = np.where(kinds == z, directions @ centred.T, 0.0)
         for a, b in pairs:
-            yield {"entropy": q[a] @ q[b], "sites": q[a] * q[b]}
+            yield {"total": q[a] @ q[b], "sites": q[a] * q[b]}
 
 
 def _products_with_gradients(
@@ -177,7 +183,7 @@ def _products_with_gradients(
             readout = Quadratic(none, factors, curvatures, shift)
             sums = descriptor.site_model(atoms, readout, lists=lists)
             yield {
-                "entropy": sums.values.sum(),
+                "total": sums.values.sum(),
                 "sites": sums.values,
                 "gradient": sums.gradient,
                 "strain": sums.strain,

@@ -27,7 +27,7 @@ class Split:
         Configurations, perfect crystals not counted.
     seed : int
     rmse : dict of str to float
-        Of the test configurations by kind of row, units of k_B (gradients: k_B/Å).
+        Of the test configurations by kind of row, see `HeldOutErrors`.
     """
 
     n_train: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase_vibent.model import SiteModel
 from ase_vibent.training.problem import LinearFit
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.solvers import Solution
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 from ase_vibent.training.triangle import Triangle
 
@@ -30,10 +31,10 @@ class LeftOut(NamedTuple):
 
     Attributes
     ----------
-    errors : ndarray, shape (n,), k_B
-    spreads : ndarray, shape (n,), k_B
+    errors : ndarray, shape (n,), k_B or eV
+    spreads : ndarray, shape (n,), k_B or eV
         Posterior standard deviations of the totals.
-    site_spreads : ndarray, shape (n,), k_B
+    site_spreads : ndarray, shape (n,), k_B or eV
         Roots of the sums of the posterior variances of all sites.
     """
 
@@ -98,7 +99,7 @@ def left_out(
     weights : mapping of str to float
         Of the kinds of row.
     changes : mapping of int to float, optional
-        What leaving out a frame changes in its total beside the linear part, k_B.
+        What leaving out a frame changes in its total beside the linear part, k_B or eV.
     progress : callable (items) -> items
 
     Returns
@@ -113,7 +114,7 @@ def left_out(
         answer = without(fit.solution, rows, queries)
         if answer is None or (changes is not None and number not in changes):
             continue
-        error = model.evaluate(atoms, gradient=False).values.sum() - target.entropy
+        error = model.evaluate(atoms, gradient=False).values.sum() - target.total
         error += answer[0][0] + (changes or {}).get(number, 0.0)
         found.append((error, np.linalg.norm(answer[1][0]), np.linalg.norm(answer[1][1:])))
     return LeftOut(*np.array(found).reshape(-1, 3).T)
@@ -122,12 +123,15 @@ def left_out(
 def calibration_frames(training_set: TrainingSet) -> list[int]:
     """Numbers of the frames that are left out one at a time: some of those that have a total."""
     numbers = shuffled_configurations(training_set.frames, seed=0)
-    known = [k for k in numbers if training_set.targets[k].entropy is not None]
+    known = [k for k in numbers if training_set.targets[k].total is not None]
     return known[:MOST_LEFT_OUT]
 
 
 def weighted_rows(
-    rows: Mapping[str, tuple[Array, Array]], kinds: Collection[str], weights: Mapping[str, float]
+    rows: Mapping[str, tuple[Array, Array]],
+    kinds: Collection[str],
+    weights: Mapping[str, float],
+    weight: float = 1.0,
 ) -> Triangle:
     """Rows of one frame as they stand in the fit.
 
@@ -138,6 +142,8 @@ def weighted_rows(
     kinds : collection of str
         Those that are fitted.
     weights : mapping of str to float
+    weight : float
+        Of the frame.
 
     Returns
     -------
@@ -146,7 +152,8 @@ def weighted_rows(
     triangle = Triangle(next(iter(rows.values()))[0].shape[1])
     for kind, (matrix, values) in rows.items():
         if kind in kinds and weights[kind] > 0:
-            triangle.add(weights[kind] * matrix, weights[kind] * values)
+            factor = weight * weights[kind]
+            triangle.add(factor * matrix, factor * values)
     return triangle
 
 
@@ -156,15 +163,11 @@ def _rows(
     """Fitted rows of a frame; and those of its total, then of every site."""
     atoms, target = training_set.frames[number], training_set.targets[number]
     fitted = [q for q in training_set.quantities if getattr(target, q) is not None]
-    asked = target if target.sites is not None else _with_sites(target, len(atoms))
-    blocks = fit.problem.rows(atoms, asked, (*fitted, "entropy", "sites"))
-    rows = {kind: (matrix, values) for kind, matrix, values in blocks}
-    queries = np.concatenate([rows["entropy"][0], rows["sites"][0]])
-    return weighted_rows(rows, fitted, weights), queries
-
-
-def _with_sites(target: Targets, n_atoms: int) -> Targets:
-    """Labels of sites of any value, for their rows."""
-    return Targets(
-        target.entropy, target.gradient, target.strain, np.zeros(n_atoms), target.site_gradients
-    )
+    # Labels of sites of any value, for their rows.
+    asked = target if target.sites is not None else replace(target, sites=np.zeros(len(atoms)))
+    rows: dict[str, tuple[Array, Array]] = {}
+    for kind, matrix, values in fit.problem.rows(atoms, asked, (*fitted, "total", "sites")):
+        before = rows.get(kind, (matrix[:0], values[:0]))  # force constants come atom by atom
+        rows[kind] = np.concatenate([before[0], matrix]), np.concatenate([before[1], values])
+    queries = np.concatenate([rows["total"][0], rows["sites"][0]])
+    return weighted_rows(rows, fitted, weights, frame_weight(atoms)), queries

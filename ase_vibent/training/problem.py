@@ -15,11 +15,15 @@ from ase_vibent.descriptors.ace.channels import ChannelDescriptor
 from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
+from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.training.solvers import Solution, solve
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
+
+#: How much constants that nothing tells apart are drawn together, of the rows that hold them.
+WEAK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,15 @@ class SiteProblem:
     shift : ndarray, shape (n_kinds, n_features)
         Subtracted from the features: those of the perfect crystal, or their mean.
     known : mapping of str to float
-        Constants that are not fitted, k_B, by kind of site.
+        Constants that are not fitted, by kind of site.
+    target : str
+        What is learned.
     """
 
     descriptor: Descriptor
     shift: Array
     known: Mapping[str, float]
+    target: str = "entropy"
 
     @classmethod
     def of_frames(
@@ -70,8 +77,9 @@ class SiteProblem:
                     f"species: no frame holds {kind}, so nothing determines its constant; leave "
                     "it out of the descriptor or add structures"
                 )
-        known = references.bulk_constants(descriptor.species)
-        return cls(descriptor, _mean_features(descriptor, frames, references), known)
+        known = references.known_constants(descriptor.species)
+        shift = _mean_features(descriptor, frames, references)
+        return cls(descriptor, shift, known, references.target)
 
     @property
     def free(self) -> list[int]:
@@ -131,9 +139,9 @@ class SiteProblem:
         membership = np.eye(n_kinds)[species_indices(atoms, descriptor.species)]
         centred = values - membership @ self.shift
         per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
-        if "entropy" in quantities and target.entropy is not None:
-            total = np.array([target.entropy])
-            yield "entropy", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
+        if "total" in quantities and target.total is not None:
+            total = np.array([target.total])
+            yield "total", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
         if "sites" in quantities and target.sites is not None:
             yield "sites", per_site, membership, target.sites
         if "site_gradients" in quantities and target.site_gradients is not None:
@@ -147,9 +155,32 @@ class SiteProblem:
                 np.zeros((n_rows, n_kinds)),
                 target.site_gradients.ravel(),
             )
+        if "force_constants" in quantities and target.force_constants is not None:
+            yield from self._force_constant_rows(atoms, target)
+
+    def _force_constant_rows(
+        self, atoms: Atoms, target: Targets
+    ) -> Iterator[tuple[str, Array, Array, Array]]:
+        """Rows of the Hessian, atom by atom, by differences of the features' gradients."""
+        n_kinds, n_features = self.shift.shape
+
+        def gradients(displaced: Atoms) -> Array:
+            slopes = self.descriptor.compute_with_gradients(displaced).gradient
+            by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
+            return by_row.reshape(3 * len(atoms), n_kinds * n_features)
+
+        assert target.force_constants is not None
+        assert target.displaced is not None
+        for atom, rows in zip(target.displaced, target.force_constants, strict=True):
+            features = displaced_differences(gradients, atoms, int(atom))
+            features = features.reshape(rows.size, -1)
+            yield "force_constants", features, np.zeros((rows.size, n_kinds)), rows.ravel()
 
     def fit(self, rows: Triangle, solver: str, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
+
+        Where the compositions do not tell the constants of an energy apart, as those of one
+        compound, they differ no more than the data demand from the mean energy of an atom.
 
         Parameters
         ----------
@@ -169,7 +200,7 @@ class SiteProblem:
             If nothing determines a constant, or no feature varies.
         """
         n_free = len(self.free)
-        self._require_determined(rows)
+        rows = self._with_determined_constants(rows)
         scale = rows.eliminated(n_free).column_rms()
         # What centring leaves of equal features is rounding.
         noise = 1e-12 * np.abs(self.shift).max(initial=0.0)
@@ -184,16 +215,26 @@ class SiteProblem:
         solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
         return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
 
-    def _require_determined(self, rows: Triangle) -> None:
-        free = self.free
-        rank = np.linalg.matrix_rank(rows.matrix[:, : len(free)]) if free else 0
-        if rank < len(free):
-            names = ", ".join(self.descriptor.species[z] for z in free)
+    def _with_determined_constants(self, rows: Triangle) -> Triangle:
+        """Rows that determine all constants; TrainingError if there are none."""
+        n_free = len(self.free)
+        counts = rows.matrix[:, :n_free]
+        rank = np.linalg.matrix_rank(counts) if n_free else 0
+        if rank == n_free:
+            return rows
+        if rank == 0 or self.target != "energy":
+            names = ", ".join(self.descriptor.species[z] for z in self.free)
             raise TrainingError(
-                f"species: nothing determines the constants of {names} ({rank} of {len(free)} are "
+                f"species: nothing determines the constants of {names} ({rank} of {n_free} are "
                 "independent); add value labels of structures with other compositions, or a "
                 "perfect crystal labelled with a name"
             )
+        atoms = counts.sum(axis=1)
+        mean = atoms @ rows.values / (atoms @ atoms)
+        weight = WEAK * np.linalg.norm(counts, 2)
+        drawn = Triangle(rows.n_columns)
+        drawn.add(weight * np.eye(n_free, rows.n_columns), np.full(n_free, weight * mean))
+        return Triangle.merged([rows, drawn])
 
 
 @dataclass(frozen=True)
@@ -219,7 +260,9 @@ class LinearFit:
         constants = np.array([problem.known.get(kind, 0.0) for kind in species])
         constants[free] = self.solution.coefficients[: len(free)]
         weights = self.solution.coefficients[len(free) :].reshape(problem.shift.shape)
-        return SiteModel(problem.descriptor, constants, weights, problem.shift, self.scale)
+        return SiteModel(
+            problem.descriptor, constants, weights, problem.shift, self.scale, problem.target
+        )
 
 
 def _mean_features(

@@ -15,19 +15,23 @@ from ase_vibent import dataset
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
+from ase_vibent.training.energies import TARGETS
 from ase_vibent.training.moments import labelled_correction
-from ase_vibent.training.targets import ReferenceCrystals
+from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
 
 Array = NDArray[np.float64]
 
-#: Unit of each kind of row.
+#: Unit of each kind of row, by what is learned.
 UNITS = {
-    "entropy": "k_B",
-    "gradient": "k_B/Å",
-    "strain": "k_B",
-    "sites": "k_B",
-    "site_gradients": "k_B/Å",
-    "quantum": "k_B T0",
+    "entropy": {
+        "total": "k_B",
+        "gradient": "k_B/Å",
+        "strain": "k_B",
+        "sites": "k_B",
+        "site_gradients": "k_B/Å",
+        "quantum": "k_B T0",
+    },
+    "energy": {"total": "eV", "gradient": "eV/Å", "strain": "eV", "force_constants": "eV/Å²"},
 }
 
 
@@ -37,7 +41,7 @@ class Comparison:
 
     Attributes
     ----------
-    exact, predicted : ndarray, shape (n_rows,), units of k_B (gradient: k_B/Å)
+    exact, predicted : ndarray, shape (n_rows,), see `UNITS`
     """
 
     exact: Array
@@ -80,7 +84,7 @@ def evaluate_frames(
 ) -> dict[str, Comparison]:
     """Compare a model with every label the frames have.
 
-    Totals are extensive ones: the Γ-point label plus what the perfect crystal of the
+    Total entropies are extensive ones: the Γ-point label plus what the perfect crystal of the
     frame's cell lacks against its converged bulk value.
 
     Parameters
@@ -94,19 +98,22 @@ def evaluate_frames(
     Returns
     -------
     dict of str to Comparison
-        By kind of row: entropy, gradient, strain, sites, site_gradients; and quantum: corrections
-        of site free energies at T0 = 300 K in units of k_B T0, from moments.
+        By kind of row: those of `QUANTITIES`; and quantum: corrections of site free energies at
+        T0 = 300 K in units of k_B T0, from moments.
     """
     if references is None:
-        references = ReferenceCrystals(frames)
-    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in UNITS}
+        references = TARGETS[model.target](frames)
+    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in (*QUANTITIES, "quantum")}
     for number, atoms in enumerate(frames):
         target = references.targets(atoms, number)
         sums = model.evaluate(atoms)
-        pairs["entropy"].append((target.entropy, sums.values.sum()))
+        pairs["total"].append((target.total, sums.values.sum()))
         pairs["gradient"].append((target.gradient, sums.gradient))
         pairs["strain"].append((target.strain, sums.strain))
         pairs["sites"].append((target.sites, sums.values))
+        if target.force_constants is not None and target.displaced is not None:
+            own = model.force_constants(atoms, target.displaced.tolist())
+            pairs["force_constants"].append((target.force_constants, own))
         if target.site_gradients is not None:
             pairs["site_gradients"].append((target.site_gradients, model.site_gradients(atoms)))
         if model.moments is not None and dataset.MOMENTS in atoms.arrays:
@@ -130,12 +137,14 @@ def _corrections(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
     return exact / (kB * T0), predicted / (kB * T0)
 
 
-def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
+def format_metrics(metrics: dict[str, dict[str, dict[str, float]]], target: str = "entropy") -> str:
     """Table of `Report.metrics`.
 
     Parameters
     ----------
     metrics : dict
+    target : str
+        What the model predicts.
 
     Returns
     -------
@@ -148,6 +157,6 @@ def format_metrics(metrics: dict[str, dict[str, dict[str, float]]]) -> str:
         for kind, m in kinds.items():
             lines.append(
                 f"{name:<8} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
-                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[kind]}"
+                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[target][kind]}"
             )
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 from ase_vibent.training.triangle import Triangle
 
@@ -30,13 +30,13 @@ MOST_TOTALS = 2000
 
 
 class Total(NamedTuple):
-    """The total entropy of one frame.
+    """The total of one frame.
 
     Attributes
     ----------
     fold : int
     row : ndarray, shape (n_columns,)
-    value : float, k_B
+    value : float, k_B or eV
     """
 
     fold: int
@@ -56,7 +56,9 @@ class TrainingRows:
     Attributes
     ----------
     triangles : dict of int to dict of str to Triangle
-        By fold and kind of row, without weights.
+        By fold and kind of row, weighted by frames but not by kind.
+    squared_weights : dict of (int, str) to float
+        Sums of the squared weights of the frames, row by row.
     totals : list of Total
         Of the frames that have one, whether totals are fitted or not.
     """
@@ -64,6 +66,7 @@ class TrainingRows:
     def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
         self.problem, self.quantities = problem, tuple(quantities)
         self.triangles: dict[int, dict[str, Triangle]] = defaultdict(dict)
+        self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
     def add(self, atoms: Atoms, target: Targets, fold: int) -> None:
@@ -75,13 +78,15 @@ class TrainingRows:
         target : Targets
         fold : int
         """
-        wanted = {*self.quantities, "entropy"}
+        wanted, weight = {*self.quantities, "total"}, frame_weight(atoms)
         for kind, matrix, values in self.problem.rows(atoms, target, tuple(wanted)):
-            if kind == "entropy" and len(self.totals) < MOST_TOTALS:
+            if kind == "total" and len(self.totals) < MOST_TOTALS:
                 self.totals.append(Total(fold, matrix[0], values[0]))
             if kind in self.quantities:
                 of_fold = self.triangles[fold]
-                of_fold.setdefault(kind, Triangle(matrix.shape[1])).add(matrix, values)
+                triangle = of_fold.setdefault(kind, Triangle(matrix.shape[1]))
+                triangle.add(weight * matrix, weight * values)
+                self.squared_weights[fold, kind] += weight**2 * len(values)
 
     @property
     def folds(self) -> list[int]:
@@ -112,6 +117,7 @@ class TrainingRows:
         rows = TrainingRows(problem, self.quantities)
         for fold, kinds in self.triangles.items():
             rows.triangles[fold] = {kind: t.columns(chosen) for kind, t in kinds.items()}
+        rows.squared_weights = self.squared_weights
         rows.totals = [total._replace(row=total.row[chosen]) for total in self.totals]
         return rows
 

@@ -1,4 +1,4 @@
-"""What the surrogate is asked to reproduce: mass-free, extensive targets.
+"""What a site model is asked to reproduce; for entropies mass-free, extensive targets.
 
 Γ-point totals of a periodic cell lack the three translations, about ln N, and are not
 extensive. The perfect crystal of the same cell lacks the same: its converged bulk value
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -25,7 +26,8 @@ from ase_vibent.hessian import free_atoms
 
 Array = NDArray[np.float64]
 
-QUANTITIES = ("entropy", "gradient", "strain", "sites", "site_gradients")
+#: Kinds of row, of whatever is learned.
+QUANTITIES = ("total", "gradient", "strain", "sites", "site_gradients", "force_constants")
 LABELS = frozenset(
     {dataset.ENTROPY, dataset.GRADIENT, dataset.STRAIN, dataset.SITES, dataset.SITE_GRADIENTS}
 )
@@ -33,28 +35,42 @@ LABELS = frozenset(
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of one frame in units of k_B; None where the label is absent.
+    """Targets of one frame in units of k_B, or eV for energies; None where the label is absent.
 
     Attributes
     ----------
-    entropy : float or None
-        Extensive mass-free total.
+    total : float or None
+        Extensive; of entropies mass-free.
     gradient : ndarray, shape (N, 3), 1/Å, or None
     strain : ndarray, shape (3, 3), or None
     sites : ndarray, shape (N,), or None
     site_gradients : ndarray, shape (N, N, 3), 1/Å, or None
         Of every site with respect to every position.
+    force_constants : ndarray, shape (m, 3, N, 3), 1/Å², or None
+        Rows of the Hessian of the total.
+    displaced : ndarray of int, shape (m,), or None
+        The atoms that these rows belong to.
     """
 
-    entropy: float | None
-    gradient: Array | None
-    strain: Array | None
-    sites: Array | None
-    site_gradients: Array | None
+    total: float | None
+    gradient: Array | None = None
+    strain: Array | None = None
+    sites: Array | None = None
+    site_gradients: Array | None = None
+    force_constants: Array | None = None
+    displaced: NDArray[np.int64] | None = None
+
+
+def frame_weight(atoms: Atoms) -> float:
+    """Factor of all rows of a frame, `vibent_weight` in its info; LabelError unless positive."""
+    weight = atoms.info.get(dataset.WEIGHT, 1.0)
+    if not (isinstance(weight, int | float | np.number) and 0 < weight < np.inf):
+        raise LabelError(f"{dataset.WEIGHT}: expected a number > 0, got {weight!r}")
+    return float(weight)
 
 
 class ReferenceCrystals:
-    """Perfect crystals of a dataset, by name.
+    """Perfect crystals of a dataset by name, and the targets of its frames: entropies.
 
     Parameters
     ----------
@@ -67,6 +83,17 @@ class ReferenceCrystals:
         If a frame names a crystal that is missing, or has another cell than its crystal.
     """
 
+    #: What is learned, as a model names it.
+    target: ClassVar[str] = "entropy"
+    #: Kinds of row, each with the argument of `attach_labels` that makes its labels.
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "reference=…",
+        "gradient": "gradient=True",
+        "strain": "strain=True",
+        "sites": "sites=True",
+        "site_gradients": "site_gradients=True",
+    }
+
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
         for atoms in frames:
@@ -75,6 +102,10 @@ class ReferenceCrystals:
                 raise LabelError(
                     f"{dataset.NAME}: two different perfect crystals are named {name!r}"
                 )
+        self._check(frames)
+
+    def _check(self, frames: Sequence[Atoms]) -> None:
+        """Raise LabelError unless every frame has the crystal that it needs."""
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)
             if crystal is None and self.crystals and np.all(atoms.pbc):
@@ -90,7 +121,7 @@ class ReferenceCrystals:
                     "of this cell, at this strain"
                 )
 
-    def of(self, atoms: Atoms, number: int = 0) -> Atoms | None:
+    def of(self, atoms: Atoms, number: int | str = 0) -> Atoms | None:
         """Perfect crystal of a frame, or None if it names none."""
         name = atoms.info.get(dataset.REFERENCE)
         if name is None:
@@ -103,20 +134,23 @@ class ReferenceCrystals:
             )
         return self.crystals[str(name)]
 
-    def bulk_constants(self, species: Sequence[str]) -> Mapping[str, float]:
-        """Mass-free bulk site entropy of every kind of site of the first crystal, units of k_B."""
+    def known_constants(self, species: Sequence[str]) -> Mapping[str, float]:
+        """Constants that are not fitted, by kind of site.
+
+        The mass-free bulk site entropies of the first crystal, units of k_B.
+        """
         for crystal in self.crystals.values():
             bulk, kinds = _bulk(crystal), species_indices(crystal, species)
             return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
-    def targets(self, atoms: Atoms, number: int = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
         """Targets of a frame.
 
         Parameters
         ----------
         atoms : Atoms
-        number : int
+        number : int or str
             Position in the dataset, for messages.
 
         Returns
@@ -157,7 +191,7 @@ def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
     return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))
 
 
-def _require_free_atoms(atoms: Atoms, number: int) -> None:
+def _require_free_atoms(atoms: Atoms, number: int | str) -> None:
     if len(free_atoms(atoms)) < len(atoms):
         raise LabelError(
             f"frame {number}: labels of structures with fixed atoms leave those out of the "

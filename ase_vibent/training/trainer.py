@@ -27,15 +27,22 @@ from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.solvers import SOLVERS
 from ase_vibent.training.targets import QUANTITIES
-from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
+from ase_vibent.training.training_set import TrainingSet, check_target, shuffled_configurations
 
 Array = NDArray[np.float64]
+
+#: Of the values that a model predicts.
+_UNITS = {
+    "entropy": "k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
+    "energy": "eV per site",
+}
 
 
 def train(
     frames: Sequence[Atoms] | str | os.PathLike[str],
     descriptor: Descriptor | Mapping[str, Any] | None = None,
     *,
+    target: str = "entropy",
     resolve: str = "sublattices",
     quantities: Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
@@ -46,29 +53,35 @@ def train(
     seed: int = 0,
     progress: Progress = lambda items: items,
 ) -> SiteModel:
-    """Fit a site-entropy model, P0 (4.3), (4.4), P3 (16)-(18).
+    """Fit a model of site entropies, P0 (4.3), (4.4), P3 (16)-(18), or site energies, P4 (4.2).
 
     Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged
-    bulk value; other constants are fitted.
+    bulk entropy; other constants are fitted. `vibent_weight` in a frame's info multiplies its rows.
 
     Parameters
     ----------
     frames : sequence of Atoms, or path
-        Labelled by `attach_labels`, the perfect crystals they name among them.
+        Labelled by `attach_labels`, the perfect crystals they name among them. Energies may as
+        well be results of calculators on the frames, as ASE reads them from files.
     descriptor : Descriptor or mapping, optional
         By default ACE of the kinds of sites that occur, whose distances and size suit the data
         (see `choose_descriptor`); a mapping holds those of its parameters that are not left
         to the data.
+    target : {"entropy", "energy"}
+        What is learned. Energies make a potential, see `SiteEnergyCalculator`.
     resolve : {"sublattices", "species", "nothing"}
         What the model tells apart: sublattices where all frames have labels of them, species
         only, or no kinds of sites at all.
-    quantities : sequence of {"entropy", "gradient", "strain", "sites", "site_gradients"}, optional
-        Labels to fit. By default totals and their derivatives, wherever a frame has them;
-        those of sites only where there is nothing else.
+    quantities : sequence of str, optional
+        Labels to fit, some of "total", "gradient", "strain", "sites", "site_gradients" and
+        "force_constants"; of energies, the gradient stands for forces, strain for virials. By
+        default totals and their derivatives, wherever a frame has them; those of sites only
+        where there is nothing else.
     weights : mapping, optional
-        Weight of each kind of row. By default derivatives have 1, and values what predicts
-        left-out configurations best (see `choose_weights`).
+        Factor of each kind of row, whose square enters the loss. By default derivatives have 1,
+        force constants 0.1, and values what predicts left-out configurations best (see
+        `choose_weights`).
     quadratic : bool or mapping
         Whether a quadratic form (EQML) is fitted to what the linear model leaves; a
         mapping holds options of `fit_curvature`: directions, rank.
@@ -97,12 +110,13 @@ def train(
         frames = dataset.read_labels(frames)
     if solver not in SOLVERS:
         raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
+    check_target(target)
     given_weights = None if weights is None else _checked_weights(weights)
     if isinstance(test, int | float):
         frames, held_out = split_frames(frames, float(test), seed)
     else:
         held_out = list(test)
-    training_set = TrainingSet.of(frames, quantities, held_out=held_out)
+    training_set = TrainingSet.of(frames, quantities, held_out=held_out, target=target)
     frames, references = training_set.frames, training_set.references
     if descriptor is None or isinstance(descriptor, Mapping):
         descriptor = choose_descriptor(training_set, **(descriptor or {}))
@@ -116,7 +130,7 @@ def train(
     model = replace(
         fit.model(),
         domain=_domain(problem, frames),
-        moments=fit_moments(descriptor, frames, problem.shift),
+        moments=fit_moments(descriptor, frames, problem.shift) if target == "entropy" else None,
     )
     changes = None
     if quadratic:
@@ -126,13 +140,14 @@ def train(
         )
         model = replace(model, curvature=curvature)
     errors = left_out(model, fit, training_set, fit_weights, changes=changes, progress=progress)
-    model = replace(model, posterior=posterior(fit, fit_weights, errors))
+    if np.isfinite(fit.solution.noise):  # which rows that are all fitted exactly do not tell
+        model = replace(model, posterior=posterior(fit, fit_weights, errors))
     report = Report(
         train=evaluate_frames(model, frames, references),
         test=evaluate_frames(model, held_out, references) if held_out else {},
     )
     model.header.update(
-        units="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
+        units=_UNITS[target],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
         quantities=list(training_set.quantities),

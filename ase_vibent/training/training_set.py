@@ -14,6 +14,7 @@ from ase_vibent import dataset
 from ase_vibent.descriptors.kinds import kinds_of
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.structures.sublattices import SUBLATTICES
+from ase_vibent.training.energies import TARGETS, EnergyReferences, with_energy_labels
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
 
 
@@ -44,6 +45,7 @@ class TrainingSet:
         quantities: Sequence[str] | None = None,
         *,
         held_out: Sequence[Atoms] = (),
+        target: str = "entropy",
     ) -> TrainingSet:
         """Training set of labelled frames.
 
@@ -55,6 +57,8 @@ class TrainingSet:
             sites only where there is nothing else.
         held_out : sequence of Atoms
             Other frames, whose perfect crystals count too.
+        target : {"entropy", "energy"}
+            What is to be learned.
 
         Returns
         -------
@@ -69,9 +73,15 @@ class TrainingSet:
             frames = dataset.read_labels(frames)
         if not frames:
             raise TrainingError("frames: there is no labelled structure to fit")
-        references = ReferenceCrystals([*frames, *held_out])
+        check_target(target)
+        if target == EnergyReferences.target:
+            frames = [with_energy_labels(atoms) for atoms in frames]
+        references = TARGETS[target]([*frames, *held_out])
         targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
-        return cls(list(frames), references, targets, _chosen_quantities(targets, quantities))
+        for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
+            references.targets(atoms, f"held-out {number}")
+        chosen = _chosen_quantities(references, targets, quantities)
+        return cls(list(frames), references, targets, chosen)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -113,20 +123,30 @@ def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
     return [candidates[k] for k in order]
 
 
-def _chosen_quantities(targets: Sequence[Targets], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def check_target(target: str) -> None:
+    """Raise InvalidInputError unless something can be learned of that name."""
+    if target not in TARGETS:
+        raise InvalidInputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
+
+
+def _chosen_quantities(
+    references: ReferenceCrystals, targets: Sequence[Targets], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
         totals = tuple(q for q in present if not q.startswith("site"))
         return totals or tuple(present)
     for quantity in wanted:
-        if quantity not in QUANTITIES:
+        if quantity not in references.arguments:
             raise InvalidInputError(
-                f"quantities: expected some of {', '.join(QUANTITIES)}, got {quantity!r}"
+                f"quantities: expected some of {', '.join(references.arguments)} for target "
+                f"{references.target!r}, got {quantity!r}"
             )
         if quantity not in present:
             raise LabelError(
-                f"quantities: no frame has a label for {quantity!r} and a perfect crystal with "
-                f"one (present: {', '.join(present) or 'none'})"
+                f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with "
+                f"one, where it needs that; present: {', '.join(present) or 'none'}); label with "
+                f"attach_labels(..., {references.arguments[quantity]}) or 'vibent label'"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")

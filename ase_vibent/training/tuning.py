@@ -65,7 +65,7 @@ def tune(
         As of `train`.
     path : path, optional
         File of finished trials, one JSON object in a line. Those that stand there already are
-        not made again, if data, weights and solver are the same.
+        not made again, if target, data, weights and solver are the same.
     n_jobs : int
         Processes, -1 for all cores.
 
@@ -81,6 +81,7 @@ def tune(
     """
     options = dict(solver_options or {})
     setting = {
+        "target": training_set.references.target,
         "data": training_set.checksum(),
         "quantities": list(training_set.quantities),
         "weights": dict(weights),

@@ -90,7 +90,7 @@ def errors(model: SiteModel, minimum: Atoms, saddles: Sequence[Atoms], frames: l
 
     def difference(atoms: Atoms) -> float:
         predicted = model.evaluate(atoms, gradient=False).values.sum()
-        exact = references.targets(atoms).entropy
+        exact = references.targets(atoms).total
         assert exact is not None
         return float(predicted - exact)
 
@@ -110,7 +110,7 @@ def main() -> None:
     perfect, minimum, saddle, *rest = frames
     minima, saddles = rest[:MINIMA], rest[MINIMA : MINIMA + COUNTS[-1]]
     tests = rest[MINIMA + COUNTS[-1] :]
-    entropies = [ReferenceCrystals(frames).targets(atoms).entropy for atoms in tests]
+    entropies = [ReferenceCrystals(frames).targets(atoms).total for atoms in tests]
     print(f"{len(tests)} rattled saddles, standard deviation of ln ν* {np.std(entropies):.3f}")
     print(
         f"{'functions':>9} {'saddles in training':>20} {'RMSE of ln ν*':>14} {'at the saddle':>14}"

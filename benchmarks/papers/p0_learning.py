@@ -40,7 +40,7 @@ SIZES = {8: (16, 32, 64, 100, 140, 200), 9: (16, 32, 64)}
 #: Degrees of totals and of sites in the paper, and of Fig. 10b.
 DEGREE = {8: 14, 9: 16}
 DEGREES = (6, 8, 10, 12, 14, 16)
-TOTALS, SITES = ("entropy", "gradient"), ("sites", "site_gradients")
+TOTALS, SITES = ("total", "gradient"), ("sites", "site_gradients")
 
 
 def four_kinds() -> list[list[Atoms]]:

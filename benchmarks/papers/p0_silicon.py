@@ -48,7 +48,7 @@ SETS = {
     ],
 }
 #: Quantities that are fitted and compared: values, gradients.
-QUANTITIES = {5: ("entropy", "gradient"), 6: ("sites", "site_gradients")}
+QUANTITIES = {5: ("total", "gradient"), 6: ("sites", "site_gradients")}
 
 
 def crystal() -> Atoms:

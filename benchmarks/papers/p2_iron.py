@@ -162,9 +162,9 @@ def with_gradients(folder: Path, gradients: Path, potential: str, sets: Sequence
     tests = [atoms for atoms in tests if NAME not in atoms.info]
     print(f"trained on {len(crystals_and_fitted)} cells, tested on {len(tests)}")
     for title, basis in BASES.items():
-        for labels, quantities in (("totals", ("entropy",)), ("totals and gradients", None)):
+        for labels, quantities in (("totals", ("total",)), ("totals and gradients", None)):
             model = train(crystals_and_fitted, basis, quantities=quantities)
-            error = evaluate_frames(model, tests, references)["entropy"].metrics()["rmse"]
+            error = evaluate_frames(model, tests, references)["total"].metrics()["rmse"]
             n = model.descriptor.n_features
             print(f"{title}, {n} functions, {labels}: {error:.3f} k_B", flush=True)
 

@@ -121,7 +121,7 @@ def compare_trainer(
                 [*crystals, *(defects[k] for k in train_part)], descriptor, quadratic=quadratic
             )
             tests = [defects[k] for k in test_part]
-            errors.append(evaluate_frames(model, tests, references)["entropy"].metrics()["rmse"])
+            errors.append(evaluate_frames(model, tests, references)["total"].metrics()["rmse"])
         print(f"{name} {kind:<7} by train, test at 10%: {np.mean(errors):.3f}", flush=True)
 
 

@@ -176,7 +176,7 @@ def formation(frames: Sequence[Atoms], sums: Array) -> tuple[Formation, list[Ato
     """
     references = ReferenceCrystals(frames)
     numbers = {str(a.info[dataset.NAME]): k for k, a in enumerate(frames) if dataset.NAME in a.info}
-    totals = np.array([references.targets(a, k).entropy for k, a in enumerate(frames)], dtype=float)
+    totals = np.array([references.targets(a, k).total for k, a in enumerate(frames)], dtype=float)
     defects = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
     own = np.array([numbers[str(frames[k].info[dataset.REFERENCE])] for k in defects])
     sizes = np.array([len(atoms) for atoms in frames])

@@ -213,7 +213,7 @@ def errors(
     }
     return {
         "cells": len(cells),
-        "entropy": found.get("entropy"),
+        "entropy": found.get("total"),
         "gradient": found.get("gradient"),
     }
 
@@ -225,9 +225,9 @@ def formation_spread(
     entropies = []
     for atoms in held_out:
         crystal = references.of(atoms)
-        constants = ReferenceCrystals([crystal]).bulk_constants(model.species)
+        constants = ReferenceCrystals([crystal]).known_constants(model.species)
         bulk = sum(constants[symbol] for symbol in atoms.symbols)
-        entropies.append(references.targets(atoms).entropy - bulk)
+        entropies.append(references.targets(atoms).total - bulk)
     return float(np.std(entropies))
 
 
@@ -249,7 +249,7 @@ def finished_card(
         **recipe.card,
         "data": data(recipe, fitted, held_out),
         "held_out_errors": held_out_errors(model, held_out, references, comparisons),
-        "coverage": coverage(model, held_out, comparisons["entropy"]),
+        "coverage": coverage(model, held_out, comparisons["total"]),
         "validity": validity(recipe),
     }
 
@@ -284,7 +284,7 @@ def held_out_errors(
     quantum = comparisons["quantum"]
     allowed = np.isfinite(quantum.predicted)  # NaN where the moments admit no correction
     quantum = Comparison(quantum.exact[allowed], quantum.predicted[allowed])
-    entropy, gradient = (comparisons[kind].metrics() for kind in ("entropy", "gradient"))
+    entropy, gradient = (comparisons[kind].metrics() for kind in ("total", "gradient"))
     return {
         "entropy_rmse_kB": entropy["rmse"],
         "entropy_max_kB": entropy["max"],

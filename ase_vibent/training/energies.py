@@ -1,0 +1,169 @@
+"""Potential energies as the target: forces, virials and force constants are their derivatives.
+
+Linear ACE potentials, P4 4.1. An energy is extensive as it stands, so that no frame needs a perfect
+crystal; where there is one, it is the centre of the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.errors import LabelError
+from ase_vibent.training.targets import ReferenceCrystals, Targets
+
+Array = NDArray[np.float64]
+
+LABELS = (dataset.ENERGY, dataset.FORCES, dataset.ENERGY_STRAIN, dataset.FORCE_CONSTANTS)
+
+
+class EnergyReferences(ReferenceCrystals):
+    """Perfect crystals of a dataset, and the targets of its frames: potential energies, in eV.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Their labels are `vibent_energy` and the like, or else results of their ASE calculators.
+    """
+
+    target: ClassVar[str] = "energy"
+    arguments: ClassVar[Mapping[str, str]] = {
+        "total": "energies=True",
+        "gradient": "energies=True",
+        "strain": "energies=True",
+        "force_constants": "force_constants=True",
+    }
+
+    def _check(self, frames: Sequence[Atoms]) -> None:
+        """Nothing to check: energies of different cells need no common reference."""
+
+    def known_constants(self, species: Sequence[str]) -> Mapping[str, float]:
+        """None: all are fitted, see `SiteProblem.fit`."""
+        return {}
+
+    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
+        """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
+        atoms = with_energy_labels(atoms)
+        if not {*LABELS}.intersection({**atoms.info, **atoms.arrays}):
+            raise LabelError(
+                f"frame {number}: has no energy, forces, virial or force constants; make them with "
+                "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
+                "calculator that gave them on the frame"
+            )
+        energy = _label(atoms.info, dataset.ENERGY, (), number)
+        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
+        rows, displaced = force_constants(atoms, number)
+        return Targets(
+            None if energy is None else float(energy),
+            gradient=None if forces is None else -forces,
+            strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),
+            force_constants=rows,
+            displaced=displaced,
+        )
+
+
+def force_constants(
+    atoms: Atoms, number: int | str = 0
+) -> tuple[Array, NDArray[np.int64]] | tuple[None, None]:
+    """Rows of the Hessian that a frame is labelled with, and the atoms that they belong to.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    number : int or str
+        Position in the dataset, for messages.
+
+    Returns
+    -------
+    rows : ndarray, shape (m, 3, N, 3), eV/Å², or None
+    displaced : ndarray of int, shape (m,), or None
+
+    Raises
+    ------
+    LabelError
+        If the atoms are not listed, or not those of the rows.
+    """
+    rows = atoms.arrays.get(dataset.FORCE_CONSTANTS)
+    if rows is None:
+        return None, None
+    displaced = np.atleast_1d(np.asarray(atoms.info.get(dataset.DISPLACED, ()), dtype=np.int64))
+    rows = rows.reshape(len(atoms), -1)
+    valid = np.all((displaced >= 0) & (displaced < len(atoms)))
+    if rows.shape[1] != 9 * len(displaced) or not valid:
+        raise LabelError(
+            f"frame {number}: {dataset.FORCE_CONSTANTS} has {rows.shape[1]} columns, expected 9 "
+            f"for each atom listed in {dataset.DISPLACED}, {displaced.tolist()}"
+        )
+    by_atom = rows.reshape(len(atoms), len(displaced), 3, 3)
+    return by_atom.transpose(1, 2, 0, 3), displaced
+
+
+def _label(
+    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int | str
+) -> Array | None:
+    """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
+    value = labels.get(name)
+    if value is None:
+        return None
+    kind = np.asarray(value).dtype.kind
+    if kind not in "fiu" or np.size(value) != np.prod(shape) or not np.all(np.isfinite(value)):
+        got = repr(value) if np.ndim(value) == 0 else f"shape {np.shape(value)}, or not finite"
+        raise LabelError(
+            f"frame {number}: {name}: expected finite numbers of shape {shape}, got {got}; correct "
+            "the label, or leave it out"
+        )
+    return np.reshape(np.asarray(value, dtype=float), shape)
+
+
+def with_energy_labels(atoms: Atoms) -> Atoms:
+    """A frame that keeps results of its ASE calculator, if any, under the names of our labels.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Labels that it has already are left alone. So is a calculator without finished results.
+
+    Returns
+    -------
+    Atoms
+        The same object where there is nothing to add.
+    """
+    if atoms.calc is None:
+        return atoms
+    labelled: Atoms = atoms.copy()
+    labelled.calc = atoms.calc
+    # Forces belong to the free energy of smeared electrons, where a calculator has that.
+    free_energy, energy = _result(atoms, "free_energy"), _result(atoms, "energy")
+    energy = energy if free_energy is None else free_energy
+    forces, stress = _result(atoms, "forces"), _result(atoms, "stress")
+    if energy is not None:
+        labelled.info.setdefault(dataset.ENERGY, float(energy))
+    if forces is not None and dataset.FORCES not in labelled.arrays:
+        labelled.arrays[dataset.FORCES] = np.array(forces, dtype=float)
+    if stress is not None and atoms.cell.rank == 3:
+        full = stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress)
+        strain = atoms.get_volume() * np.asarray(full)
+        labelled.info.setdefault(dataset.ENERGY_STRAIN, strain)
+    return labelled
+
+
+def _result(atoms: Atoms, name: str) -> Any:
+    """Finished result of a frame's calculator, or None."""
+    calculator: Any = atoms.calc
+    try:
+        return calculator.get_property(name, atoms, allow_calculation=False)
+    except PropertyNotImplementedError:
+        return None
+
+
+#: What can be learned, and how a dataset tells of it.
+TARGETS: dict[str, type[ReferenceCrystals]] = {
+    kind.target: kind for kind in (ReferenceCrystals, EnergyReferences)
+}
