@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ase.data import chemical_symbols
-
 from ase_vibent import __version__
 from ase_vibent.errors import VibentError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import suppress
 from typing import Any
 
 from ase.data import chemical_symbols
