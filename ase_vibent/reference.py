@@ -260,7 +260,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         """Gradients of classical site entropies with respect to all positions.
 
         P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
-        site; engines "dense" and "contour".
+        site; all engines but "ball", of structures that can turn "dense" only.
 
         Parameters
         ----------
@@ -308,18 +308,18 @@ class HessianEntropyCalculator(EntropyCalculator):
         -------
         ndarray, shape (n_sites, N, 3), k_B/Å
         """
-        evaluate = self.responses(atoms)
+        responses = self.responses(atoms)
         options = {"displacement": self.parameters["displacement"]}
         if mass_weighted or self.parameters["decomposition"] != "normalised":
             return system.site_gradients(
-                evaluate, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
+                responses, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
             )
         assert self._crystal is not None
         chosen = np.arange(len(system.free)) if sites is None else sites
         factors = self._crystal.normalised(system, atoms).derivative_factors(
             check_sites(chosen, len(system.free))
         )
-        gradients = site_gradients(evaluate, factors, system.patterns, **options)
+        gradients = site_gradients(responses, factors, system.patterns, **options)
         return gradients.reshape(-1, len(atoms), 3)
 
     def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:

@@ -1,21 +1,36 @@
-"""What site entropies and energies depend on: locality, and how models generalise."""
+"""What entropies and energies depend on: lattices, locality, truncation, how models generalise."""
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.analysis.generalisation import (
-    DefectErrors,
-    PowerLaw,
-    convergence_rate,
-    defect_errors,
+from ase_vibent.analysis.generalisation import DefectErrors, convergence_rate, defect_errors
+from ase_vibent.analysis.lattice import (
+    LatticeModel,
+    cscl_lattice,
+    diatomic_chain,
+    pair_lattice,
+    two_sublattice_square,
 )
+from ase_vibent.analysis.locality import SiteLocality, site_locality
 from ase_vibent.analysis.matching import MatchingConditions, TrainingCell, displaced_samples
+from ase_vibent.analysis.power_law import PowerLaw, RecommendedCutoff
+from ase_vibent.analysis.truncation import TruncatedEntropies, truncated_site_entropies
 
 __all__ = [
     "DefectErrors",
     "EnergyNorm",
     "MatchingConditions",
-    "PowerLaw",
     "TrainingCell",
     "convergence_rate",
     "defect_errors",
     "displaced_samples",
+    "LatticeModel",
+    "PowerLaw",
+    "RecommendedCutoff",
+    "SiteLocality",
+    "TruncatedEntropies",
+    "cscl_lattice",
+    "diatomic_chain",
+    "pair_lattice",
+    "site_locality",
+    "truncated_site_entropies",
+    "two_sublattice_square",
 ]

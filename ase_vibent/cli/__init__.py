@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ase.data import chemical_symbols
-
 from ase_vibent import __version__
 from ase_vibent.errors import VibentError
 
@@ -46,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vibent {__version__}")
     from ase_vibent.cli.event_options import add_event_commands
+    from ase_vibent.cli.locality_options import add_locality_command
+    from ase_vibent.cli.thermo_options import add_thermo_commands
     from ase_vibent.cli.training_options import add_training_commands
 
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -56,9 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_verify(commands)
-    _add_formation(commands)
-    _add_rate(commands)
+    add_thermo_commands(commands)
     add_event_commands(commands)
+    add_locality_command(commands)
     _add_info(commands)
     _add_models(commands)
     for command in commands.choices.values():
@@ -226,87 +226,6 @@ def _add_verify(commands: _Commands) -> None:
     add_finite_differences(verify)
 
 
-def _add_formation(commands: _Commands) -> None:
-    formation = commands.add_parser(
-        "formation", help="formation entropy, free energy and concentration of defects"
-    )
-    formation.add_argument("defects", nargs="+", help="files that ASE reads, all frames of each")
-    formation.add_argument(
-        "--reference",
-        required=True,
-        metavar="CRYSTAL",
-        help="perfect crystal, a unit cell or a supercell",
-    )
-    _add_thermodynamics(formation)
-    formation.add_argument(
-        "--relax", action="store_true", help="relax the defects first, in their cells"
-    )
-    formation.add_argument(
-        "--chemical-potential",
-        action="append",
-        default=[],
-        type=chemical_potential,
-        metavar="SYMBOL=EV",
-        help="energy per atom of a species in equilibrium with the crystal; for compounds and "
-        "impurities",
-    )
-    formation.add_argument(
-        "--multiplicity",
-        type=length,
-        metavar="G",
-        help="equivalent defects per primitive cell; default: counted by symmetry",
-    )
-    formation.add_argument(
-        "--energy",
-        type=float,
-        metavar="EV",
-        help="formation energy from elsewhere, with --energy-at",
-    )
-    formation.add_argument(
-        "--energy-at",
-        choices=("volume", "pressure"),
-        default="volume",
-        help="whether that energy is one at constant volume (default) or constant pressure",
-    )
-
-
-def _add_rate(commands: _Commands) -> None:
-    rate = commands.add_parser(
-        "rate", help="attempt frequency and rate from a minimum over a saddle"
-    )
-    rate.add_argument("minimum", help="file that ASE reads, its last frame")
-    rate.add_argument("saddle", help="file that ASE reads, its last frame")
-    _add_thermodynamics(rate)
-    rate.add_argument(
-        "--unchecked",
-        action="store_true",
-        help="do not prove the number of unstable modes by force calls, where a model gives "
-        "entropies",
-    )
-
-
-def _add_thermodynamics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help=f"gives entropies: {MODEL}")
-    parser.add_argument(
-        "--calculator",
-        metavar="SPEC",
-        help="as of 'vibent label'; gives energies, and exact entropies where there is no model",
-    )
-    add_temperatures(parser)
-    parser.add_argument(
-        "--quantum", action="store_true", help="quantum statistics, zero-point energy included"
-    )
-    parser.add_argument(
-        "--fmax",
-        type=length,
-        default=0.01,
-        metavar="EV/Å",
-        help="largest force of a structure at rest; default 0.01",
-    )
-    parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
-    add_finite_differences(parser)
-
-
 def _add_info(commands: _Commands) -> None:
     info = commands.add_parser("info", help="header of a coefficient file")
     info.add_argument("model", help=MODEL)
@@ -375,15 +294,6 @@ def length(text: str) -> float:
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
-
-
-def chemical_potential(text: str) -> tuple[str, float]:
-    """Symbol and energy, as in Cd=-1.2."""
-    symbol, _, energy = text.partition("=")
-    with suppress(ValueError):
-        if symbol in chemical_symbols[1:] and math.isfinite(float(energy)):
-            return symbol, float(energy)
-    raise argparse.ArgumentTypeError(f"expected a symbol and an energy, as Cd=-1.2, got {text!r}")
 
 
 def direction(text: str) -> tuple[int, ...]:

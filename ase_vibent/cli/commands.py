@@ -20,6 +20,7 @@ from ase_vibent.cli.files import (
     require_plottable,
     show,
 )
+from ase_vibent.cli.locality import locality
 from ase_vibent.cli.make import make
 from ase_vibent.cli.models import models
 from ase_vibent.cli.prediction import predict
@@ -45,6 +46,7 @@ __all__ = [
     "info",
     "label",
     "learn",
+    "locality",
     "make",
     "models",
     "predict",

@@ -31,6 +31,7 @@ from ase_vibent.harmonic.spectrum import (
     DerivativeFactors,
     check_sites,
     lowest_modes,
+    solver_beside,
     symmetric_matrix,
     truncated,
 )
@@ -202,7 +203,11 @@ class ContourSolver:
         # No eigenvalue exceeds the largest absolute row sum.
         self._largest = float(abs(self._matrix).sum(axis=0).max())
         self._lowest = lowest_modes(
-            lambda columns: self._matrix @ columns, self._basis, self._largest, unstable=unstable
+            lambda columns: self._matrix @ columns,
+            self._basis,
+            self._largest,
+            unstable=unstable,
+            matrix=self._matrix if issparse(self._matrix) else None,
         )
         self._tolerance = tolerance
 
@@ -273,22 +278,8 @@ class ContourSolver:
         return factors
 
     def _solver(self, node: complex, basis: Array) -> Function:
-        """Multiplication by (z - P A P)⁻¹ P; P projects out an orthonormal basis.
-
-        Off a minimum the rotations are no eigenvectors, and leaving them out of the start
-        vectors alone would not do.
-        """
-        solve = self._factorised(node)
-        if basis.shape[1] == 0:
-            return solve
-        response = solve(basis)
-        inverse = np.linalg.inv(basis.T @ response)
-
-        def solve_beside(columns: Array) -> Complex:
-            solutions = solve(columns)
-            return solutions - response @ (inverse @ (basis.T @ solutions))
-
-        return solve_beside
+        """Multiplication by (z - P A P)⁻¹ P; P projects out an orthonormal basis."""
+        return solver_beside(self._factorised(node), basis)
 
     def _factorised(self, node: complex) -> Function:
         """Multiplication by (z - A)⁻¹."""

@@ -10,8 +10,8 @@ per mode serve every f at once: entropy and free energy, classical or quantum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,29 @@ class SpectralGradient:
     strain: Array | None
 
 
+class Responses(Protocol):
+    """Forces of displaced copies of one structure, see `DisplacedForces`."""
+
+    def curvature(self, pattern: Array, displacement: float) -> ForceResponse:
+        """Second derivatives d²/dt² of forces and virial at u + t x.
+
+        Parameters
+        ----------
+        pattern : ndarray, shape (N, 3)
+            x.
+        displacement : float, Å
+            Largest displacement of an atom, where differences are taken.
+
+        Returns
+        -------
+        ForceResponse
+            eV/Å and eV per square of the unit of t. The virial is that of a strain which the
+            pattern does not follow.
+        """
+
+
 def spectral_gradient(
-    evaluate: Callable[[Array], ForceResponse],
+    responses: Responses,
     vectors: Array,
     slopes: Array,
     *,
@@ -59,8 +80,8 @@ def spectral_gradient(
 
     Parameters
     ----------
-    evaluate : callable
-        From a displacement, shape (N, 3), Å, to the response of the displaced structure.
+    responses : Responses
+        Of the structure.
     vectors : ndarray, shape (n_modes, N, 3), amu^-½
         x_ν = M^-½ e_ν; zero on fixed atoms.
     slopes : ndarray, shape (n_sums, n_modes)
@@ -71,25 +92,21 @@ def spectral_gradient(
     Returns
     -------
     SpectralGradient
-        With strain where `evaluate` gives virials. Atoms follow the strain affinely, the
+        With strain where the responses hold virials. Atoms follow the strain affinely, the
         x_ν do not.
     """
-    rest = evaluate(np.zeros(vectors.shape[1:]))
     positions = np.zeros((len(slopes), *vectors.shape[1:]))
-    strain = np.zeros((len(slopes), 3, 3))
+    strain: Array | None = np.zeros((len(slopes), 3, 3))
     for x, slope in zip(vectors, slopes.T, strict=True):
-        step = displacement / np.linalg.norm(x, axis=1).max()
-        plus, minus = evaluate(step * x), evaluate(-step * x)
-        curvature = (plus.forces + minus.forces - 2 * rest.forces) / step**2
-        positions -= slope[:, None, None] * curvature
-        if rest.virial is None or plus.virial is None or minus.virial is None:
-            continue
-        # d²/dt² [V σ + t x ⊗ F]: the second term undoes the straining of t x.
-        curvature = (plus.virial + minus.virial - 2 * rest.virial) / step**2
-        curvature += 2 * x.T @ (plus.forces - minus.forces) / (2 * step)
-        strain += slope[:, None, None] * curvature
-    strain = (strain + strain.transpose(0, 2, 1)) / 2
-    return SpectralGradient(positions, None if rest.virial is None else strain)
+        curvature = responses.curvature(x, displacement)
+        positions -= slope[:, None, None] * curvature.forces
+        if curvature.virial is None:
+            strain = None
+        elif strain is not None:
+            strain += slope[:, None, None] * curvature.virial
+    if strain is not None:
+        strain = (strain + strain.transpose(0, 2, 1)) / 2
+    return SpectralGradient(positions, strain)
 
 
 def rotation_gradient(

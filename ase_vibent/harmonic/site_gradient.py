@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.gradient import ForceResponse, spectral_gradient
+from ase_vibent.harmonic.gradient import Responses, spectral_gradient
 from ase_vibent.harmonic.modes import Modes
 from ase_vibent.harmonic.spectrum import DerivativeFactors
 
@@ -76,7 +76,7 @@ def site_couplings(
 
 
 def site_gradients(
-    evaluate: Callable[[Array], ForceResponse],
+    responses: Responses,
     factors: Sequence[DerivativeFactors],
     shape: Callable[[Array], Array],
     *,
@@ -86,8 +86,8 @@ def site_gradients(
 
     Parameters
     ----------
-    evaluate : callable
-        From a displacement, shape (N, 3), Å, to forces.
+    responses : Responses
+        Of the structure.
     factors : sequence of DerivativeFactors
         One per site.
     shape : callable
@@ -101,7 +101,7 @@ def site_gradients(
     """
     gradients = [
         spectral_gradient(
-            evaluate, shape(f.vectors), f.weights[None, :], displacement=displacement
+            responses, shape(f.vectors), f.weights[None, :], displacement=displacement
         ).positions[0]
         for f in factors
     ]

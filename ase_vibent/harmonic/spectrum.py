@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.sparse import csc_array, csr_array, eye_array, issparse
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, splu
 
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import check_hessian, require_stability
@@ -20,6 +20,8 @@ Product = Callable[[Array], Array]
 
 #: Rows below which a matrix is diagonalised rather than iterated on.
 SMALL = 200
+#: Shift of inverses, in upper bounds on the spectrum: below what is soft, above noise.
+SHIFT = 1e-4
 
 
 class SiteSpectrum(Protocol):
@@ -193,7 +195,12 @@ class LowestModes:
 
 
 def lowest_modes(
-    multiply: Product, basis: Array, largest: float, *, unstable: int | str = "any"
+    multiply: Product,
+    basis: Array,
+    largest: float,
+    *,
+    unstable: int | str = "any",
+    matrix: Any = None,
 ) -> LowestModes:
     """Unstable modes and the softest stable one, rigid-body motions left out.
 
@@ -209,6 +216,9 @@ def lowest_modes(
         Upper bound on the spectrum.
     unstable : int or "any"
         Number of unstable modes that must be found.
+    matrix : csr_array, shape (3n, 3n), optional
+        What `multiply` multiplies with. Factorised, it gives the very soft modes of long chains,
+        which products alone find too slowly.
 
     Returns
     -------
@@ -223,9 +233,16 @@ def lowest_modes(
     negative, vectors = np.empty(0), np.empty((size, 0))
     smallest = largest
     wanted = 2 if unstable == "any" else int(unstable) + 1
+    shift = SHIFT * largest
+    inverse = None if matrix is None or size < SMALL else _inverse(matrix, shift)
     while room := size - basis.shape[1] - len(negative):
-        operator = _deflated(multiply, np.hstack([basis, vectors]), 2 * largest)
-        values, columns = _smallest(operator, min(wanted, room))
+        known = np.hstack([basis, vectors])
+        operator = _deflated(multiply, known, 2 * largest)
+        near: dict[str, Any] = {"which": "SA"}
+        if inverse is not None:
+            solve = solver_beside(inverse, known)
+            near = {"sigma": -shift, "OPinv": _operator(solve, size)}
+        values, columns = _smallest(operator, min(wanted, room), near)
         below = values < 0
         if not below.any():
             smallest = float(values[0])
@@ -242,16 +259,63 @@ def lowest_modes(
 def _deflated(multiply: Product, basis: Array, elsewhere: float) -> LinearOperator:
     """P A P with an orthonormal basis projected out, and put at another eigenvalue."""
 
-    def product(vector: Array) -> Array:
-        column = np.reshape(vector, (len(basis), 1))
+    def product(column: Array) -> Array:
         inside = basis @ (basis.T @ column)
         image = multiply(column - inside)
         return image - basis @ (basis.T @ image) + elsewhere * inside
 
-    return LinearOperator(2 * (len(basis),), matvec=product, dtype=float)
+    return _operator(product, len(basis))
 
 
-def _smallest(operator: LinearOperator, count: int) -> tuple[Array, Array]:
+def _operator(product: Product, size: int) -> LinearOperator:
+    return LinearOperator(
+        (size, size), matvec=lambda vector: product(np.reshape(vector, (size, 1))), dtype=float
+    )
+
+
+def _inverse(matrix: Any, shift: float) -> Product | None:
+    """Multiplication by (A + shift)⁻¹, or None where an eigenvalue lies below -shift."""
+    shifted = csc_array(matrix + shift * eye_array(matrix.shape[0]))
+    factor = splu(
+        shifted,
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    # With pivots from the diagonal, their signs are those of the eigenvalues (Sylvester).
+    symmetric = np.array_equal(factor.perm_r, factor.perm_c)
+    return factor.solve if symmetric and np.all(factor.U.diagonal() > 0) else None
+
+
+def solver_beside(solve: Callable[[Array], Any], basis: Array) -> Callable[[Array], Any]:
+    """Multiplication by (P B P)⁻¹ P, from that by B⁻¹; P projects out an orthonormal basis.
+
+    Off a minimum the rotations are no eigenvectors, and leaving them out of the right-hand
+    sides alone would not do.
+
+    Parameters
+    ----------
+    solve : callable
+        From columns, shape (3n, m), to B⁻¹ times them.
+    basis : ndarray, shape (3n, k)
+
+    Returns
+    -------
+    callable
+    """
+    if basis.shape[1] == 0:
+        return solve
+    response = solve(basis)
+    inverse = np.linalg.inv(basis.T @ response)
+
+    def solve_beside(columns: Array) -> Any:
+        solutions = solve(columns)
+        return solutions - response @ (inverse @ (basis.T @ solutions))
+
+    return solve_beside
+
+
+def _smallest(operator: LinearOperator, count: int, near: dict[str, Any]) -> tuple[Array, Array]:
     if operator.shape[0] < SMALL or count > operator.shape[0] // 4:
         values, vectors = np.linalg.eigh(operator @ np.eye(operator.shape[0]))
         return values[:count], vectors[:, :count]
@@ -260,7 +324,7 @@ def _smallest(operator: LinearOperator, count: int) -> tuple[Array, Array]:
         values, vectors = eigsh(
             operator,
             count,
-            which="SA",
+            **near,
             v0=start,
             tol=1e-6,
             ncv=min(operator.shape[0], max(40, 4 * count)),

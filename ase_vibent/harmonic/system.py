@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +19,12 @@ from ase_vibent.harmonic.entropy import (
     reduced_entropy_of_determinant,
 )
 from ase_vibent.harmonic.gradient import (
-    ForceResponse,
+    Responses,
     SpectralGradient,
     rotation_gradient,
     spectral_gradient,
 )
+from ase_vibent.harmonic.krylov import krylov_derivative_factors
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.modes import (
     Modes,
@@ -153,13 +153,15 @@ class HarmonicSystem:
             return solve_modes(self.hessian, complement, unstable="any")
         return self._site_spectrum(mass_weighted=False)
 
-    def _site_spectrum(self, *, mass_weighted: bool) -> SiteSpectrum:
+    def _site_spectrum(
+        self, *, mass_weighted: bool, sites: NDArray[np.int64] | None = None
+    ) -> SiteSpectrum:
         if self.engine == "contour":
-            return self._contour_solver(mass_weighted).spectrum()
+            return self._contour_solver(mass_weighted).spectrum(sites)
         matrix, motions = self._matrix_and_motions(mass_weighted)
         return lanczos_site_entropies(
             matrix,
-            np.arange(len(self.free)),
+            np.arange(len(self.free)) if sites is None else sites,
             motions=motions,
             unstable=self._unstable_in(mass_weighted),
             tolerance=self._tolerance,
@@ -250,6 +252,27 @@ class HarmonicSystem:
         sites = self.hessian_spectrum.site_sums(reduced_entropy)
         return self._on_all_atoms(mass_free_site_entropies(sites, self.masses, self.entropy))
 
+    def entropies_of(self, sites: ArrayLike) -> Array:
+        """Reduced entropies of chosen sites in the mass-free decomposition, without masses.
+
+        Engines "lanczos" and "contour" evaluate these sites only.
+
+        Parameters
+        ----------
+        sites : array_like of int, shape (n_sites,)
+            Numbers of free atoms, in their order.
+
+        Returns
+        -------
+        ndarray, shape (n_sites,), units of k_B
+            At masses of 1 amu.
+        """
+        chosen = check_sites(sites, len(self.free))
+        if self.engine == "dense":
+            self._check_stability()
+            return self.hessian_spectrum.site_sums(reduced_entropy)[chosen]
+        return self._site_spectrum(mass_weighted=False, sites=chosen).site_sums(reduced_entropy)
+
     @property
     def site_modes(self) -> Array:
         """Number of modes per atom, shape (N,), in the mass-free decomposition."""
@@ -284,7 +307,7 @@ class HarmonicSystem:
 
     def gradient(
         self,
-        evaluate: Callable[[Array], ForceResponse],
+        responses: Responses,
         statistics: Statistics,
         temperature: float,
         *,
@@ -294,9 +317,8 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        evaluate : callable
-            From a displacement, shape (N, 3), Å, to forces and (where the strain
-            derivative is wanted) virial of all atoms.
+        responses : Responses
+            Of the structure; with virials where the strain derivative is wanted.
         statistics : callable
             `classical` or `quantum`.
         temperature : float, K
@@ -312,7 +334,7 @@ class HarmonicSystem:
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
         vectors = self.patterns(eigenvectors, self.masses)
-        result = spectral_gradient(evaluate, vectors, slopes, displacement=displacement)
+        result = spectral_gradient(responses, vectors, slopes, displacement=displacement)
         if len(self._axes):
             result.positions[:, self.free] += rotation_gradient(
                 self.dynamical_matrix,
@@ -326,7 +348,7 @@ class HarmonicSystem:
 
     def site_gradients(
         self,
-        evaluate: Callable[[Array], ForceResponse],
+        responses: Responses,
         sites: ArrayLike | None = None,
         *,
         mass_weighted: bool = False,
@@ -339,8 +361,8 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        evaluate : callable
-            From a displacement, shape (N, 3), Å, to forces of all atoms.
+        responses : Responses
+            Of the structure.
         sites : array_like of int, shape (n_sites,), optional
             Numbers of free atoms, in their order; all by default.
         mass_weighted : bool
@@ -356,25 +378,36 @@ class HarmonicSystem:
         Raises
         ------
         InvalidInputError
-            If the engine is "lanczos", which has no derivative.
+            If the structure can turn, and the engine is not "dense".
         """
         self._require_no_path()
         sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
         masses = self.masses if mass_weighted else np.ones(len(self.free))
         offset = REDUCED_OFFSET + per_mode
         if self.engine == "dense":
+            self._check_stability()
             modes = self.modes if mass_weighted else self.hessian_modes
             couplings = [c for _, c in site_couplings(modes, sites, offset)]
             factors = [truncated(c, modes.eigenvectors) for c in couplings]
-        elif self.engine == "contour" and not len(self._axes):
+        elif len(self._axes):
+            raise InvalidInputError(
+                f"engine: {self.engine!r} gives no site gradients of a structure that can turn; "
+                "use 'dense'"
+            )
+        elif self.engine == "contour":
             factors = self._contour_solver(mass_weighted).derivative_factors(sites, per_mode)
         else:
-            raise InvalidInputError(
-                f"engine: {self.engine!r} gives no site gradients of this structure; use 'dense', "
-                "or 'contour' for cells and slabs"
+            matrix, motions = self._matrix_and_motions(mass_weighted)
+            factors = krylov_derivative_factors(
+                matrix,
+                sites,
+                motions=motions,
+                unstable=self._unstable_in(mass_weighted),
+                tolerance=min(self._tolerance, 1e-6),
+                offset=offset,
             )
         result = site_gradients(
-            evaluate,
+            responses,
             factors,
             lambda vectors: self.patterns(vectors, masses),
             displacement=displacement,
@@ -403,6 +436,10 @@ class HarmonicSystem:
         scale = 1.0 if masses is None else np.sqrt(masses)[:, None]
         patterns[:, self.free] = columns / scale
         return patterns
+
+    def _check_stability(self) -> None:
+        """Raise unless there are as many unstable modes as expected."""
+        _ = self.n_unstable
 
     def _require_no_path(self) -> None:
         if self._on_path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def free_atoms(atoms: Atoms) -> NDArray[np.intp]:
 
 
 class DisplacedForces:
-    """Forces and virials of displaced copies of one structure.
+    """Forces and virials of displaced copies of one structure, and their second derivatives.
 
     Copies carry no constraint (FixAtoms would block the displacement without a word) and
     keep initial magnetic moments and charges.
@@ -148,6 +149,34 @@ class DisplacedForces:
                 f"calculator: {type(self._calculator).__name__} returned NaN or no {name}"
             )
         return value
+
+    def curvature(self, pattern: Array, displacement: float) -> ForceResponse:
+        """See `Responses.curvature`.
+
+        Exact where the calculator offers `get_force_curvature(atoms, pattern)` and no virial is
+        wanted; otherwise two force calls, beside one for the structure itself.
+        """
+        if not self._virial and hasattr(self._calculator, "get_force_curvature"):
+            self._atoms.positions = self._rest
+            curvature = self._call(
+                "second derivative of forces",
+                lambda: self._calculator.get_force_curvature(self._atoms, pattern),
+            )
+            return ForceResponse(np.asarray(curvature, dtype=float), None)
+        rest = self._at_rest
+        step = displacement / np.linalg.norm(pattern, axis=1).max()
+        plus, minus = self(step * pattern), self(-step * pattern)
+        forces = (plus.forces + minus.forces - 2 * rest.forces) / step**2
+        if rest.virial is None or plus.virial is None or minus.virial is None:
+            return ForceResponse(forces, None)
+        # d²/dt² [V σ + t x ⊗ F]: the second term undoes the straining of t x.
+        virial = (plus.virial + minus.virial - 2 * rest.virial) / step**2
+        virial += 2 * pattern.T @ (plus.forces - minus.forces) / (2 * step)
+        return ForceResponse(forces, virial)
+
+    @cached_property
+    def _at_rest(self) -> ForceResponse:
+        return self(np.zeros_like(self._rest))
 
     def __call__(self, displacement: Array) -> ForceResponse:
         """Response at a displacement, shape (N, 3), Å."""

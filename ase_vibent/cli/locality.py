@@ -1,0 +1,159 @@
+"""`vibent locality`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.analysis import (
+    RecommendedCutoff,
+    SiteLocality,
+    TruncatedEntropies,
+    site_locality,
+    truncated_site_entropies,
+)
+from ase_vibent.cli.files import read_structures, require_plottable, show
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.plots import locality_plot
+from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.reference import HessianEntropyCalculator
+
+#: Atoms up to which a structure is diagonalised.
+DENSE = 300
+#: Error of the sites' entropies, k_B: gradients of far atoms are small.
+TOLERANCE = 1e-10
+
+
+def locality(options: argparse.Namespace) -> int:
+    """`vibent locality`: gradients against distance, and cutoffs."""
+    require_plottable(options.plot)
+    if (options.reference is None) != (options.cutoffs is None):
+        raise InvalidInputError("--reference, --cutoffs: one needs the other")
+    atoms = read_structures([options.structure])[1][-1]
+    calculator = HessianEntropyCalculator(
+        CalculatorSpec(options.calculator)(),
+        engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
+        tolerance=TOLERANCE,
+        unstable=options.unstable,
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
+    )
+    fit_range = None if options.fit_range is None else tuple(options.fit_range)
+    sites = site_locality(atoms, calculator, options.sites, fit_range=fit_range)
+    truncated: list[TruncatedEntropies] = []
+    if options.reference is not None:
+        reference = read_structures([options.reference])[1][-1]
+        truncated = [
+            truncated_site_entropies(
+                atoms, reference, calculator, site, options.cutoffs, smooth=options.smooth
+            )
+            for site in options.sites
+        ]
+    if options.plot:
+        locality_plot(sites, truncated, options.amplitude, options.plot)
+    show(
+        options,
+        {
+            "sites": [_site_data(site, options) for site in sites],
+            "truncated": [_truncation_data(found, options.error) for found in truncated],
+        },
+        "\n".join([_site_table(sites, options), *map(_truncation_table(options), truncated)]),
+    )
+    return 0
+
+
+def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any]:
+    order = np.argsort(site.distances, kind="stable")
+    return {
+        "site": site.site,
+        "exponent": site.fit.exponent,
+        "exponent_std": site.fit.exponent_std,
+        "prefactor_kB_per_A": site.fit.prefactor,
+        "fit_range_A": list(site.fit_range),
+        "recommended_cutoff": _cutoff_data(
+            site.recommended_cutoff(options.error, options.amplitude)
+        ),
+        "recommended_cutoff_worst_case": _cutoff_data(
+            site.recommended_cutoff(options.error, options.amplitude, worst_case=True)
+        ),
+        "distances_A": site.distances[order].tolist(),
+        "gradients_kB_per_A": site.magnitudes[order].tolist(),
+    }
+
+
+def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> str:
+    lines = [
+        f"{'site':>6} {'exponent':>16} {'prefactor (k_B/Å)':>18} {'fitted (Å)':>14}  "
+        f"cutoff (Å) for {options.error:g} k_B: expected, worst case"
+    ]
+    for site in sites:
+        cutoffs = [
+            site.recommended_cutoff(options.error, options.amplitude, worst_case=worst)
+            for worst in (False, True)
+        ]
+        lines.append(
+            f"{site.site:>6} {site.fit.exponent:>8.2f} ± {site.fit.exponent_std:<5.2f} "
+            f"{site.fit.prefactor:>18.3g} {site.fit_range[0]:>6.2f} to {site.fit_range[1]:<5.2f}  "
+            f"{', '.join(map(_cutoff_text, cutoffs))}"
+        )
+    lines.append(
+        f"gradient of a site's entropy ≤ prefactor × (distance/Å)^-exponent; displacements of "
+        f"{options.amplitude:g} Å, independent or all against the site"
+    )
+    return "\n".join(lines)
+
+
+def _truncation_data(found: TruncatedEntropies, error: float) -> dict[str, Any]:
+    fit = found.fit
+    return {
+        "site": found.site,
+        "largest_displacement_A": found.amplitude,
+        "cutoffs_A": found.cutoffs.tolist(),
+        "errors_kB": found.errors.tolist(),
+        "exponent": None if fit is None else fit.exponent,
+        "exponent_std": None if fit is None else fit.exponent_std,
+        "constant_kB_per_A": None if fit is None else fit.prefactor,
+        "recommended_cutoff": _cutoff_data(_possible_cutoff(found, error)),
+    }
+
+
+def _truncation_table(options: argparse.Namespace) -> Any:
+    def table(found: TruncatedEntropies) -> str:
+        lines = [f"site {found.site}, displacements up to {found.amplitude:.3g} Å taken back"]
+        lines.append(f"{'cutoff (Å)':>10} {'error (k_B)':>12}")
+        lines += [
+            f"{cutoff:>10.2f} {error:>12.3e}"
+            for cutoff, error in zip(found.cutoffs, found.errors, strict=True)
+        ]
+        if found.fit is None:
+            lines.append("no fit: it takes four cutoffs up to a quarter of the cell's width")
+        else:
+            lines.append(
+                f"error ≈ {found.fit.prefactor:.3g} k_B/Å × (cutoff/Å)^-{found.fit.exponent:.2f} "
+                f"× largest displacement (exponent ± {found.fit.exponent_std:.2f})"
+            )
+        cutoff = _possible_cutoff(found, options.error)
+        if cutoff is not None:
+            lines.append(f"cutoff for {options.error:g} k_B: {_cutoff_text(cutoff)}")
+        return "\n".join(lines)
+
+    return table
+
+
+def _possible_cutoff(found: TruncatedEntropies, error: float) -> RecommendedCutoff | None:
+    try:
+        return found.recommended_cutoff(error)
+    except InvalidInputError:  # neither a tried one nor a fit
+        return None
+
+
+def _cutoff_data(cutoff: RecommendedCutoff | None) -> dict[str, Any] | None:
+    return None if cutoff is None else {"cutoff_A": cutoff.cutoff, "measured": cutoff.measured}
+
+
+def _cutoff_text(cutoff: RecommendedCutoff) -> str:
+    return f"{cutoff.cutoff:.2f}{'' if cutoff.measured else ' (extrapolated)'}"
