@@ -196,7 +196,7 @@ def report(rows: Sequence[Row], plot: Path | None) -> None:
             cells = []
             for part in ("error", "size_error", "cell"):
                 law = convergence_rate([r.size for r in own], [getattr(r, part) for r in own])
-                cells.append(f"{part} {law.exponent:+.2f} ± {law.uncertainty:.2f}")
+                cells.append(f"{part} {-law.exponent:+.2f} ± {law.exponent_std:.2f}")
             print(f"  {name}, {label}: {', '.join(cells)}")
     if plot:
         draw(rows, plot)

@@ -213,14 +213,14 @@ def test_samples_keep_to_the_ball_and_the_plane(minimum):
 def test_convergence_rate():
     sizes = np.array([4.0, 5, 6, 8])
     law = convergence_rate(sizes, -2.5 * sizes**-1.5)
-    assert (law.exponent, law.prefactor) == pytest.approx((-1.5, 2.5))
-    assert law.uncertainty < 1e-7
+    assert (law.exponent, law.prefactor) == pytest.approx((1.5, 2.5))
+    assert law.exponent_std < 1e-7
     noise = np.array([1, -1, 1, -1])
     noisy = convergence_rate(sizes, sizes**-1.5 * np.exp(0.1 * noise))
     slope, covariance = np.polyfit(np.log(sizes), 0.1 * noise - 1.5 * np.log(sizes), 1, cov=True)
-    assert noisy.exponent == pytest.approx(slope[0])
-    assert noisy.uncertainty == pytest.approx(np.sqrt(covariance[0, 0]))
-    assert np.isnan(convergence_rate([1, 2], [1, 2]).uncertainty)
+    assert noisy.exponent == pytest.approx(-slope[0])
+    assert noisy.exponent_std == pytest.approx(np.sqrt(covariance[0, 0]))
+    assert np.isnan(convergence_rate([1, 2], [1, 2]).exponent_std)
     with pytest.raises(InvalidInputError, match="two at least"):
         convergence_rate([4], [1.0])
     with pytest.raises(InvalidInputError, match="other than 0"):

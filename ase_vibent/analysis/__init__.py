@@ -1,7 +1,7 @@
 """What entropies and energies depend on: lattices, locality, truncation, how models generalise."""
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.analysis.generalisation import DefectErrors, convergence_rate, defect_errors
+from ase_vibent.analysis.generalisation import DefectErrors, defect_errors
 from ase_vibent.analysis.lattice import (
     LatticeModel,
     cscl_lattice,
@@ -11,7 +11,7 @@ from ase_vibent.analysis.lattice import (
 )
 from ase_vibent.analysis.locality import SiteLocality, site_locality
 from ase_vibent.analysis.matching import MatchingConditions, TrainingCell, displaced_samples
-from ase_vibent.analysis.power_law import PowerLaw, RecommendedCutoff
+from ase_vibent.analysis.power_law import PowerLaw, RecommendedCutoff, convergence_rate
 from ase_vibent.analysis.truncation import TruncatedEntropies, truncated_site_entropies
 
 __all__ = [

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
 from ase_vibent.analysis.matching import REACH, check_cells, evaluated, formation_energy
-from ase_vibent.errors import InvalidInputError, LostStateError
+from ase_vibent.errors import LostStateError
 from ase_vibent.hessian import resolve_calculator
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.relaxation import relaxed
@@ -127,55 +127,6 @@ def defect_errors(
         float(lengths.max()),
         own,
     )
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """error ≈ prefactor · size^exponent.
-
-    Attributes
-    ----------
-    exponent : float
-    prefactor : float
-    uncertainty : float
-        Standard error of the exponent; NaN with two points.
-    """
-
-    exponent: float
-    prefactor: float
-    uncertainty: float
-
-
-def convergence_rate(sizes: ArrayLike, errors: ArrayLike) -> PowerLaw:
-    """Slope of errors against sizes on logarithmic axes, by least squares.
-
-    Parameters
-    ----------
-    sizes, errors : array_like, shape (n,)
-        Errors may be signed.
-
-    Returns
-    -------
-    PowerLaw
-
-    Raises
-    ------
-    InvalidInputError
-        If there are fewer than two sizes, or a number is zero or not finite.
-    """
-    x, y = np.asarray(sizes, dtype=float), np.abs(np.asarray(errors, dtype=float))
-    if x.shape != y.shape or x.ndim != 1 or len(np.unique(x)) < 2:
-        raise InvalidInputError(
-            f"sizes: expected two at least, and an error of each, got {x.shape} and {y.shape}"
-        )
-    if not (np.all(np.isfinite(x + y)) and np.all(x > 0) and np.all(y > 0)):
-        raise InvalidInputError("errors: a power law needs finite numbers other than 0")
-    design = np.stack([np.log(x), np.ones_like(x)], axis=1)
-    solution, residual, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
-    freedom = len(x) - 2
-    variance = residual[0] / freedom if freedom and len(residual) else np.nan
-    spread = np.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
-    return PowerLaw(float(solution[0]), float(np.exp(solution[1])), float(spread))
 
 
 def _displacements(start: Atoms, end: Atoms) -> Array:

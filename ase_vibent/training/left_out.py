@@ -67,7 +67,10 @@ def without(solution: Solution, rows: Triangle, queries: Array) -> tuple[Array, 
     factor, noise = solution.covariance_factor, solution.noise
     if not noise > 0:
         return None
-    left, singular, right = svd(rows.matrix @ factor / noise, full_matrices=False)
+    # The default driver of SciPy, faster, has failed to converge on matrices such as these.
+    left, singular, right = svd(
+        rows.matrix @ factor / noise, full_matrices=False, lapack_driver="gesvd"
+    )
     rest = 1 - singular**2
     if rest.min(initial=1.0) < LEAST_LEFT:
         return None

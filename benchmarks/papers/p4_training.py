@@ -184,7 +184,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> str:
         law = convergence_rate(x, y)
     except InvalidInputError:
         return "-"
-    return f"{law.exponent:+.2f} ± {law.uncertainty:.2f}"
+    return f"{-law.exponent:+.2f} ± {law.exponent_std:.2f}"
 
 
 def figure(
