@@ -9,7 +9,7 @@ from ase.calculators.lj import LennardJones
 from conftest import LATTICE_SI, rattled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic import contour as contour_module
@@ -17,7 +17,7 @@ from ase_vibent.harmonic.contour import ContourSolver, contour, converged_contou
 from ase_vibent.harmonic.entropy import quantum, reduced_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.site_gradient import site_couplings
-from ase_vibent.harmonic.spectrum import lowest_modes
+from ase_vibent.harmonic.spectrum import SHIFT, SMALL, lowest_modes
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -200,3 +200,22 @@ def test_bad_arguments(vacancy):
         ContourSolver(csr_array(hessian * np.nan), motions=motions(atoms))
     with pytest.raises(InvalidInputError, match="10 nodes leave an error"):
         converged_contour(1e-9, 1.0, np.empty(0), 1e-12, max_nodes=10)
+
+
+@pytest.mark.parametrize("lowest", [-SHIFT, 0.0])
+def test_singular_inverses_fall_back_on_products(lowest):
+    """An eigenvalue at exactly the shift, and a Hessian without an entry, have no factors."""
+    values = np.full(SMALL + 1, 0.0 if lowest == 0 else 1.0)
+    values[0] = lowest
+    matrix = csr_array(diags_array(values))
+    empty = np.empty((len(values), 0))
+    largest = float(values.max())
+
+    def search():
+        return lowest_modes(lambda columns: matrix @ columns, empty, largest, matrix=matrix)
+
+    if lowest == 0:
+        with pytest.raises((UnstableStructureError, InvalidInputError)):
+            search()
+    else:
+        np.testing.assert_allclose(search().negative, [lowest], rtol=1e-6)

@@ -174,6 +174,8 @@ def test_impurities_change_their_share_of_bonds():
         (lambda: pair_lattice(5, 1, impurities=1.5), "impurities:"),
         (lambda: diatomic_chain(5, gap=5.0), "gap:"),
         (lambda: LatticeModel(Atoms("H2", cell=[4, 4, 4], pbc=True), [[0, 2]], 1.0), "bonds:"),
+        (lambda: LatticeModel(pair_lattice(4, 1).sites, np.zeros((0, 2), int), 1.0), "bonds:"),
+        (lambda: LatticeModel(pair_lattice(4, 1).sites, [[0.0, 1.5]], 1.0), "bonds:"),
         (lambda: LatticeModel(Atoms("H2", cell=[4, 4, 4], pbc=True), [[0, 1]], [1, 2]), "number"),
     ],
 )

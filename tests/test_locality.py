@@ -5,7 +5,8 @@ import json
 import ase.io
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
+from ase.cluster import Octahedron
 from ase.units import kB
 from conftest import LATTICE_SI, rattled
 
@@ -19,7 +20,7 @@ from ase_vibent.analysis import (
     truncated_site_entropies,
     two_sublattice_square,
 )
-from ase_vibent.analysis.locality import SiteLocality
+from ase_vibent.analysis.locality import SiteLocality, _dimension
 from ase_vibent.analysis.power_law import PowerLaw, fit_power_law
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
@@ -75,6 +76,24 @@ def test_magnitudes_are_those_of_the_calculator(sw):
     assert found.reach == pytest.approx(LATTICE_SI)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "expected"),
+    [
+        # Counts within the reach and half of it say 2, 2 and 1 of the first three.
+        (bulk("Cu", cubic=True) * 3, 3),
+        (bulk("Fe", cubic=True) * 4, 3),
+        (Octahedron("Cu", 9), 3),
+        (fcc111("Cu", (12, 12, 2), vacuum=8), 2),
+        (pair_lattice(9, 2).sites, 2),
+    ],
+    ids=["fcc", "bcc", "cluster", "slab", "square"],
+)
+def test_dimension_is_that_of_the_atoms(atoms, expected):
+    distances = atoms.get_distances(0, np.arange(len(atoms)), mic=bool(atoms.pbc.any()))
+    reach = atoms.cell.lengths()[:2].min() / 2 if atoms.pbc.any() else distances.max()
+    assert _dimension(atoms, 0, reach) == expected
+
+
 def test_fits_recover_a_power_law():
     r = np.geomspace(2, 30, 9)
     fit = fit_power_law(r, 3 * r**-4)
@@ -89,7 +108,7 @@ def chain_of(n, exponent=2.0):
     distances = np.abs(np.arange(n) - n // 2).astype(float)
     law = PowerLaw(1.0, exponent, 0.0)
     magnitudes = np.where(distances > 0, law(np.maximum(distances, 1)), 1.0)
-    return SiteLocality(0, distances, magnitudes, n / 2, (2, n / 3), np.empty((0, 2)), law)
+    return SiteLocality(0, distances, magnitudes, n / 2, 1, (2, n / 3), np.empty((0, 2)), law)
 
 
 def test_errors_of_cutoffs_are_sums_over_what_is_beyond():
@@ -191,6 +210,8 @@ def test_structures_that_do_not_match():
     moved, exact = displaced(chain), contour(chain)
     with pytest.raises(InvalidInputError, match="half the width"):
         truncated_site_entropies(moved, chain.sites, exact, 0, [5, 11])
+    with pytest.raises(InvalidInputError, match="one atom"):
+        truncated_site_entropies(moved, chain.sites, exact, [0, 1], [5])
     swapped, wide, other = moved[::-1], moved.copy(), moved.copy()
     wide.set_cell([21, 20, 20])
     other.symbols[3] = "He"
@@ -240,6 +261,19 @@ def test_command(folder, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert f"{expected[1].fit.exponent:.2f} ±" in text
     assert "(extrapolated)" in text
+
+
+def test_slow_decay_has_no_cutoff(folder, capsys, monkeypatch):
+    """The gradients are printed all the same."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(
+        "ase_vibent.analysis.locality.fit_power_law", lambda r, values: PowerLaw(1.0, 0.4, 0.1)
+    )
+    common = "locality displaced.xyz --calculator springs:chain"
+    assert main([*common.split(), "--json", "--plot", "slow.png"]) == 0
+    assert json.loads(capsys.readouterr().out)["sites"][0]["recommended_cutoff"] is None
+    assert main(common.split()) == 0
+    assert "none, none" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

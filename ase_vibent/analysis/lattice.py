@@ -64,6 +64,8 @@ class LatticeModel(Calculator):
         if (
             pairs.ndim != 2
             or pairs.shape[1] != 2
+            or len(pairs) == 0
+            or not np.issubdtype(pairs.dtype, np.integer)
             or not 0 <= pairs.min() <= pairs.max() < len(sites)
         ):
             raise InvalidInputError(

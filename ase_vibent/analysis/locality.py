@@ -27,6 +27,9 @@ BINS = 12
 #: Fits begin at so many distances of nearest neighbours, and end at this share of the cell's width:
 #: nearer, single shells scatter; further out the periodic images of an atom weaken the gradient.
 FIRST, LAST = 3.0, 0.4
+#: Share of the largest mean square extent below which a direction does not count: that of a slab
+#: about half as thick as the reach.
+THIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class SiteLocality:
         |∂S_ℓ/∂u_n|, mass-free unless the calculator's decomposition is "normalised".
     reach : float, Å
         Distance up to which the cell holds all atoms once, half its width.
+    dimension : int
+        1, 2 or 3: directions in which the atoms within `reach` extend.
     fit_range : tuple of float, Å
     envelope : ndarray, shape (n_bins, 2)
         Distance and magnitude of the largest magnitude in every logarithmic bin of that range.
@@ -53,15 +58,10 @@ class SiteLocality:
     distances: Array = field(repr=False)
     magnitudes: Array = field(repr=False)
     reach: float
+    dimension: int
     fit_range: tuple[float, float]
     envelope: Array = field(repr=False)
     fit: PowerLaw
-
-    @property
-    def dimension(self) -> int:
-        """1, 2 or 3: how the number of atoms within a distance grows."""
-        counts = [np.sum(self.distances <= r) for r in (self.reach, self.reach / 2)]
-        return int(np.clip(np.rint(np.log2(counts[0] / counts[1])), 1, 3))
 
     def rms_errors(self, cutoffs: ArrayLike, amplitude: float) -> Array:
         """Errors to expect of cutoffs when atoms beyond them are displaced independently.
@@ -251,9 +251,18 @@ def _locality(
             "differs from 0; take a wider cell, or displace the atoms of a lattice without cubic "
             "terms"
         )
-    return SiteLocality(
-        site, distances, magnitudes, _width(atoms, distances) / 2, fit_range, envelope, fit
-    )
+    reach = _width(atoms, distances) / 2
+    dimension = _dimension(atoms, site, reach)
+    return SiteLocality(site, distances, magnitudes, reach, dimension, fit_range, envelope, fit)
+
+
+def _dimension(atoms: Atoms, site: int, reach: float) -> int:
+    """Principal axes along which atoms spread; counts of atoms would hang on single shells."""
+    everyone = np.arange(len(atoms))
+    vectors = atoms.get_distances(site, everyone, mic=bool(atoms.pbc.any()), vector=True)
+    near = vectors[np.linalg.norm(vectors, axis=1) <= reach]
+    spread = np.linalg.eigvalsh(near.T @ near)
+    return max(1, int(np.sum(spread > THIN * spread[-1])))
 
 
 def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> tuple[float, float]:

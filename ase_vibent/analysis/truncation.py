@@ -138,7 +138,9 @@ def truncated_site_entropies(
         If a structure has other unstable modes than the calculator expects.
     """
     displacements = matched_displacements(displaced, reference)
-    check_sites(site, len(reference))
+    if np.ndim(site) != 0:
+        raise InvalidInputError(f"site: expected one atom, got {site!r}")
+    check_sites(site, len(reference), "site")
     lengths = np.unique(np.asarray(cutoffs, dtype=float))
     width = float(widths(reference).min(initial=np.inf))
     if len(lengths) == 0 or not np.all((lengths > 0) & (lengths <= width / 2)):

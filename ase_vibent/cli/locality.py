@@ -75,10 +75,10 @@ def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any
         "prefactor_kB_per_A": site.fit.prefactor,
         "fit_range_A": list(site.fit_range),
         "recommended_cutoff": _cutoff_data(
-            site.recommended_cutoff(options.error, options.amplitude)
+            _possible_cutoff(site, options.error, options.amplitude)
         ),
         "recommended_cutoff_worst_case": _cutoff_data(
-            site.recommended_cutoff(options.error, options.amplitude, worst_case=True)
+            _possible_cutoff(site, options.error, options.amplitude, worst_case=True)
         ),
         "distances_A": site.distances[order].tolist(),
         "gradients_kB_per_A": site.magnitudes[order].tolist(),
@@ -92,7 +92,7 @@ def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> s
     ]
     for site in sites:
         cutoffs = [
-            site.recommended_cutoff(options.error, options.amplitude, worst_case=worst)
+            _possible_cutoff(site, options.error, options.amplitude, worst_case=worst)
             for worst in (False, True)
         ]
         lines.append(
@@ -144,10 +144,12 @@ def _truncation_table(options: argparse.Namespace) -> Any:
     return table
 
 
-def _possible_cutoff(found: TruncatedEntropies, error: float) -> RecommendedCutoff | None:
+def _possible_cutoff(
+    found: SiteLocality | TruncatedEntropies, *arguments: float, **options: bool
+) -> RecommendedCutoff | None:
     try:
-        return found.recommended_cutoff(error)
-    except InvalidInputError:  # neither a tried one nor a fit
+        return found.recommended_cutoff(*arguments, **options)
+    except InvalidInputError:  # no tried one, and no decay to go by
         return None
 
 
@@ -155,5 +157,7 @@ def _cutoff_data(cutoff: RecommendedCutoff | None) -> dict[str, Any] | None:
     return None if cutoff is None else {"cutoff_A": cutoff.cutoff, "measured": cutoff.measured}
 
 
-def _cutoff_text(cutoff: RecommendedCutoff) -> str:
+def _cutoff_text(cutoff: RecommendedCutoff | None) -> str:
+    if cutoff is None:
+        return "none"
     return f"{cutoff.cutoff:.2f}{'' if cutoff.measured else ' (extrapolated)'}"

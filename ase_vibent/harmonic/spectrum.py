@@ -274,14 +274,17 @@ def _operator(product: Product, size: int) -> LinearOperator:
 
 
 def _inverse(matrix: Any, shift: float) -> Product | None:
-    """Multiplication by (A + shift)⁻¹, or None where an eigenvalue lies below -shift."""
+    """Multiplication by (A + shift)⁻¹, or None where an eigenvalue is not above -shift."""
     shifted = csc_array(matrix + shift * eye_array(matrix.shape[0]))
-    factor = splu(
-        shifted,
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
+    try:
+        factor = splu(
+            shifted,
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except RuntimeError:  # a pivot of exactly 0
+        return None
     # With pivots from the diagonal, their signs are those of the eigenvalues (Sylvester).
     symmetric = np.array_equal(factor.perm_r, factor.perm_c)
     return factor.solve if symmetric and np.all(factor.U.diagonal() > 0) else None
