@@ -182,11 +182,23 @@ def test_extrapolated_cutoffs():
         few.recommended_cutoff(1e-9)
 
 
+def test_a_narrow_cell_is_continued_by_the_theory():
+    chain = pair_lattice(10, 1, delta=0.5)
+    (site,) = site_locality(displaced(chain), contour(chain), [4])
+    assert (site.fit.exponent, np.isnan(site.fit.exponent_std)) == (2.0, True)
+    outer = (site.distances >= 2.5) & (site.distances <= 5)
+    assert np.all(site.magnitudes[outer] <= site.fit(site.distances[outer]) * (1 + 1e-12))
+    near = site.recommended_cutoff(0.05, 0.1)
+    assert near.measured
+    assert near.cutoff <= 5
+    assert not site.recommended_cutoff(1e-6, 0.1).measured
+
+
 def test_what_cannot_be_measured():
     chain = pair_lattice(200, 1)
     exact = contour(chain)
-    with pytest.raises(InvalidStructureError, match="too small to fit"):
-        site_locality(pair_lattice(6, 2).sites, exact, [0])
+    with pytest.raises(InvalidStructureError, match="too small to say"):
+        site_locality(pair_lattice(3, 2).sites, exact, [0])
     with pytest.raises(InvalidStructureError, match="displace the atoms"):
         site_locality(chain.sites, exact, [0])  # no third derivative anywhere
     with pytest.raises(InvalidInputError, match="fit_range"):
@@ -233,7 +245,7 @@ def folder(tmp_path_factory):
     chain = pair_lattice(60, 1, delta=0.5)
     ase.io.write(path / "chain.xyz", chain.sites, write_results=False)
     ase.io.write(path / "displaced.xyz", displaced(chain), write_results=False)
-    ase.io.write(path / "small.xyz", pair_lattice(6, 1).sites, write_results=False)
+    ase.io.write(path / "small.xyz", pair_lattice(3, 1).sites, write_results=False)
     (path / "springs.py").write_text(
         "from ase_vibent.analysis import pair_lattice\n"
         "def chain():\n    return pair_lattice(60, 1, delta=0.5)\n"
@@ -279,7 +291,7 @@ def test_slow_decay_has_no_cutoff(folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("small.xyz --calculator springs:chain", "too small to fit"),
+        ("small.xyz --calculator springs:chain", "too small to say"),
         ("displaced.xyz --calculator springs:chain --cutoffs 3", "one needs the other"),
         ("displaced.xyz --calculator springs:chain --sites 60", "sites"),
         ("missing.xyz --calculator springs:chain", "no such file"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +28,8 @@ BINS = 12
 #: Fits begin at so many distances of nearest neighbours, and end at this share of the cell's width:
 #: nearer, single shells scatter; further out the periodic images of an atom weaken the gradient.
 FIRST, LAST = 3.0, 0.4
+#: Ratio of distances that an exponent takes at least.
+WIDE = 1.5
 #: Share of the largest mean square extent below which a direction does not count: that of a slab
 #: about half as thick as the reach.
 THIN = 0.1
@@ -51,7 +54,8 @@ class SiteLocality:
     envelope : ndarray, shape (n_bins, 2)
         Distance and magnitude of the largest magnitude in every logarithmic bin of that range.
     fit : PowerLaw
-        Of the envelope.
+        Of the envelope. In a cell too narrow for a fit, the law r^-2d of the theory, as high as the
+        outer half of the range needs it; its standard error is then NaN.
     """
 
     site: int
@@ -176,7 +180,8 @@ def site_locality(
         "dense". Far atoms matter by small numbers: take a tolerance of 1e-8 k_B or less.
     sites : array_like of int, shape (n_sites,)
     fit_range : (float, float), Å, optional
-        By default from three distances of nearest neighbours to 0.4 of the cell's width.
+        By default from three distances of nearest neighbours to 0.4 of the cell's width; where
+        that is less than a factor of 1.5, nothing is fitted, see `SiteLocality.fit`.
 
     Returns
     -------
@@ -188,12 +193,12 @@ def site_locality(
         If a site does not exist or is fixed, the range is no range, or the engine has no site
         gradients.
     InvalidStructureError
-        If the cell is too small to fit an exponent, or the gradient vanishes.
+        If the cell is too small for any distant atom, or the gradient vanishes.
     UnstableStructureError
         If the structure has other unstable modes than the calculator expects.
     """
     chosen = check_sites(sites, len(atoms))
-    # What cannot be fitted is refused before the work.
+    # Cells in which nothing is distant are refused before the work.
     ranges = [_fit_range(atoms, int(site), fit_range) for site in chosen]
     system = calculator.harmonic_system(atoms)
     fixed = np.setdiff1d(chosen, system.free)
@@ -238,22 +243,38 @@ def upper_envelope(
     return np.array(largest).reshape(-1, 2)
 
 
-def _locality(
-    site: int, atoms: Atoms, magnitudes: Array, fit_range: tuple[float, float]
-) -> SiteLocality:
+def _locality(site: int, atoms: Atoms, magnitudes: Array, fit_range: _FitRange) -> SiteLocality:
     distances = _distances(atoms, site)
-    envelope = upper_envelope(distances, magnitudes, fit_range)
-    fit = fit_power_law(*envelope.T)
+    reach = _width(atoms, distances) / 2
+    dimension = _dimension(atoms, site, reach)
+    limits = fit_range.limits
+    envelope = upper_envelope(distances, magnitudes, limits)
+    if fit_range.wide:
+        fit = fit_power_law(*envelope.T)
+    else:
+        fit = _law_of_theory(envelope[envelope[:, 0] >= limits[1] / 2], dimension)
     if fit is None:
         raise InvalidStructureError(
             f"atoms: no exponent can be fitted to the gradient of site {site} between "
-            f"{fit_range[0]:.2f} and {fit_range[1]:.2f} Å, where too few atoms have one that "
-            "differs from 0; take a wider cell, or displace the atoms of a lattice without cubic "
-            "terms"
+            f"{limits[0]:.2f} and {limits[1]:.2f} Å, where too few atoms have one that "
+            "differs from 0; widen the range or take a wider cell, and displace the atoms of a "
+            "lattice without cubic terms"
         )
-    reach = _width(atoms, distances) / 2
-    dimension = _dimension(atoms, site, reach)
-    return SiteLocality(site, distances, magnitudes, reach, dimension, fit_range, envelope, fit)
+    return SiteLocality(site, distances, magnitudes, reach, dimension, limits, envelope, fit)
+
+
+def _law_of_theory(envelope: Array, dimension: int) -> PowerLaw | None:
+    """P0 Theorem 3.1, above all points of an envelope; None where these vanish."""
+    exponent = 2.0 * dimension
+    prefactor = float(np.max(envelope[:, 1] * envelope[:, 0] ** exponent, initial=0.0))
+    return PowerLaw(prefactor, exponent, float("nan")) if prefactor > 0 else None
+
+
+class _FitRange(NamedTuple):
+    """Distances of a fit, Å, and whether they are wide enough apart for an exponent."""
+
+    limits: tuple[float, float]
+    wide: bool
 
 
 def _dimension(atoms: Atoms, site: int, reach: float) -> int:
@@ -265,7 +286,7 @@ def _dimension(atoms: Atoms, site: int, reach: float) -> int:
     return max(1, int(np.sum(spread > THIN * spread[-1])))
 
 
-def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> tuple[float, float]:
+def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> _FitRange:
     distances = _distances(atoms, site)
     width = _width(atoms, distances)
     if wanted is not None:
@@ -274,15 +295,18 @@ def _fit_range(atoms: Atoms, site: int, wanted: tuple[float, float] | None) -> t
                 f"fit_range: expected two distances in Å, the larger one at most {width / 2:.2f}, "
                 f"half the width of the cell, got {wanted}"
             )
-        return wanted
-    first, last = FIRST * float(np.partition(distances, 1)[1]), LAST * width
-    if last < 1.5 * first:
+        return _FitRange(wanted, True)
+    nearest = float(np.partition(distances, 1)[1])
+    first, last = FIRST * nearest, LAST * width
+    if last >= WIDE * first:
+        return _FitRange((first, last), True)
+    if width / 2 <= WIDE * nearest:
         raise InvalidStructureError(
-            f"atoms: a cell {width:.1f} Å wide is too small to fit an exponent, which takes "
-            f"distances from {first:.1f} Å, three times that of nearest neighbours, to "
-            f"{LAST:g} of the width; take one at least {1.5 * first / LAST:.1f} Å wide"
+            f"atoms: a cell {width:.1f} Å wide is too small to say what distant atoms do: none is "
+            f"further than {WIDE:g} times the nearest neighbour before its images are; take one "
+            f"more than {2 * WIDE * nearest:.1f} Å wide"
         )
-    return first, last
+    return _FitRange((nearest, width / 2), False)
 
 
 def _distances(atoms: Atoms, site: int) -> Array:

@@ -71,7 +71,7 @@ def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any
     return {
         "site": site.site,
         "exponent": site.fit.exponent,
-        "exponent_std": site.fit.exponent_std,
+        "exponent_std": None if np.isnan(site.fit.exponent_std) else site.fit.exponent_std,
         "prefactor_kB_per_A": site.fit.prefactor,
         "fit_range_A": list(site.fit_range),
         "recommended_cutoff": _cutoff_data(
@@ -95,8 +95,10 @@ def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> s
             _possible_cutoff(site, options.error, options.amplitude, worst_case=worst)
             for worst in (False, True)
         ]
+        std = site.fit.exponent_std
+        spread = "theory " if np.isnan(std) else f"± {std:<5.2f}"
         lines.append(
-            f"{site.site:>6} {site.fit.exponent:>8.2f} ± {site.fit.exponent_std:<5.2f} "
+            f"{site.site:>6} {site.fit.exponent:>8.2f} {spread} "
             f"{site.fit.prefactor:>18.3g} {site.fit_range[0]:>6.2f} to {site.fit_range[1]:<5.2f}  "
             f"{', '.join(map(_cutoff_text, cutoffs))}"
         )
@@ -104,6 +106,8 @@ def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> s
         f"gradient of a site's entropy ≤ prefactor × (distance/Å)^-exponent; displacements of "
         f"{options.amplitude:g} Å, independent or all against the site"
     )
+    if any(np.isnan(site.fit.exponent_std) for site in sites):
+        lines.append("theory: the cell is too narrow to fit an exponent; measured up to half of it")
     return "\n".join(lines)
 
 
