@@ -271,7 +271,7 @@ def locality_plot(
         r = np.geomspace(*site.fit_range, 20)
         label = f"site {site.site}: $r^{{-{site.fit.exponent:.2f}}}$"
         gradients.loglog(r, site.fit(r), "--", color=colour, lw=1, label=label)
-        r = np.geomspace(site.fit_range[0] / 2, site.reach, 60)
+        r = np.geomspace(site.fit_range[0] / 2, min(site.reach, site.distances.max()), 60)
         label = f"site {site.site}, expected"
         errors.loglog(r, site.rms_errors(r, amplitude), "-", color=colour, lw=1, label=label)
     for k, found in enumerate(truncated):

@@ -312,3 +312,27 @@ def test_mistakes_get_one_sentence(folder, capsys, monkeypatch, arguments, words
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_nothing_lies_beyond_a_cluster():
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True) * (4, 4, 4)
+    atoms.pbc = False
+    centre = int(np.argmin(np.linalg.norm(atoms.positions - atoms.positions.mean(axis=0), axis=1)))
+    distances = atoms.get_distances(centre, range(len(atoms)))
+    law = PowerLaw(1.0, 6.0, 0.1)
+    magnitudes = np.where(distances > 0, np.maximum(distances, 1.0) ** -6.0, 0.0)
+    site = SiteLocality(centre, distances, magnitudes, np.inf, 3, (4.0, 8.0), np.ones((4, 2)), law)
+    assert site.largest_errors([distances.max()], 1.0) == 0
+    near = site.largest_errors([6.0], 1.0)
+    assert near == pytest.approx(magnitudes[distances > 6.0].sum(), rel=1e-12)
+    cutoff = site.recommended_cutoff(1e-12, 0.1)
+    assert cutoff.measured
+    assert cutoff.cutoff <= distances.max()
+
+
+@pytest.mark.parametrize(
+    ("bonds", "springs", "words"), [([[0, 0]], [1.0], "different"), ([[0, 1]], [np.nan], "finite")]
+)
+def test_bonds_that_are_none(bonds, springs, words):
+    with pytest.raises(InvalidInputError, match=words):
+        LatticeModel(pair_lattice(4, 1).sites, bonds, springs)

@@ -67,9 +67,11 @@ class LatticeModel(Calculator):
             or len(pairs) == 0
             or not np.issubdtype(pairs.dtype, np.integer)
             or not 0 <= pairs.min() <= pairs.max() < len(sites)
+            or np.any(pairs[:, 0] == pairs[:, 1])
         ):
             raise InvalidInputError(
-                f"bonds: expected pairs of the {len(sites)} sites, got shape {pairs.shape}"
+                f"bonds: expected pairs of different ones of the {len(sites)} sites, got shape "
+                f"{pairs.shape}"
             )
         self._sites = sites.copy()
         signs, rows = np.tile([-1.0, 1.0], len(pairs)), np.repeat(np.arange(len(pairs)), 2)
@@ -84,6 +86,8 @@ class LatticeModel(Calculator):
             raise InvalidInputError(
                 f"quadratic, cubic, quartic: expected one number for each of {len(pairs)} bonds"
             ) from error
+        if not np.all(np.isfinite(self._constants)):
+            raise InvalidInputError("quadratic, cubic, quartic: expected finite numbers")
 
     @property
     def sites(self) -> Atoms:

@@ -47,7 +47,7 @@ class SiteLocality:
     magnitudes : ndarray, shape (N,), k_B/Å
         |∂S_ℓ/∂u_n|, mass-free unless the calculator's decomposition is "normalised".
     reach : float, Å
-        Distance up to which the cell holds all atoms once, half its width.
+        Distance up to which the cell holds all atoms once, half its width; infinite for a cluster.
     dimension : int
         1, 2 or 3: directions in which the atoms within `reach` extend.
     fit_range : tuple of float, Å
@@ -245,7 +245,8 @@ def upper_envelope(
 
 def _locality(site: int, atoms: Atoms, magnitudes: Array, fit_range: _FitRange) -> SiteLocality:
     distances = _distances(atoms, site)
-    reach = _width(atoms, distances) / 2
+    # Beyond the last atom of a cluster there is nothing.
+    reach = _width(atoms, distances) / 2 if atoms.pbc.any() else np.inf
     dimension = _dimension(atoms, site, reach)
     limits = fit_range.limits
     envelope = upper_envelope(distances, magnitudes, limits)
