@@ -144,15 +144,15 @@ def attach_labels(
 
 
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
-    responses = calculator.responses(atoms)
     offered = getattr(calculator.wrapped, "implemented_properties", ())
+    responses = calculator.responses(atoms, strain=has_volume(atoms) and "stress" in offered)
     # Forces belong to the free energy of smeared electrons, where a calculator has that.
     name = "free_energy" if "free_energy" in offered else "energy"
     labelled.info[dataset.ENERGY] = float(responses.property(name))
-    labelled.arrays[dataset.FORCES] = np.array(responses.property("forces"), dtype=float)
-    if has_volume(atoms) and "stress" in offered:
-        rest = np.zeros((len(atoms), 3))
-        labelled.info[dataset.ENERGY_STRAIN] = calculator.responses(atoms, strain=True)(rest).virial
+    at_rest = responses(np.zeros((len(atoms), 3)))
+    labelled.arrays[dataset.FORCES] = at_rest.forces
+    if at_rest.virial is not None:
+        labelled.info[dataset.ENERGY_STRAIN] = at_rest.virial
 
 
 def _attach_force_constants(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_vibent.analysis.energy_norm import EnergyNorm
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import compute_hessian, resolve_calculator
+from ase_vibent.perfect_crystal import widths
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.relaxation import calculator_failures, with_results
 from ase_vibent.structures.validity import check_positive, starting_copy
@@ -165,33 +166,43 @@ class TrainingCell:
 
         A surrogate with ε^FC beyond it may have no minimum there.
         """
-        return self.norm.extremes(self._hessians[0])[0]
+        return self._exact[0].stability
 
     def _constants(self, surrogate: Any) -> list[float]:
         """Errors of force constants in minimum and crystal, then both relative."""
-        errors, scales = [], []
-        for atoms, norm, exact in (
-            (self.minimum, self.norm, self._hessians[0]),
-            (self.crystal, self.crystal_norm, self._hessians[1]),
-        ):
-            own = _hessian(atoms, surrogate)
-            if atoms is self.crystal:
-                _check_stable(norm, own, "crystal: the surrogate's lattice")
-            errors.append(norm.operator(own - exact))
-            scales.append(norm.operator(exact))
-        return [*errors, *(error / scale for error, scale in zip(errors, scales, strict=True))]
+        exact = self._exact
+        own = _hessian(self.crystal, surrogate)
+        _check_stable(self.crystal_norm.extremes(own)[0], "crystal: the surrogate's lattice")
+        matrices = (_hessian(self.minimum, surrogate), own)
+        norms = (self.norm, self.crystal_norm)
+        errors = [
+            norm.operator(matrix - known.hessian)
+            for norm, matrix, known in zip(norms, matrices, exact, strict=True)
+        ]
+        relative = [error / known.norm for error, known in zip(errors, exact, strict=True)]
+        return [*errors, *relative]
 
     @cached_property
-    def _hessians(self) -> list[Any]:
+    def _exact(self) -> list[_ForceConstants]:
         """Of minimum and crystal, by the reference; stable."""
         found = []
         for atoms, norm, name in (
             (self.minimum, self.norm, "minimum: the reference's structure"),
             (self.crystal, self.crystal_norm, "crystal: the reference's lattice"),
         ):
-            found.append(_hessian(atoms, self.reference))
-            _check_stable(norm, found[-1], name)
+            hessian = _hessian(atoms, self.reference)
+            lowest, highest = norm.extremes(hessian)
+            _check_stable(lowest, name)
+            found.append(_ForceConstants(hessian, lowest, highest))
         return found
+
+
+class _ForceConstants(NamedTuple):
+    """A stable Hessian, its stability constant and its norm, eV/Å²."""
+
+    hessian: Any
+    stability: float
+    norm: float
 
 
 def displaced_samples(
@@ -242,8 +253,7 @@ def check_wide_enough(crystal: Atoms, cutoff: float) -> None:
         If it is narrower than twice the cutoff along a periodic direction.
     """
     check_positive("cutoff", cutoff)
-    heights = 1 / np.linalg.norm(crystal.cell.reciprocal().array, axis=1)
-    width = float(heights[crystal.pbc].min(initial=np.inf))
+    width = float(widths(crystal).min(initial=np.inf))
     if width < 2 * cutoff:
         raise InvalidStructureError(
             f"crystal: the cell is {width:.2f} Å wide, less than twice the cutoff of {cutoff:.2f} "
@@ -288,8 +298,7 @@ def _rms(values: ArrayLike) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _check_stable(norm: EnergyNorm, hessian: Any, name: str) -> None:
-    lowest = norm.extremes(hessian)[0]
+def _check_stable(lowest: float, name: str) -> None:
     if lowest <= 0:
         raise InvalidStructureError(
             f"{name} is unstable: ⟨δ²E v, v⟩ = {lowest:.3g} eV/Å² ‖Dv‖² for some v; relax the "
