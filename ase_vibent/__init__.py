@@ -5,25 +5,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ase_vibent._version import __version__
+
 if TYPE_CHECKING:
-    from ase_vibent.bulk import bulk_site_entropies
-    from ase_vibent.calculator import SiteEnergyCalculator, SiteEntropyCalculator
-    from ase_vibent.dataset import read_labels, write_labels
-    from ase_vibent.descriptors import ACE, AFS, Bispectrum
-    from ase_vibent.labelling import attach_labels
-    from ase_vibent.model import SiteModel
-    from ase_vibent.phonopy_calculator import PhonopyEntropyCalculator
-    from ase_vibent.reference import (
+    from ase_vibent.calculators.hessian import (
         FiniteDifferenceEntropyCalculator,
         HessianEntropyCalculator,
     )
-    from ase_vibent.selection import select
+    from ase_vibent.calculators.phonopy import PhonopyEntropyCalculator
+    from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
+    from ase_vibent.crystal.bulk import bulk_site_entropies
+    from ase_vibent.dataset import read_labels, write_labels
+    from ase_vibent.descriptors import ACE, AFS, Bispectrum
+    from ase_vibent.labelling.labels import attach_labels
+    from ase_vibent.model import SiteModel
+    from ase_vibent.training.selection import select
     from ase_vibent.training.trainer import train
-    from ase_vibent.verification import verify
+    from ase_vibent.verification.verify import verify
 
-__version__ = "0.1.0"
 
 __all__ = [
+    "__version__",
     "ACE",
     "AFS",
     "Bispectrum",
@@ -47,18 +49,18 @@ _HOMES = {
     "ACE": "descriptors",
     "AFS": "descriptors",
     "Bispectrum": "descriptors",
-    "FiniteDifferenceEntropyCalculator": "reference",
-    "HessianEntropyCalculator": "reference",
-    "PhonopyEntropyCalculator": "phonopy_calculator",
-    "SiteEnergyCalculator": "calculator",
-    "SiteEntropyCalculator": "calculator",
+    "FiniteDifferenceEntropyCalculator": "calculators.hessian",
+    "HessianEntropyCalculator": "calculators.hessian",
+    "PhonopyEntropyCalculator": "calculators.phonopy",
+    "SiteEnergyCalculator": "calculators.surrogate",
+    "SiteEntropyCalculator": "calculators.surrogate",
     "SiteModel": "model",
-    "attach_labels": "labelling",
-    "bulk_site_entropies": "bulk",
+    "attach_labels": "labelling.labels",
+    "bulk_site_entropies": "crystal.bulk",
     "read_labels": "dataset",
-    "select": "selection",
+    "select": "training.selection",
     "train": "training.trainer",
-    "verify": "verification",
+    "verify": "verification.verify",
     "write_labels": "dataset",
 }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ase_vibent.calls import parse_call
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.checks import parse_call
+from ase_vibent.errors import (
+    CalculatorError,
+    InvalidInputError,
+    VibentError,
+)
 
 
 def stillinger_weber_silicon() -> Any:
@@ -114,3 +118,42 @@ class CalculatorSpec:
             raise InvalidInputError(
                 f"calculator: cannot import {name} from {path!r}: {type(error).__name__}: {error}"
             ) from error
+
+
+def resolve_calculator(calculator: Any) -> Any:
+    """Calculator from a calculator or from a factory that makes one.
+
+    Parameters
+    ----------
+    calculator : ASE calculator, or callable () -> ASE calculator
+
+    Returns
+    -------
+    ASE calculator
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither.
+    """
+    if not isinstance(calculator, type) and hasattr(calculator, "get_property"):
+        return calculator
+    if callable(calculator):
+        return resolve_calculator(calculator())
+    raise InvalidInputError(
+        "calculator: expected an ASE calculator or a function that returns one, "
+        f"got {type(calculator).__name__}"
+    )
+
+
+@contextmanager
+def calculator_failures(calculator: object) -> Iterator[None]:
+    """Whatever a calculator raises leaves as a CalculatorError."""
+    try:
+        yield
+    except VibentError:
+        raise
+    except Exception as error:
+        raise CalculatorError(
+            f"calculator: {type(calculator).__name__} failed: {type(error).__name__}: {error}"
+        ) from error

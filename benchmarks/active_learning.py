@@ -34,19 +34,14 @@ from ase import Atoms  # noqa: E402
 from ase.build import bulk  # noqa: E402
 
 from ase_vibent import ACE, SiteModel  # noqa: E402
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames  # noqa: E402
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames  # noqa: E402
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon  # noqa: E402
-from ase_vibent.selection import select  # noqa: E402
-from ase_vibent.structures import (  # noqa: E402
-    dumbbells,
-    rattled,
-    relaxed,
-    strained,
-    vacancies,
-)
+from ase_vibent.stationary import relaxed  # noqa: E402
+from ase_vibent.structures import dumbbells, rattled, strained, vacancies  # noqa: E402
 from ase_vibent.training.calibration import posterior  # noqa: E402
 from ase_vibent.training.problem import LinearFit, SiteProblem  # noqa: E402
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows, split_folds  # noqa: E402
+from ase_vibent.training.selection import select  # noqa: E402
 from ase_vibent.training.training_set import TrainingSet  # noqa: E402
 
 WEIGHTS = {"total": 60.0, "gradient": 1.0}

@@ -26,8 +26,8 @@ from eam_hessian import eam_hessian
 from potentials import copper, lammps
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
-from ase_vibent.plots import path_plot
-from ase_vibent.structures import Saddle, path_saddle, relaxed
+from ase_vibent.cli.plots import path_plot
+from ase_vibent.stationary import Saddle, path_saddle, relaxed
 from ase_vibent.thermo import (
     DefectFormation,
     defect_formation,

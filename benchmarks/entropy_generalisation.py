@@ -42,7 +42,8 @@ from ase_vibent import (
     write_labels,
 )
 from ase_vibent.analysis import convergence_rate
-from ase_vibent.structures import rattled, relaxed
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import rattled
 from ase_vibent.thermo import defect_formation
 
 LATTICE = 3.615

@@ -26,7 +26,8 @@ from ase_vibent import (
     train,
 )
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.structures import rattled, relaxed, vacancies
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import rattled, vacancies
 from ase_vibent.thermo import defect_formation
 from ase_vibent.training.report import evaluate_frames
 

@@ -32,12 +32,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_vibent import ACE
-from ase_vibent.descriptors.ace import expansion
-from ase_vibent.descriptors.ace.polynomials import weighted_sum
-from ase_vibent.descriptors.ace.site_kernel import scatter_pulls
-from ase_vibent.descriptors.ace.tables import work_arrays
-from ase_vibent.descriptors.neighbours import NeighbourLists, find_neighbours
-from ase_vibent.simd import LANES, WIDTH, load, splat, store
+from ase_vibent.compiled.simd import LANES, WIDTH, load, splat, store
+from ase_vibent.descriptors.density import expansion
+from ase_vibent.descriptors.density.polynomials import weighted_sum
+from ase_vibent.descriptors.density.site_kernel import scatter_pulls
+from ase_vibent.descriptors.density.work_arrays import work_arrays
+from ase_vibent.neighbours.lists import NeighbourLists, find_neighbours
 
 timed = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
 
@@ -142,7 +142,7 @@ def counted(ace: ACE, pairs: float, candidates: float) -> list[tuple[float, floa
 
     Only what the method needs: no filling of vectors, no places in tiles that are no channel.
     """
-    n, lm, half = len(ace.radial.recursion), ace.n_harmonics, len(ace.harmonics)
+    n, lm, half = len(ace.radial.recursion), ace.basis.n_harmonics, len(ace.basis.harmonics)
     channels, products = len(ace.channels), ace.products
     n_nodes, n_leaves = len(products.n_leaves), products.n_leaves.sum()
     # A tile of 3 x 4 channels loads 7 numbers for 12 multiply-adds.
@@ -174,7 +174,15 @@ def phase_table(symbol: str, atoms: Atoms) -> None:
         for chunk in near.chunks:
             gradient = np.zeros((chunk.last - chunk.first, WIDTH))
             repeated(
-                phase, times, chunk, points, ace.tables, ace.products, weights, gradient, strain
+                phase,
+                times,
+                chunk,
+                points,
+                ace.basis.tables,
+                ace.products,
+                weights,
+                gradient,
+                strain,
             )
 
     operations, loads = peaks()

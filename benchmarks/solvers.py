@@ -31,8 +31,8 @@ from time import perf_counter, process_time  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.linear_model import ARDRegression, BayesianRidge, Ridge  # noqa: E402
 
-from ase_vibent.training.solvers import SOLVERS, solve  # noqa: E402
-from ase_vibent.training.triangle import Triangle  # noqa: E402
+from ase_vibent.regression.solvers import SOLVERS, solve  # noqa: E402
+from ase_vibent.regression.triangle import Triangle  # noqa: E402
 
 NOISE = 1e-3
 RUNS = {

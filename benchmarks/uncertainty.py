@@ -24,10 +24,11 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from ase_vibent import SiteEntropyCalculator, train
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
-from ase_vibent.model_calculator import EXTRAPOLATION_LIMIT
+from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.structures import divacancies, interstitials, rattled, relaxed, vacancies
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import divacancies, interstitials, rattled, vacancies
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 

@@ -3,14 +3,13 @@
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from ase_vibent.stationary import path_saddle, relaxed
 from ase_vibent.structures import (
     clusters,
     damaged,
     dumbbells,
     interstitials,
-    path_saddle,
     rattled,
-    relaxed,
     strained,
     unique,
     vacancies,

@@ -6,8 +6,9 @@ from ase.calculators.emt import EMT
 from ase.units import kB
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.plots import formation_plot
-from ase_vibent.structures import divacancies, relaxed, vacancies
+from ase_vibent.cli.plots import formation_plot
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import divacancies, vacancies
 from ase_vibent.thermo import defect_formation
 
 surrogate = SiteEntropyCalculator.from_pretrained("cu-emt")

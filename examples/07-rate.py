@@ -5,8 +5,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.plots import rate_plot
-from ase_vibent.structures import path_saddle, vacancies
+from ase_vibent.cli.plots import rate_plot
+from ase_vibent.stationary import path_saddle
+from ase_vibent.structures import vacancies
 from ase_vibent.thermo import transition_rate
 
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3

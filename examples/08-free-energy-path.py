@@ -13,8 +13,9 @@ from ase.optimize import FIRE
 from matplotlib.figure import Figure
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.plots import path_plot
-from ase_vibent.structures import relaxed, vacancies
+from ase_vibent.cli.plots import path_plot
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import vacancies
 from ase_vibent.thermo import PathProfile, path_profile
 
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3

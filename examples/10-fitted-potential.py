@@ -15,7 +15,8 @@ from ase_vibent import (
     attach_labels,
     train,
 )
-from ase_vibent.structures import rattled, relaxed, vacancies
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import rattled, vacancies
 from ase_vibent.thermo import defect_formation
 from ase_vibent.training.report import format_metrics
 

@@ -6,12 +6,12 @@ from ase import Atoms
 from scipy.special import sph_harm_y
 
 from ase_vibent import ACE
-from ase_vibent.compilation import compiled
-from ase_vibent.descriptors.ace import expansion, feature_kernel
-from ase_vibent.descriptors.ace.coupling import invariants, real_3j, wigner_3j
-from ase_vibent.descriptors.ace.tables import work_arrays
+from ase_vibent.compiled.jit import compiled
+from ase_vibent.compiled.simd import LANES
+from ase_vibent.descriptors.density import expansion, feature_kernel
+from ase_vibent.descriptors.density.coupling import invariants, real_3j, wigner_3j
+from ase_vibent.descriptors.density.work_arrays import work_arrays
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.simd import LANES
 
 L_MAX = 7
 
@@ -46,8 +46,8 @@ def expand_vectors(vectors, tables, own, gradients, radial, slopes):
 
 def expanded(vectors):
     """Y_lm, their gradients, R_n and dR_n/dr of vectors, shape (n, 3), from the kernels."""
-    tables = BASIS.tables
-    n_max, n_harmonics = len(tables.recursion), BASIS.n_harmonics
+    tables = BASIS.basis.tables
+    n_max, n_harmonics = len(tables.recursion), BASIS.basis.n_harmonics
     parts = []
     for start in range(0, len(vectors), LANES):
         some = np.ascontiguousarray(vectors[start : start + LANES])

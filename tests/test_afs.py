@@ -7,8 +7,8 @@ from ase.neighborlist import neighbor_list
 from conftest import rattled
 
 from ase_vibent import AFS
-from ase_vibent.descriptors.ace.radial import tabulated_basis
 from ase_vibent.descriptors.afs import jacobi_functions, orthogonal_factor
+from ase_vibent.descriptors.density.radial import tabulated_basis
 from ase_vibent.errors import InvalidInputError
 
 

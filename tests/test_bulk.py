@@ -8,7 +8,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms, FixSymmetry
 from ase.units import kB
 
-from ase_vibent.bulk import bulk_site_entropies, bulk_strain_derivative
+from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.harmonic.system import HarmonicSystem

@@ -8,7 +8,7 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from ase_vibent.descriptors import ACE, CartesianPolynomials
-from ase_vibent.descriptors.ace.radial import transformed_distance
+from ase_vibent.descriptors.density.radial import transformed_distance
 
 CARTESIAN = CartesianPolynomials(["Si"], cutoff=4.0, order=2, degree=4)
 

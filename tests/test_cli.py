@@ -493,7 +493,8 @@ def test_works_where_nothing_can_be_written(done, tmp_path):
     shutil.copytree(
         Path(ase_vibent.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
     )
-    (package / "descriptors" / "ace" / "__pycache__").write_text("in the way")
+    for folder in [package, *(path for path in package.rglob("*") if path.is_dir())]:
+        (folder / "__pycache__").write_text("in the way")
     home = tmp_path / "home"
     home.write_text("no folder")
     code = f"""if True:

@@ -163,11 +163,11 @@ def test_input_is_left_unmodified(descriptor, carbide):
 
 
 def test_result_does_not_depend_on_the_number_of_threads(descriptor, carbide, monkeypatch):
-    from ase_vibent import threads as threads_module
-    from ase_vibent.descriptors import neighbours
-    from ase_vibent.descriptors.ace import evaluation
+    from ase_vibent.compiled import threads as threads_module
+    from ase_vibent.descriptors.density import evaluation
+    from ase_vibent.neighbours import lists
 
-    monkeypatch.setattr(neighbours, "SMALLEST_CHUNK", 3)
+    monkeypatch.setattr(lists, "SMALLEST_CHUNK", 3)
     atoms = carbide * (2, 1, 1)
     weights = np.random.default_rng(4).normal(size=(2, descriptor.n_features))
     results = []

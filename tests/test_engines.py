@@ -11,7 +11,8 @@ from ase.units import kB
 from conftest import LATTICE_SI, rattled
 from scipy.sparse import csr_array
 
-from ase_vibent import HessianEntropyCalculator, bulk_site_entropies, reference
+from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
+from ase_vibent.calculators import hessian as reference
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon

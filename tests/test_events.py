@@ -25,18 +25,18 @@ from ase_vibent.errors import (
     LabelError,
     TrainingError,
 )
-from ase_vibent.structures import path_saddle, relaxed
-from ase_vibent.thermo import (
+from ase_vibent.events import (
     Event,
     EventSurrogate,
     EventTable,
     SearchSummary,
-    attempt_frequency,
     find_events,
     read_events,
     split_errors,
 )
-from ase_vibent.thermo.event_search import search_list
+from ase_vibent.events.search import search_list
+from ase_vibent.stationary import path_saddle, relaxed
+from ase_vibent.thermo import attempt_frequency
 from ase_vibent.thermo.rates import PLANCK
 
 SEARCHES = 5

@@ -22,7 +22,8 @@ from ase_vibent import (
 )
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
-from ase_vibent.structures import divacancies, dumbbells, interstitials, relaxed, vacancies
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
 from ase_vibent.structures.symmetry import defect_multiplicity
 from ase_vibent.thermo import (
     DefectFormation,

@@ -21,7 +21,7 @@ from ase_vibent.analysis import (
 )
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, LostStateError, VibentError
 from ase_vibent.hessian import compute_hessian
-from ase_vibent.structures import relaxed
+from ase_vibent.stationary import relaxed
 
 #: EMT's lattice constant of copper.
 LATTICE = 3.5898

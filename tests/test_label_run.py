@@ -24,7 +24,7 @@ from ase.calculators.mixing import SumCalculator
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels
 from ase_vibent.cli import main
 from ase_vibent.errors import LabelError
-from ase_vibent.label_run import LabelTask, failure_list, label_structures
+from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.potentials import set_directory
 
 

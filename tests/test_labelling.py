@@ -14,7 +14,7 @@ from ase.constraints import FixAtoms
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels, write_labels
 from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.labelling import match_references
+from ase_vibent.structures.cells import match_references
 
 
 def small_cell(seed: int) -> Atoms:

@@ -11,7 +11,7 @@ from conftest import LATTICE_SI
 from scipy.sparse import block_diag, bsr_array, csr_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from ase_vibent import threads as threads_module
+from ase_vibent.compiled import threads as threads_module
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic import ball
 from ase_vibent.harmonic.ball import ball_site_differences, ball_site_entropies

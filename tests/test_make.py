@@ -155,7 +155,7 @@ def test_an_interrupted_run_keeps_what_it_made(folder, monkeypatch):
             raise stop
         return atoms
 
-    monkeypatch.setattr("ase_vibent.structures.relaxed", interrupted)
+    monkeypatch.setattr("ase_vibent.stationary.relaxed", interrupted)
     run = make(folder, "relax", "cells.traj", "--calculator", "emt")
     assert (run.code, len(run.frames)) == (1, 1)
     assert "interrupted; finished structures are kept" in run.err

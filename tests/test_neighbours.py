@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_vibent import ACE
-from ase_vibent.descriptors import cell_list, neighbours
-from ase_vibent.descriptors.neighbours import NeighbourLists, find_neighbours
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.neighbours import cell_list, lists
+from ase_vibent.neighbours.lists import NeighbourLists, find_neighbours
 
 SPECIES = ["Si", "C"]
 
@@ -170,8 +170,8 @@ def test_chunks_of_any_size_give_the_same_sums(size, monkeypatch):
     weights = np.random.default_rng(2).normal(size=(2, ace.n_features))
     atoms = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True) * (2, 1, 1), 0.3, seed=4)
     whole = ace.linear_model(atoms, weights)
-    monkeypatch.setattr(neighbours, "MOST_CHUNKS", 10**6)
-    monkeypatch.setattr(neighbours, "SMALLEST_CHUNK", size)
+    monkeypatch.setattr(lists, "MOST_CHUNKS", 10**6)
+    monkeypatch.setattr(lists, "SMALLEST_CHUNK", size)
     parts = ace.linear_model(atoms, weights)
     np.testing.assert_allclose(parts.values, whole.values, rtol=1e-12)
     size = np.abs(whole.gradient).max()

@@ -19,7 +19,8 @@ from ase_vibent.errors import (
     InvalidStructureError,
     UnstableStructureError,
 )
-from ase_vibent.structures import rattled, relaxed
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import rattled
 from ase_vibent.thermo import (
     label_path,
     path_coordinates,

@@ -11,6 +11,7 @@ from ase.optimize import BFGS
 from ase.units import kB
 
 from ase_vibent import HessianEntropyCalculator, PhonopyEntropyCalculator, bulk_site_entropies
+from ase_vibent.crystal.phonons import build_phonons, hessian_at, hessians_at
 from ase_vibent.errors import (
     CalculatorError,
     InvalidInputError,
@@ -18,7 +19,6 @@ from ase_vibent.errors import (
     UnstableStructureError,
 )
 from ase_vibent.harmonic.entropy import T0, classical_entropy
-from ase_vibent.phonons import build_phonons, hessian_at, hessians_at
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
 phonopy = pytest.importorskip("phonopy")

@@ -14,9 +14,9 @@ from ase_vibent import (
     bulk_site_entropies,
     pretrained,
 )
+from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.model_calculator import EXTRAPOLATION_LIMIT
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.structures import rattled, vacancies
 

@@ -38,7 +38,7 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.hessian import compute_hessian
-from ase_vibent.label_run import LabelTask
+from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
 

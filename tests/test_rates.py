@@ -17,9 +17,10 @@ from ase.vibrations import Vibrations
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator, SiteModel, attach_labels
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
-from ase_vibent.structures import Saddle, path_saddle, rattled, relaxed
+from ase_vibent.stationary import Saddle, path_saddle, relaxed
+from ase_vibent.stationary.checks import require_unstable_modes
+from ase_vibent.structures import rattled
 from ase_vibent.thermo import attempt_frequency, transition_rate
-from ase_vibent.thermo.stationary import require_unstable_modes
 from ase_vibent.training.trainer import train
 
 

@@ -12,9 +12,9 @@ from ase.thermochemistry import HarmonicThermo
 from ase.units import kB
 
 from ase_vibent import HessianEntropyCalculator
+from ase_vibent.calculators.hessian import FiniteDifferenceEntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.reference import FiniteDifferenceEntropyCalculator
 
 
 def lennard_jones():

@@ -22,16 +22,8 @@ from ase_vibent.errors import (
     RelaxationError,
 )
 from ase_vibent.potentials import effective_medium, stillinger_weber_silicon
-from ase_vibent.structures import (
-    Saddle,
-    dimer_saddle,
-    path_saddle,
-    rattled,
-    relaxed,
-    strained,
-    vacancies,
-    wigner_seitz_defects,
-)
+from ase_vibent.stationary import Saddle, dimer_saddle, path_saddle, relaxed
+from ase_vibent.structures import rattled, strained, vacancies, wigner_seitz_defects
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from ase_vibent import compilation, simd
-from ase_vibent.compilation import compiled
-from ase_vibent.descriptors.ace.site_kernel import chunk_sums
+from ase_vibent.compiled import jit, simd
+from ase_vibent.compiled.jit import compiled
+from ase_vibent.descriptors.density.site_kernel import chunk_sums
 
 
 @compiled
@@ -76,15 +76,33 @@ def test_arrays_with_gaps_are_refused(numbers):
 
 def test_machine_code_is_kept_for_exactly_these_sources(tmp_path, monkeypatch):
     """Numba's own stamp is of one file; the kernels are made of several."""
-    digest = compilation._digest_of_sources()
+    digest = jit._digest_of_sources()
     assert chunk_sums._cache._cache_file._source_stamp[1] == digest
-    (tmp_path / "descriptors" / "ace").mkdir(parents=True)
-    (tmp_path / "simd.py").write_text("WIDTH = 4")
-    inner = tmp_path / "descriptors" / "ace" / "expansion.py"
-    inner.write_text("a = 1")
-    monkeypatch.setattr(compilation, "__file__", str(tmp_path / "compilation.py"))
-    compute = compilation._digest_of_sources.__wrapped__
+    files = {
+        "compiled/jit.py": "",
+        "compiled/simd.py": "from ase_vibent.compiled.jit import inlined",
+        "kernels/sums.py": "from ase_vibent.compiled.simd import load\n"
+        "from ase_vibent.kernels import inner\n",
+        "kernels/inner.py": "from ase_vibent.constants import (\n    WIDTH,\n)",
+        "constants.py": "WIDTH = 4",
+        "kernels/caller.py": "from ase_vibent.kernels.sums import add",
+        "elsewhere.py": "import ase_vibent.kernels.caller",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "compiled" / "jit.py"))
+    compute = jit._digest_of_sources.__wrapped__
     before = compute()
     assert compute() == before
-    inner.write_text("a = 2")
-    assert compute() != before
+    for name, counts in {
+        "compiled/simd.py": True,
+        "kernels/sums.py": True,
+        "kernels/inner.py": True,
+        "constants.py": True,
+        "kernels/caller.py": False,
+        "elsewhere.py": False,
+    }.items():
+        (tmp_path / name).write_text(files[name] + "\n# changed")
+        assert (compute() != before) == counts, name
+        (tmp_path / name).write_text(files[name])

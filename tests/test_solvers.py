@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import ARDRegression, BayesianRidge, Ridge, RidgeCV
 
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.training import triangle as triangle_module
-from ase_vibent.training.solvers import (
+from ase_vibent.regression import triangle as triangle_module
+from ase_vibent.regression.solvers import (
     SOLVERS,
     ard,
     bayesian_ridge,
@@ -14,7 +14,7 @@ from ase_vibent.training.solvers import (
     ridge,
     solve,
 )
-from ase_vibent.training.triangle import Triangle
+from ase_vibent.regression.triangle import Triangle
 
 
 @pytest.fixture

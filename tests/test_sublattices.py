@@ -9,9 +9,9 @@ from conftest import LATTICE_SI, rattled
 
 from ase_vibent import ACE, SiteEntropyCalculator, train
 from ase_vibent.descriptors import collapsed
-from ase_vibent.descriptors.kinds import SUBLATTICES, species_indices
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
 from ase_vibent.structures import label_sublattices
+from ase_vibent.structures.kinds import SUBLATTICES, species_indices
 
 CARBIDE = bulk("SiC", "zincblende", a=4.36, cubic=True)
 

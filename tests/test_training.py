@@ -82,7 +82,7 @@ def test_site_targets_sum_to_the_total(silicon_frames):
 
 def test_finite_size_correction_speeds_up_convergence(sw):
     """Unrelaxed vacancy: corrected differences of 16 and 64 atoms agree better than plain ones."""
-    from ase_vibent.bulk import bulk_site_entropies
+    from ase_vibent.crystal.bulk import bulk_site_entropies
 
     reference = HessianEntropyCalculator(sw, unstable="any")
     site = bulk_site_entropies(bulk("Si", "diamond", a=LATTICE_SI), sw)[0]

@@ -8,9 +8,9 @@ from conftest import LATTICE_SI, rattled
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, dataset, train, write_labels
 from ase_vibent.dataset import read_labels
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.training import triangle
+from ase_vibent.regression import triangle
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 

@@ -10,17 +10,17 @@ from conftest import LATTICE_SI, rattled
 from scipy.stats import norm
 
 from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
+from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
-from ase_vibent.model_calculator import EXTRAPOLATION_LIMIT
+from ase_vibent.regression.solvers import ridge
+from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import calibrated
 from ase_vibent.training.left_out import LeftOut, calibration_frames, left_out, without
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import ALWAYS, gather_rows
-from ase_vibent.training.solvers import ridge
 from ase_vibent.training.training_set import TrainingSet
-from ase_vibent.training.triangle import Triangle
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from conftest import LATTICE_SI, rattled
 
 from ase_vibent import SiteModel, bulk_site_entropies, verify
 from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.exact_sites import ExactSites, ball_radius
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import compute_hessian, repeated_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.site_sample import SiteSample, ranked_sites
 from ase_vibent.training.report import evaluate_frames
-from ase_vibent.verification import Verification
+from ase_vibent.verification.exact_sites import ExactSites, ball_radius
+from ase_vibent.verification.sample import SiteSample, ranked_sites
+from ase_vibent.verification.verify import Verification
 
 #: Of Stillinger-Weber silicon: twice its cutoff.
 RANGE = 7.6
@@ -46,7 +46,7 @@ def bulk_value():
 @pytest.fixture(autouse=True)
 def converged_once(monkeypatch, bulk_value):
     """Converged values are tested elsewhere; here they need not be found anew every time."""
-    for module in ("perfect_crystal", "labelling"):
+    for module in ("crystal.perfect_crystal", "labelling.labels"):
         monkeypatch.setattr(
             f"ase_vibent.{module}.bulk_site_entropies",
             lambda crystal, *_, **__: np.full(len(crystal), bulk_value),

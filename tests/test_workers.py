@@ -15,11 +15,12 @@ import pytest
 from ase.calculators.emt import EMT
 from test_label_run import Hazardous, assert_labels_of, run, small_cell
 
-from ase_vibent import read_labels, workers
+from ase_vibent import read_labels
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.label_run import LabelTask
-from ase_vibent.workers import results_as_completed
+from ase_vibent.labelling.run import LabelTask
+from ase_vibent.runs import workers
+from ase_vibent.runs.workers import results_as_completed
 
 
 @pytest.mark.parametrize("n_jobs", [0, -2])

@@ -14,8 +14,9 @@ from scipy.sparse import csc_array, issparse, kron
 from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.sparse.linalg import LinearOperator, eigsh, splu
 
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.structures.validity import check_positive, check_structure
+from ase_vibent.structures.validity import check_structure
 
 Array = NDArray[np.float64]
 

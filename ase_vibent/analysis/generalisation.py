@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from ase_vibent.analysis.energy_norm import EnergyNorm
 from ase_vibent.analysis.matching import REACH, check_cells, evaluated, formation_energy
 from ase_vibent.errors import LostStateError
-from ase_vibent.hessian import resolve_calculator
+from ase_vibent.potentials import resolve_calculator
+from ase_vibent.stationary.relaxation import relaxed
 from ase_vibent.structures.displacements import nearest_distance
-from ase_vibent.structures.relaxation import relaxed
 
 Array = NDArray[np.float64]
 

@@ -12,12 +12,14 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import compute_hessian, resolve_calculator
-from ase_vibent.perfect_crystal import widths
+from ase_vibent.hessian import compute_hessian
+from ase_vibent.potentials import calculator_failures, resolve_calculator
+from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.structures.cells import widths
 from ase_vibent.structures.displacements import nearest_distance
-from ase_vibent.structures.relaxation import calculator_failures, with_results
-from ase_vibent.structures.validity import check_positive, starting_copy
+from ase_vibent.structures.validity import starting_copy
 
 Array = NDArray[np.float64]
 

@@ -14,12 +14,12 @@ from ase.geometry import find_mic
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.analysis.power_law import PowerLaw, RecommendedCutoff, fit_power_law
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.spectrum import check_sites
-from ase_vibent.perfect_crystal import widths
-from ase_vibent.reference import HessianEntropyCalculator
 from ase_vibent.structures import check_structure
-from ase_vibent.structures.validity import check_positive
+from ase_vibent.structures.cells import widths
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ase_vibent import __version__
+from ase_vibent._version import __version__
 from ase_vibent.errors import VibentError
 
 

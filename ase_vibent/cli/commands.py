@@ -23,18 +23,18 @@ from ase_vibent.cli.files import (
 from ase_vibent.cli.locality import locality
 from ase_vibent.cli.make import make
 from ase_vibent.cli.models import models
+from ase_vibent.cli.plots import parity_plot
 from ase_vibent.cli.prediction import predict
 from ase_vibent.cli.selection import choice_data, choice_table, selected
 from ase_vibent.cli.thermo import formation, rate
-from ase_vibent.cli.training import learn, train, tune
+from ase_vibent.cli.train import learn, train, tune
 from ase_vibent.cli.verify import verify
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
-from ase_vibent.label_run import LabelTask, failure_list, label_structures
-from ase_vibent.labelling import match_references
+from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
-from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.structures.cells import match_references
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 
 __all__ = [

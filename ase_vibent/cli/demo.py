@@ -20,15 +20,16 @@ from ase.units import kB
 from tqdm import tqdm
 
 from ase_vibent import dataset
-from ase_vibent.calculator import SiteEntropyCalculator
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.cli.plots import parity_plot
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
-from ase_vibent.plots import parity_plot
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.reference import HessianEntropyCalculator
-from ase_vibent.structures import rattled, relaxed, vacancies
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import rattled, vacancies
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import train

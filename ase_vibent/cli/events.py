@@ -9,12 +9,12 @@ import numpy as np
 
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.dataset import write_labels
-from ase_vibent.labelling import match_references
+from ase_vibent.events import EventTable, find_events, read_events
+from ase_vibent.events.search import search_list
+from ase_vibent.events.table import check_format
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.structures.cells import match_references
 from ase_vibent.structures.wigner_seitz import defect_atoms
-from ase_vibent.thermo import EventTable, find_events, read_events
-from ase_vibent.thermo.event_search import search_list
-from ase_vibent.thermo.event_table import check_format
 
 
 def events(options: argparse.Namespace) -> int:

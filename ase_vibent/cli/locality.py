@@ -15,11 +15,11 @@ from ase_vibent.analysis import (
     site_locality,
     truncated_site_entropies,
 )
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.cli.files import read_structures, require_plottable, show
+from ase_vibent.cli.plots import locality_plot
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.plots import locality_plot
 from ase_vibent.potentials import CalculatorSpec
-from ase_vibent.reference import HessianEntropyCalculator
 
 #: Atoms up to which a structure is diagonalised.
 DENSE = 300

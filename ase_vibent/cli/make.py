@@ -13,13 +13,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from ase_vibent import stationary
 from ase_vibent import structures as library
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.potentials import CalculatorSpec, calculator_failures
+from ase_vibent.stationary.relaxation import with_results
 from ase_vibent.structures.displacements import nearest_distance
-from ase_vibent.structures.relaxation import calculator_failures, with_results
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
 #: What is to be made of an input, with the name of that input.
@@ -154,7 +155,7 @@ def _search(
     options: argparse.Namespace, atoms: Atoms, crystal: Atoms | None, rng: np.random.Generator
 ) -> list[Atoms]:
     around = None if crystal is None else defect_atoms(atoms, crystal)
-    found = library.dimer_saddle(
+    found = stationary.dimer_saddle(
         atoms,
         CalculatorSpec(options.calculator),
         around=around,
@@ -177,7 +178,9 @@ def _paths(
     def job() -> list[Atoms]:
         numbers = {"images": options.images, "fmax": options.fmax, "steps": options.steps}
         initial, final = inputs
-        found = library.path_saddle(initial, final, CalculatorSpec(options.calculator), **numbers)
+        found = stationary.path_saddle(
+            initial, final, CalculatorSpec(options.calculator), **numbers
+        )
         return _event(found)
 
     yield f"{sources[0]} to {sources[1]}", job
@@ -208,7 +211,7 @@ def _relaxed(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> li
     if options.kind == "relax":
         keywords["relax_cell"] = options.cell
     calculator = CalculatorSpec(options.calculator)()
-    return [library.relaxed(atoms, calculator, **keywords) for atoms in draw()]
+    return [stationary.relaxed(atoms, calculator, **keywords) for atoms in draw()]
 
 
 def _evaluated(atoms: Atoms, calculator: str) -> Atoms:
@@ -219,7 +222,7 @@ def _evaluated(atoms: Atoms, calculator: str) -> Atoms:
         return with_results(copy)
 
 
-def _event(found: library.Saddle) -> list[Atoms]:
+def _event(found: stationary.Saddle) -> list[Atoms]:
     """Saddle and minima as frames."""
     frames = []
     for point in ("minimum_1", "saddle", "minimum_2"):

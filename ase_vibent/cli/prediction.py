@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.units import kB
 
 from ase_vibent import dataset
-from ase_vibent.calculator import SiteEnergyCalculator, SiteEntropyCalculator
+from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
 from ase_vibent.cli.files import (
     model_file,
     progress_bar,

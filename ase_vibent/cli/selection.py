@@ -11,7 +11,7 @@ from ase import Atoms
 from ase_vibent.cli.files import model_file, progress_bar
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
-from ase_vibent.selection import TOLD, Choice, select
+from ase_vibent.training.selection import TOLD, Choice, select
 
 
 def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:

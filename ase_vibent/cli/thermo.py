@@ -11,14 +11,15 @@ import numpy as np
 from ase import Atoms
 from ase.units import kB
 
-from ase_vibent.base import EntropyCalculator
-from ase_vibent.calculator import SiteEntropyCalculator
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, require_plottable, show
+from ase_vibent.cli.plots import formation_plot, rate_plot
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.plots import formation_plot, rate_plot
 from ase_vibent.potentials import CalculatorSpec
-from ase_vibent.reference import HessianEntropyCalculator
-from ase_vibent.structures import relaxed
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures.cells import _supercell
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
@@ -106,17 +107,6 @@ def rate(options: argparse.Namespace) -> int:
         rate_plot(found, options.plot)
     show(options, _rate_data(found), _rate_table(found))
     return 0
-
-
-def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
-    """The crystal that, repeated, comes closest to the cell of a defect, which may be relaxed."""
-    candidates = []
-    for crystal in crystals:
-        ratios = defect.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
-        repeats = np.maximum(1, np.round(ratios)).astype(int)
-        found = crystal if np.all(repeats == 1) else crystal.repeat(tuple(repeats))
-        candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
-    return min(candidates, key=lambda candidate: float(candidate[0]))[1]
 
 
 def _calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:

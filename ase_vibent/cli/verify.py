@@ -10,8 +10,8 @@ import numpy as np
 from ase_vibent.cli.files import model_file, read_structures, show
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
-from ase_vibent.verification import Verification
-from ase_vibent.verification import verify as verify_sites
+from ase_vibent.verification.verify import Verification
+from ase_vibent.verification.verify import verify as verify_sites
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ase_vibent.calls import parse_call
+from ase_vibent.checks import parse_call
 from ase_vibent.descriptors.ace import ACE
 from ase_vibent.descriptors.afs import AFS
 from ase_vibent.descriptors.bispectrum import Bispectrum
 from ase_vibent.descriptors.cartesian import CartesianPolynomials
 from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, SummedFeatures
-from ase_vibent.descriptors.kinds import ANY
 from ase_vibent.descriptors.quadratic import Quadratic
 from ase_vibent.descriptors.scattering import Scattering
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.structures.kinds import ANY
 
 __all__ = [
     "ACE",

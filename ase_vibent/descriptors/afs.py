@@ -14,17 +14,17 @@ from numpy.polynomial.legendre import poly2leg
 from numpy.typing import NDArray
 from scipy.special import eval_jacobi
 
-from ase_vibent.descriptors.ace.channels import ChannelDescriptor
-from ase_vibent.descriptors.ace.products import Products, link_products
-from ase_vibent.descriptors.ace.radial import TabulatedBasis, tabulated_basis
-from ase_vibent.descriptors.hyperparameters import check_integers, check_positive
+from ase_vibent.checks import check_attributes, check_integer_attributes
+from ase_vibent.descriptors.density.descriptor import DensityDescriptor
+from ase_vibent.descriptors.density.products import Products, link_products
+from ase_vibent.descriptors.density.radial import TabulatedBasis, tabulated_basis
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class AFS(ChannelDescriptor):
+class AFS(DensityDescriptor):
     """Angular Fourier series of radial functions g_n and multiples of the angle, P2 III.A.
 
     Σ_jk f(r_ij) g_n(r_ij) f(r_ik) g_n(r_ik) cos(l θ_jik) over all neighbours j of one
@@ -61,9 +61,9 @@ class AFS(ChannelDescriptor):
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        check_positive(self, "cutoff")
-        check_integers(self, 1, "n_max")
-        check_integers(self, 0, "l_max")
+        check_attributes(self, "cutoff")
+        check_integer_attributes(self, 1, "n_max")
+        check_integer_attributes(self, 0, "l_max")
 
     @cached_property
     def radial(self) -> TabulatedBasis:

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.descriptors.ace.channels import ChannelDescriptor
-from ase_vibent.descriptors.ace.coupling import real_3j, wigner_3j
-from ase_vibent.descriptors.ace.products import Products, link_products
-from ase_vibent.descriptors.ace.radial import TabulatedBasis, tabulated_basis
-from ase_vibent.descriptors.hyperparameters import check_positive
+from ase_vibent.checks import check_attributes
+from ase_vibent.descriptors.density.coupling import real_3j, wigner_3j
+from ase_vibent.descriptors.density.descriptor import DensityDescriptor
+from ase_vibent.descriptors.density.products import Products, link_products
+from ase_vibent.descriptors.density.radial import TabulatedBasis, tabulated_basis
 from ase_vibent.errors import InvalidInputError
 
 Array = NDArray[np.float64]
@@ -21,7 +21,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Bispectrum(ChannelDescriptor):
+class Bispectrum(DensityDescriptor):
     """Diagonal bispectrum of the density on the sphere of four dimensions, bSO(4).
 
     A neighbour at r becomes the rotation by 2 θ0 around r̂, θ0 = rfac0 π r / cutoff, and the
@@ -63,7 +63,7 @@ class Bispectrum(ChannelDescriptor):
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        check_positive(self, "cutoff", "j_max", "rfac0")
+        check_attributes(self, "cutoff", "j_max", "rfac0")
         if 2 * self.j_max % 1:
             raise InvalidInputError(f"j_max: expected a multiple of 1/2, got {self.j_max}")
         if self.rfac0 > 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_vibent.descriptors.ace.basis import ACE
+from ase_vibent.descriptors.ace import ACE
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ase_vibent.descriptors.neighbours import NeighbourLists
+    from ase_vibent.neighbours.lists import NeighbourLists
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -11,10 +11,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.fft import irfftn
 
-from ase_vibent.descriptors.ace.harmonics import harmonic_recurrences
-from ase_vibent.descriptors.kinds import ANY, bond_length, check_species, species_indices
+from ase_vibent.checks import check_positive
+from ase_vibent.descriptors.density.harmonics import harmonic_recurrences
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.validity import check_positive, check_structure
+from ase_vibent.structures.kinds import ANY, bond_length, check_species, species_indices
+from ase_vibent.structures.validity import check_structure
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -17,13 +17,13 @@ from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from ase_vibent.compilation import compiled
+from ase_vibent.compiled.jit import compiled
+from ase_vibent.compiled.threads import in_threads
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import gauss_quadrature
 from ase_vibent.harmonic.modes import NOISE
 from ase_vibent.harmonic.spectrum import check_sites, symmetric_matrix
-from ase_vibent.threads import in_threads
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -9,8 +9,8 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import NDArray
 
-from ase_vibent.compilation import compiled
-from ase_vibent.threads import in_threads
+from ase_vibent.compiled.jit import compiled
+from ase_vibent.compiled.threads import in_threads
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """Hessian of a structure: given, analytic, or from finite differences of forces."""
 
 from ase_vibent.hessian.compute import check_displacement, compute_hessian, has_analytic_hessian
-from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
+from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.finite_differences import measured_interaction_range
 from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.source import HessianSource
@@ -11,9 +11,7 @@ __all__ = [
     "HessianSource",
     "check_displacement",
     "compute_hessian",
-    "free_atoms",
     "has_analytic_hessian",
     "measured_interaction_range",
     "repeated_hessian",
-    "resolve_calculator",
 ]

@@ -11,11 +11,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, VibentError
-from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
+from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.finite_differences import FiniteDifferences
 from ase_vibent.hessian.matrices import Matrix, check_plausible, free_block, symmetrised
 from ase_vibent.hessian.symmetry import symmetric_differences
+from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures import check_structure
+from ase_vibent.structures.validity import free_atoms
 
 
 def has_analytic_hessian(calculator: object) -> bool:

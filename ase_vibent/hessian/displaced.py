@@ -10,75 +10,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.constraints import FixAtoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
+from ase_vibent.errors import CalculatorError
 from ase_vibent.harmonic.gradient import ForceResponse
 from ase_vibent.hessian.cache import DisplacementCache
 from ase_vibent.structures import check_structure
 
 Array = NDArray[np.float64]
-
-#: Constraints that leave every atom free to vibrate.
-_IGNORED_CONSTRAINTS = ("FixCom", "FixSymmetry")
-
-
-def resolve_calculator(calculator: Any) -> Any:
-    """Calculator from a calculator or from a factory that makes one.
-
-    Parameters
-    ----------
-    calculator : ASE calculator, or callable () -> ASE calculator
-
-    Returns
-    -------
-    ASE calculator
-
-    Raises
-    ------
-    InvalidInputError
-        If it is neither.
-    """
-    if not isinstance(calculator, type) and hasattr(calculator, "get_property"):
-        return calculator
-    if callable(calculator):
-        return resolve_calculator(calculator())
-    raise InvalidInputError(
-        "calculator: expected an ASE calculator or a function that returns one, "
-        f"got {type(calculator).__name__}"
-    )
-
-
-def free_atoms(atoms: Atoms) -> NDArray[np.intp]:
-    """Indices of the atoms that may vibrate, all but those under FixAtoms.
-
-    Parameters
-    ----------
-    atoms : Atoms
-
-    Returns
-    -------
-    ndarray, shape (n,)
-
-    Raises
-    ------
-    InvalidStructureError
-        If all atoms are fixed, or another constraint restricts their motion.
-    """
-    free = np.ones(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            free[constraint.index] = False
-        elif type(constraint).__name__ not in _IGNORED_CONSTRAINTS:
-            raise InvalidStructureError(
-                f"atoms: vibrations under {type(constraint).__name__} are not supported; "
-                "remove the constraint or use FixAtoms"
-            )
-    if not free.any():
-        raise InvalidStructureError("atoms: no atom is free to vibrate")
-    return np.flatnonzero(free)
 
 
 class DisplacedForces:

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_array
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.hessian.displaced import DisplacedForces, free_atoms, resolve_calculator
+from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.hessian.matrices import Matrix
+from ase_vibent.potentials import resolve_calculator
+from ase_vibent.structures.validity import free_atoms
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]

@@ -10,8 +10,9 @@ from ase import Atoms
 from scipy.sparse import coo_array, csr_array
 
 from ase_vibent.hessian.compute import check_displacement
-from ase_vibent.hessian.displaced import DisplacedForces, resolve_calculator
+from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.matrices import symmetrised
+from ase_vibent.potentials import resolve_calculator
 
 #: Blocks without an element above this share of the largest are left out.
 NEGLIGIBLE = 1e-6

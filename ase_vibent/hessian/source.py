@@ -10,8 +10,9 @@ from ase.calculators.calculator import compare_atoms
 
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.hessian.compute import compute_hessian
-from ase_vibent.hessian.displaced import free_atoms, resolve_calculator
 from ase_vibent.hessian.matrices import Matrix
+from ase_vibent.potentials import resolve_calculator
+from ase_vibent.structures.validity import free_atoms
 
 
 class HessianSource:

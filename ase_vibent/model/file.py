@@ -38,7 +38,7 @@ def write_archive(path: PathLike, header: dict[str, Any], arrays: Arrays) -> Non
     ModelFileError
         If the file cannot be written.
     """
-    from ase_vibent import __version__
+    from ase_vibent._version import __version__
 
     text = json.dumps(
         {

@@ -11,8 +11,6 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor, SiteSums
-from ase_vibent.descriptors.kinds import species_indices
-from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import quantum_correction
 from ase_vibent.harmonic.moments import (
@@ -22,6 +20,8 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.model.parts import ModelPart
+from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.structures.kinds import species_indices
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -12,8 +12,6 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
-from ase_vibent.descriptors.kinds import species_indices
-from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
@@ -22,6 +20,8 @@ from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
+from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.structures.kinds import species_indices
 
 Array = NDArray[np.float64]
 

@@ -10,28 +10,22 @@ from ase_vibent.structures.point_defects import (
     interstitials,
     vacancies,
 )
-from ase_vibent.structures.relaxation import relaxed
-from ase_vibent.structures.saddles import Saddle, dimer_saddle, path_saddle
 from ase_vibent.structures.sublattices import label_sublattices
 from ase_vibent.structures.validity import check_structure
 from ase_vibent.structures.voids import voids
 from ase_vibent.structures.wigner_seitz import SiteOccupation, wigner_seitz_defects
 
 __all__ = [
-    "Saddle",
     "SiteOccupation",
     "antisites",
     "check_structure",
     "clusters",
     "damaged",
-    "dimer_saddle",
     "divacancies",
     "dumbbells",
     "interstitials",
     "label_sublattices",
-    "path_saddle",
     "rattled",
-    "relaxed",
     "strained",
     "unique",
     "vacancies",

@@ -9,8 +9,9 @@ from ase.constraints import FixAtoms
 from ase.geometry import get_distances
 from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.validity import check_positive, check_structure, starting_copy
+from ase_vibent.structures.validity import check_structure, starting_copy
 
 #: Displaced atoms keep this fraction of the smallest distance between undisplaced ones.
 CLOSEST = 0.5

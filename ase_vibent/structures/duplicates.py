@@ -12,8 +12,8 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.validity import check_positive
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
 Array = NDArray[np.float64]

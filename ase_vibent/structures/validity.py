@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
+from numpy.typing import NDArray
 
 from ase_vibent.dataset import PREFIX
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.errors import InvalidStructureError
 
 #: Entries of info that hold for one structure only, and for none that is made from it.
 _OWN = (
@@ -66,12 +68,6 @@ def check_crystal(crystal: Atoms) -> None:
         )
 
 
-def check_positive(name: str, value: float) -> None:
-    """Raise InvalidInputError unless an argument is a positive, finite number."""
-    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-        raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
-
-
 def unlabelled(atoms: Atoms) -> Atoms:
     """Copy without calculator and without our labels, which hold for the original only.
 
@@ -105,3 +101,37 @@ def starting_copy(atoms: Atoms) -> Atoms:
     for key in _OWN:
         copy.info.pop(key, None)
     return copy
+
+
+#: Constraints that leave every atom free to vibrate.
+_IGNORED_CONSTRAINTS = ("FixCom", "FixSymmetry")
+
+
+def free_atoms(atoms: Atoms) -> NDArray[np.intp]:
+    """Indices of the atoms that may vibrate, all but those under FixAtoms.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    InvalidStructureError
+        If all atoms are fixed, or another constraint restricts their motion.
+    """
+    free = np.ones(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+        elif type(constraint).__name__ not in _IGNORED_CONSTRAINTS:
+            raise InvalidStructureError(
+                f"atoms: vibrations under {type(constraint).__name__} are not supported; "
+                "remove the constraint or use FixAtoms"
+            )
+    if not free.any():
+        raise InvalidStructureError("atoms: no atom is free to vibrate")
+    return np.flatnonzero(free)

@@ -10,18 +10,19 @@ from ase import Atoms
 from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import free_atoms
-from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
-from ase_vibent.structures.validity import check_crystal, check_positive, check_structure
-from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
-from ase_vibent.thermo.stationary import (
+from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
+from ase_vibent.stationary.checks import (
     FMAX,
     is_free_of_stress,
     potential_behind,
     stationary_energy,
 )
+from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
+from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
+from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
 Array = NDArray[np.float64]
 

@@ -21,23 +21,24 @@ from ase.units import kB
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
-from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import (
     ExtrapolationWarning,
     InvalidInputError,
     InvalidStructureError,
     UnstableStructureError,
 )
-from ase_vibent.labelling import attach_labels
-from ase_vibent.reference import HessianEntropyCalculator
-from ase_vibent.structures.validity import check_structure
-from ase_vibent.thermo.rates import PLANCK
-from ase_vibent.thermo.stationary import (
+from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
+from ase_vibent.labelling.labels import attach_labels
+from ase_vibent.stationary.checks import (
     FMAX,
     potential_behind,
     require_same_system,
     stationary_energy,
 )
+from ase_vibent.structures.validity import check_structure
+from ase_vibent.thermo.rates import PLANCK
 
 Array = NDArray[np.float64]
 

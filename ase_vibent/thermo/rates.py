@@ -9,16 +9,17 @@ from ase import Atoms
 from ase.units import _e, _hplanck, kB
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.base import EntropyCalculator, Vibrations, check_temperatures
+from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import UnstableStructureError
-from ase_vibent.structures.validity import check_structure
-from ase_vibent.thermo.stationary import (
+from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
+from ase_vibent.stationary.checks import (
     FMAX,
     potential_behind,
     require_same_system,
     require_unstable_modes,
     stationary_energy,
 )
+from ase_vibent.structures.validity import check_structure
 
 Array = NDArray[np.float64]
 

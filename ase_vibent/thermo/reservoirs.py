@@ -12,8 +12,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_vibent.base import EntropyCalculator, Vibrations
+from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.thermodynamics import Vibrations
 
 Array = NDArray[np.float64]
 

@@ -11,17 +11,17 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Quadratic
-from ase_vibent.descriptors.kinds import species_indices
-from ase_vibent.descriptors.neighbours import NeighbourLists
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.model.domain import LEAST_REST
+from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.regression.solvers import ridge
+from ase_vibent.regression.triangle import Triangle
+from ase_vibent.structures.kinds import species_indices
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
-from ase_vibent.training.solvers import ridge
 from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 

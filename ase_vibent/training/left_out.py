@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.linalg import svd
 
 from ase_vibent.model import SiteModel
+from ase_vibent.regression.solvers import Solution
+from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.problem import LinearFit
 from ase_vibent.training.rows import Progress
-from ase_vibent.training.solvers import Solution
 from ase_vibent.training.targets import frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.descriptors import Descriptor
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError, TrainingError
 from ase_vibent.harmonic.entropy import quantum_correction
 from ase_vibent.harmonic.moments import (
@@ -22,8 +21,9 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.model.moments import MomentModel
-from ase_vibent.training.solvers import solve
-from ase_vibent.training.triangle import Triangle
+from ase_vibent.regression.solvers import solve
+from ase_vibent.regression.triangle import Triangle
+from ase_vibent.structures.kinds import species_indices
 
 Array = NDArray[np.float64]
 

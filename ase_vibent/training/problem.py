@@ -11,14 +11,14 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import Descriptor
-from ase_vibent.descriptors.ace.channels import ChannelDescriptor
-from ase_vibent.descriptors.kinds import species_indices
+from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.model.force_constants import displaced_differences
-from ase_vibent.training.solvers import Solution, solve
+from ase_vibent.regression.solvers import Solution, solve
+from ase_vibent.regression.triangle import Triangle
+from ase_vibent.structures.kinds import species_indices
 from ase_vibent.training.targets import ReferenceCrystals, Targets
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 
@@ -296,7 +296,7 @@ def _roughness(
         return np.ones(n_kinds * descriptor.n_features), options
     if solver == "rrqr":
         raise InvalidInputError("smoothness: rrqr penalises nothing; use another solver")
-    if not isinstance(descriptor, ChannelDescriptor):
+    if not isinstance(descriptor, DensityDescriptor):
         raise InvalidInputError(
             f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
         )

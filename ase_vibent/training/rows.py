@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
+from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]

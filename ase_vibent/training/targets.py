@@ -18,11 +18,12 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
-from ase_vibent.hessian import free_atoms
+from ase_vibent.structures.cells import _same_period
+from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.validity import free_atoms
 
 Array = NDArray[np.float64]
 
@@ -184,11 +185,6 @@ class ReferenceCrystals:
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
         return Targets(entropy, gradient, strain, sites, site_gradients)
-
-
-def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
-    same_cell = np.allclose(crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5)
-    return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))
 
 
 def _require_free_atoms(atoms: Atoms, number: int | str) -> None:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.descriptors import Descriptor, collapsed
-from ase_vibent.descriptors.kinds import species_indices
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel, TrainingDomain
+from ase_vibent.regression.solvers import SOLVERS
+from ase_vibent.structures.kinds import species_indices
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
@@ -25,7 +26,6 @@ from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
-from ase_vibent.training.solvers import SOLVERS
 from ase_vibent.training.targets import QUANTITIES
 from ase_vibent.training.training_set import TrainingSet, check_target, shuffled_configurations
 
@@ -88,7 +88,7 @@ def train(
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     solver_options : mapping, optional
         Passed on to the solver, except "smoothness": the power p of a prior by which rough
-        features have small coefficients, see `ChannelDescriptor.smoothness`; by default none.
+        features have small coefficients, see `DensityDescriptor.smoothness`; by default none.
     test : sequence of Atoms, or float
         Held-out frames, or the fraction of frames to hold out, whole configurations at a
         time. Perfect crystals are never held out by a fraction.

@@ -13,12 +13,12 @@ from typing import Any
 
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, LabelError
+from ase_vibent.runs.workers import results_as_completed
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import cross_validated_errors
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import gather_rows
 from ase_vibent.training.training_set import TrainingSet
-from ase_vibent.workers import results_as_completed
 
 
 @dataclass(frozen=True)

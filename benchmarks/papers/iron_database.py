@@ -33,7 +33,7 @@ from ase_vibent import HessianEntropyCalculator, attach_labels, bulk_site_entrop
 from ase_vibent.dataset import read_labels, write_labels
 from ase_vibent.errors import VibentError
 from ase_vibent.harmonic.entropy import T0, classical_entropy
-from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.structures import (
     clusters,
     damaged,

@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from scipy.interpolate import LSQUnivariateSpline
 
-from ase_vibent.structures import relaxed
+from ase_vibent.stationary import relaxed
 
 sys.path.append(str(Path(__file__).parents[1]))
 from eam_hessian import eam_hessian

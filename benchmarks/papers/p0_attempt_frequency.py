@@ -26,8 +26,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from potentials import copper
 
 from ase_vibent import SiteModel, train
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
-from ase_vibent.structures import Saddle, path_saddle, rattled, relaxed
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
+from ase_vibent.stationary import Saddle, path_saddle, relaxed
+from ase_vibent.structures import rattled
 from ase_vibent.training.targets import ReferenceCrystals
 
 LATTICE = 3.615

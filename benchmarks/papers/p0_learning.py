@@ -25,9 +25,10 @@ from p0_silicon import crystal, relaxed_vacancy, run_labels
 from tqdm import tqdm
 
 from ase_vibent import ACE
-from ase_vibent.label_run import LabelTask
+from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.structures import divacancies, dumbbells, interstitials, rattled, relaxed
+from ase_vibent.stationary import relaxed
+from ase_vibent.structures import divacancies, dumbbells, interstitials, rattled
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem

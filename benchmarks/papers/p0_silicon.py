@@ -27,7 +27,7 @@ from ase.optimize import BFGS
 from tqdm import tqdm
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
 from ase_vibent.structures import rattled
 from ase_vibent.training.report import Comparison, evaluate_frames

@@ -48,13 +48,13 @@ from ase_vibent import (
     train,
 )
 from ase_vibent.descriptors import CartesianPolynomials, Descriptor
-from ase_vibent.descriptors.kinds import species_indices
-from ase_vibent.label_run import LabelTask, label_structures, labelled_frames
+from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.regression.solvers import ridge
+from ase_vibent.regression.triangle import Triangle
+from ase_vibent.structures.kinds import species_indices
 from ase_vibent.training.report import Comparison
-from ase_vibent.training.solvers import ridge
 from ase_vibent.training.targets import ReferenceCrystals
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 

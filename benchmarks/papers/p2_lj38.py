@@ -23,7 +23,7 @@ from total_fits import FRACTIONS, Formation, descriptors, feature_sums, fitted, 
 from tqdm import tqdm
 
 from ase_vibent import dataset
-from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.structures import unique
 
 Array = np.ndarray

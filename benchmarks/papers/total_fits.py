@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 import ase_vibent.descriptors as kinds
 from ase_vibent import dataset
-from ase_vibent.training.solvers import solve
+from ase_vibent.regression.solvers import solve
+from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.targets import ReferenceCrystals
-from ase_vibent.training.triangle import Triangle
 
 Array = NDArray[np.float64]
 

@@ -34,7 +34,7 @@ import ase_vibent
 from ase_vibent import SiteModel, train
 from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.label_run import LabelTask, label_structures
+from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 

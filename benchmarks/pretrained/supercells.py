@@ -12,7 +12,8 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 
 from ase_vibent.errors import VibentError
-from ase_vibent.structures import Saddle, path_saddle, rattled, relaxed, strained, unique
+from ase_vibent.stationary import Saddle, path_saddle, relaxed
+from ase_vibent.structures import rattled, strained, unique
 from ase_vibent.thermo import path_tangents
 
 FMAX = 1e-3  # eV/Å

@@ -1,0 +1,1 @@
+"""ASE calculators of vibrational entropy: exact ones, and surrogates."""

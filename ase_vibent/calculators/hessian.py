@@ -1,0 +1,435 @@
+"""Exact harmonic entropies as ASE calculators: the judge of the surrogate, and its labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.units import kB
+from numpy.typing import ArrayLike, NDArray
+
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.hessian_parameters import DEFAULTS, OF_RESULTS, check_parameters
+from ase_vibent.crystal.bulk import InfiniteCrystal
+from ase_vibent.crystal.perfect_crystal import PerfectCrystal
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
+from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
+from ase_vibent.harmonic.site_gradient import site_gradients
+from ase_vibent.harmonic.spectrum import check_sites
+from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
+from ase_vibent.hessian import DisplacedForces, HessianSource
+from ase_vibent.structures.cells import has_volume
+from ase_vibent.structures.validity import free_atoms
+
+Array = NDArray[np.float64]
+
+#: Atoms up to which "auto" diagonalises.
+DENSE_LIMIT = 4000
+
+
+class HessianEntropyCalculator(EntropyCalculator):
+    """Exact entropy, free energy and forces of the harmonic crystal.
+
+    Absolute totals of periodic cells are Γ-point sums, which lack the three translations
+    and are not extensive: compare *differences* to the perfect crystal of the same cell
+    with the surrogate's.
+
+    Parameters
+    ----------
+    calculator : ASE calculator or factory () -> ASE calculator, optional
+        Needs forces; an analytic Hessian (matscipy's `get_hessian`, a property `hessian`)
+        is used where there is one. Entropy gradients take two force calls per mode.
+    hessian : callable (atoms) -> matrix, or matrix, optional
+        Takes the place of the calculator's, in eV/Å²: sparse, or shape (3N, 3N), (3N, N, 3) or
+        phonopy's (N, N, 3, 3). A matrix belongs to the first structure that is calculated, and
+        serves no other. Without a calculator there are no gradients.
+    crystal : Atoms, optional
+        Perfect crystal, for the normalised decomposition (same sites) and the ball engine (any
+        cell).
+    temperature : float, K
+    unstable : int or "any"
+        Expected number of unstable modes; any other number raises
+        `UnstableStructureError`. 0 for a minimum, 1 for a saddle, "any" for log⁺.
+    quantum : bool
+        Quantum statistics with zero-point energy instead of classical ones.
+    decomposition : {"mass-weighted", "mass-free", "normalised"}
+        Site entropies on the eigenvectors of the dynamical matrix (physical local density
+        of states), on those of the Hessian (what the surrogate is trained on; with one species
+        they agree), or as the crystal's plus the difference normalised by its Hessian, P0 (2.22).
+    engine : {"auto", "dense", "lanczos", "contour", "ball"}
+        "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
+        a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
+        crystal; its entropies are extensive, of the infinite crystal, not Γ-point sums. Gradients
+        need "dense". "auto" diagonalises up to 4000 atoms, then takes "lanczos".
+    tolerance : float, k_B
+        Largest error of a site with "lanczos" and "contour".
+    radius : float, Å
+    steps : int
+        Of the balls and their Lanczos recursions.
+    displacement : float, Å
+        Of all finite differences.
+    interaction_range : float, Å, optional
+        Distance beyond which moving an atom changes no force. Atoms further apart than twice
+        that are displaced together.
+    cache : path, optional
+        Folder that keeps finished displacements, for a restart.
+    """
+
+    _method = "auto"
+    sees_modes = True
+    default_parameters: dict[str, Any] = DEFAULTS
+
+    def __init__(
+        self,
+        calculator: object = None,
+        *,
+        hessian: Any = None,
+        crystal: Atoms | None = None,
+        **parameters: Any,
+    ):
+        self._source = HessianSource(calculator, hessian, self._method)
+        self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
+        self._system: HarmonicSystem | None = None
+        self._infinite: InfiniteCrystal | None = None
+        super().__init__(**{**self.default_parameters, **parameters})
+
+    @property
+    def wrapped(self) -> Any:
+        """The calculator whose forces and Hessians are taken, or None."""
+        return self._source.calculator
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE. The Hessian is kept while the structure is."""
+        if system_changes:
+            self._system = None
+        # Constraints that cannot be honoured are refused before ASE keeps the structure.
+        free_atoms(self.atoms if atoms is None else atoms)
+        super().calculate(atoms, properties, system_changes)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change parameters, as in ASE; the Hessian is kept where it stays the same."""
+        if kwargs.get("cache") is not None:
+            kwargs["cache"] = os.fspath(kwargs["cache"])
+        wanted = {**self.parameters, **kwargs}
+        check_parameters(wanted, has_crystal=self._crystal is not None)
+        changed = super().set(**kwargs)
+        if set(changed) - OF_RESULTS:
+            self._system = self._infinite = None
+            if self._crystal is not None:
+                self._crystal = PerfectCrystal(self._crystal.atoms, self._hessian_of)
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation, fixed atoms included."""
+        changes = super().check_state(atoms, tol)
+        if not changes and not np.array_equal(free_atoms(self.atoms), free_atoms(atoms)):
+            changes.append("constraints")
+        return changes
+
+    def harmonic_system(
+        self,
+        atoms: Atoms,
+        *,
+        gradient: bool = False,
+        unstable: int | str | None = None,
+        tangent: Array | None = None,
+    ) -> HarmonicSystem:
+        """Hessian of a structure and what follows from it exactly.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        gradient : bool
+            Whether gradients will be asked for, which "auto" then provides for.
+        unstable : int or "any", optional
+            Expected number of unstable modes, instead of the calculator's.
+        tangent : ndarray, shape (N, 3), optional
+            Direction of a path, left out of the vibrations; see `HarmonicSystem`.
+
+        Returns
+        -------
+        HarmonicSystem
+        """
+        engine = self._engine_for(atoms, gradient=gradient)
+        return HarmonicSystem(
+            atoms,
+            self._hessian_of(atoms, engine != "dense"),
+            free=free_atoms(atoms),
+            unstable=self.parameters["unstable"] if unstable is None else unstable,
+            engine=engine,
+            tolerance=self.parameters["tolerance"],
+            tangent=tangent,
+        )
+
+    def vibrations(
+        self,
+        atoms: Atoms,
+        temperatures: ArrayLike,
+        *,
+        n_unstable: int = 0,
+        tangent: Array | None = None,
+    ) -> Vibrations:
+        """See `EntropyCalculator.vibrations`."""
+        if self._engine_for(atoms, gradient=False) == "ball":
+            return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
+        chosen = check_temperatures(temperatures)
+        system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
+        if not self.parameters["quantum"]:
+            return Vibrations.classical(system.entropy, system.n_modes, chosen)
+        sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]
+        return Vibrations(chosen, *np.array(sums).T)
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`; from a q-mesh through phonopy."""
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the infinite crystal needs force constants of wide supercells; pass a "
+                "calculator beside the Hessian"
+            )
+        known = self._infinite
+        if (
+            known is None
+            or known.crystal != crystal
+            or np.any(known.crystal.get_masses() != crystal.get_masses())
+        ):
+            options = self._chosen("displacement", "cache")
+            known = self._infinite = InfiniteCrystal(crystal, self.wrapped, **options)
+        return known.vibrations(temperatures, quantum=self.parameters["quantum"])
+
+    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
+        engine = str(self.parameters["engine"])
+        if engine != "auto":
+            return engine
+        dense = gradient or self.parameters["decomposition"] == "normalised"
+        return "dense" if dense or len(free_atoms(atoms)) <= DENSE_LIMIT else "lanczos"
+
+    def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:
+        """Hessian of the free atoms, from wherever this calculator takes it."""
+        options = self._chosen("displacement", "interaction_range", "cache")
+        return self._source(atoms, sparse=sparse, **options)
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        return {name: self.parameters[name] for name in names}
+
+    @property
+    def site_error(self) -> float:
+        """Largest estimated error of a reduced site entropy in the last calculation, k_B.
+
+        0 after diagonalisation. Balls state none: compare with a larger radius.
+        """
+        return float("nan") if self._system is None else self._system.error
+
+    def get_frequencies(self, atoms: Atoms | None = None) -> Array:
+        """Energies ħω of all modes but the rigid ones.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            By default those of the last calculation.
+
+        Returns
+        -------
+        ndarray, shape (n_modes,), eV
+            Ascending; imaginary ones as negative numbers.
+        """
+        return self._calculated_system(atoms).frequencies
+
+    def _calculated_system(self, atoms: Atoms | None) -> HarmonicSystem:
+        self._ensure_calculated(atoms)
+        if self._system is None:
+            raise InvalidInputError("engine: 'ball' knows no single modes; use engine='dense'")
+        return self._system
+
+    def get_site_entropy_gradients(
+        self, atoms: Atoms | None = None, sites: ArrayLike | None = None
+    ) -> Array:
+        """Gradients of classical site entropies with respect to all positions.
+
+        P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
+        site; all engines but "ball", of structures that can turn "dense" only.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            By default those of the last calculation.
+        sites : array_like of int, shape (n_sites,), optional
+            Numbers among the free atoms; all by default.
+
+        Returns
+        -------
+        ndarray, shape (n_sites, N, 3), eV/K/Å
+        """
+        system = self._calculated_system(atoms)
+        return kB * self.reduced_site_gradients(
+            system,
+            self.atoms,
+            sites,
+            mass_weighted=self.parameters["decomposition"] == "mass-weighted",
+            per_mode=1 + np.log(self.temperature / T0),
+        )
+
+    def reduced_site_gradients(
+        self,
+        system: HarmonicSystem,
+        atoms: Atoms,
+        sites: ArrayLike | None = None,
+        *,
+        mass_weighted: bool = False,
+        per_mode: float = 0.0,
+    ) -> Array:
+        """Gradients of reduced site entropies of a system that this calculator made.
+
+        Parameters
+        ----------
+        system : HarmonicSystem
+        atoms : Atoms
+        sites : array_like of int, shape (n_sites,), optional
+            Numbers among the free atoms; all by default.
+        mass_weighted : bool
+            Of the physical decomposition; otherwise of that of `reduced_site_entropies`.
+        per_mode : float, k_B
+            Added to the reduced entropy of every mode: 1 + ln(T/T0) at a temperature T.
+
+        Returns
+        -------
+        ndarray, shape (n_sites, N, 3), k_B/Å
+        """
+        responses = self.responses(atoms)
+        options = {"displacement": self.parameters["displacement"]}
+        if mass_weighted or self.parameters["decomposition"] != "normalised":
+            return system.site_gradients(
+                responses, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
+            )
+        assert self._crystal is not None
+        chosen = np.arange(len(system.free)) if sites is None else sites
+        factors = self._crystal.normalised(system, atoms).derivative_factors(
+            check_sites(chosen, len(system.free))
+        )
+        gradients = site_gradients(responses, factors, system.patterns, **options)
+        return gradients.reshape(-1, len(atoms), 3)
+
+    def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
+        """Site entropies that the surrogate learns: mass-free, or normalised where that is set.
+
+        Parameters
+        ----------
+        system : HarmonicSystem
+            Of the atoms, from `harmonic_system`.
+        atoms : Atoms
+
+        Returns
+        -------
+        entropies : ndarray, shape (N,), units of k_B
+        modes : ndarray, shape (N,)
+            Number of modes per site.
+        """
+        if self.parameters["decomposition"] != "normalised":
+            return system.site_entropies, system.site_modes
+        assert self._crystal is not None
+        reduced, modes = self._crystal.site_entropies(atoms)
+        reduced = reduced.copy()
+        reduced[system.free] += self._crystal.normalised(system, atoms).site_entropies
+        return reduced, modes
+
+    def responses(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
+        """Forces, and virials where strain derivatives are wanted, of displaced copies.
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            If there is a Hessian only, and no calculator.
+        """
+        if self.wrapped is None:
+            raise PropertyNotImplementedError(
+                "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
+            )
+        return DisplacedForces(atoms, self.wrapped, virial=strain, cache=self.parameters["cache"])
+
+    def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
+        """See `EntropyCalculator._evaluate`."""
+        if strain and not has_volume(atoms):
+            raise PropertyNotImplementedError(
+                "entropy_strain: the reference takes it from stresses, and the structure has "
+                "no volume"
+            )
+        engine = self._engine_for(atoms, gradient=gradient)
+        if gradient and engine != "dense":
+            raise PropertyNotImplementedError(
+                f"forces: engine {engine!r} gives no gradients of totals; use 'dense' or 'auto'"
+            )
+        responses = self.responses(atoms, strain=strain) if gradient else None
+        if engine == "ball":
+            return SiteThermodynamics(*self._ball_values(atoms))
+        if self._system is None or self._system.engine != engine:
+            self._system = self.harmonic_system(atoms, gradient=gradient)
+        entropies, free_energies = self._site_values(self._system, atoms)
+        if responses is None:
+            return SiteThermodynamics(entropies, free_energies)
+        derivative = self._gradient(self._system, atoms, responses)
+        strains = (None, None) if derivative.strain is None else derivative.strain
+        return SiteThermodynamics(entropies, free_energies, *derivative.positions, *strains)
+
+    def _gradient(
+        self, system: HarmonicSystem, atoms: Atoms, responses: DisplacedForces
+    ) -> SpectralGradient:
+        displacement = self.parameters["displacement"]
+        # While no mode is unstable, all decompositions have the same total.
+        if self.parameters["decomposition"] != "normalised" or system.n_unstable == 0:
+            return system.gradient(
+                responses, self._statistics, self.temperature, displacement=displacement
+            )
+        assert self._crystal is not None
+        normalised = self._crystal.normalised(system, atoms)
+        slopes = kB * normalised.slopes * np.array([[1.0], [-self.temperature]])
+        vectors = system.patterns(normalised.directions[:, normalised.modes.stable])
+        return spectral_gradient(responses, vectors, slopes, displacement=displacement)
+
+    @property
+    def _statistics(self) -> Statistics:
+        return quantum if self.parameters["quantum"] else classical
+
+    def _site_values(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
+        if self.parameters["decomposition"] == "mass-weighted":
+            return system.site_thermodynamics(self._statistics, self.temperature)
+        return self._classical_values(*self.reduced_site_entropies(system, atoms))
+
+    def _ball_values(self, atoms: Atoms) -> tuple[Array, Array]:
+        if len(free_atoms(atoms)) < len(atoms):
+            raise InvalidInputError("engine: the ball engine is for structures without FixAtoms")
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the ball engine needs one for the crystal's converged value"
+            )
+        assert self._crystal is not None
+        reduced = self._crystal.ball_site_entropies(
+            atoms,
+            self._hessian_of(atoms, True),
+            self.wrapped,
+            **self._chosen("radius", "steps", "displacement", "cache"),
+        )
+        return self._classical_values(reduced, np.full(len(atoms), 3.0))
+
+    def _classical_values(self, reduced: Array, modes: Array) -> tuple[Array, Array]:
+        entropies = classical_entropy(reduced, modes, self.temperature)
+        # Equipartition: U = n k_B T, and F = U - T S.
+        return entropies, self.temperature * (kB * modes - entropies)
+
+
+class FiniteDifferenceEntropyCalculator(HessianEntropyCalculator):
+    """`HessianEntropyCalculator` with the Hessian from central finite differences of forces.
+
+    Takes the same parameters, and ignores an analytic Hessian.
+    """
+
+    _method = "finite-differences"

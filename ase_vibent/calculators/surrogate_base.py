@@ -1,0 +1,176 @@
+"""What the calculators of site models share: the model, its uncertainties, and extrapolation."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_changes
+from numpy.typing import NDArray
+
+from ase_vibent import pretrained
+from ase_vibent.calculators.base import StrictCalculator
+from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
+from ase_vibent.model import SiteModel
+from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.structures.kinds import resolves_sublattices
+from ase_vibent.structures.sublattices import SUBLATTICES
+
+Array = NDArray[np.float64]
+
+#: What to do about atoms that are unlike those of the training set.
+POLICIES = ("warn", "raise", "ignore")
+#: Extrapolation grade from which an environment counts as unlike those of the training set: some
+#: 1 % of cells of kinds that were in training exceed it, all of unseen defects
+#: (benchmarks/uncertainty.py).
+EXTRAPOLATION_LIMIT = 2.0
+
+
+class SiteModelCalculator(StrictCalculator):
+    """Base class of the calculators whose values come from a trained site model.
+
+    Parameters
+    ----------
+    model : SiteModel or path
+        A trained model or its coefficient file.
+    **parameters
+        Of the calculator, `extrapolation` among them.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range, or the model predicts something else.
+    ModelFileError
+        If the file is none of ours.
+    """
+
+    #: What the model has to predict.
+    target: ClassVar[str]
+    #: Properties of total and sites that hold standard deviations, and their unit in those of the
+    #: model.
+    deviations: ClassVar[tuple[str, str]]
+    deviation_unit: ClassVar[float]
+
+    def __init__(self, model: SiteModel | str | os.PathLike[str], **parameters: Any):
+        # Trajectories and databases keep parameters: a path they can hold, an object not.
+        source = "in memory"
+        if not isinstance(model, SiteModel):
+            source, model = os.fspath(model), SiteModel.load(model)
+        if model.target != self.target:
+            raise InvalidInputError(
+                f"model: expected one that predicts {self.target!r}, got {model.target!r}"
+            )
+        self.model = model
+        self._neighbours = NeighbourLists()
+        super().__init__(model=source, **parameters)
+
+    @classmethod
+    def from_pretrained(cls, name: str, **options: Any) -> Self:
+        """Calculator of a model that comes with the package.
+
+        Parameters
+        ----------
+        name : str
+            One of `ase_vibent.pretrained.names()`; 'vibent models' says what each is for.
+        **options
+            Parameters of the calculator.
+
+        Returns
+        -------
+        SiteModelCalculator
+            Of the class it is asked of.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no model of that name, which lists those there are, or it predicts
+            something else.
+        """
+        return cls(pretrained.path(name), **options)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change parameters; another model needs another calculator."""
+        if kwargs.get("extrapolation", "warn") not in POLICIES:
+            raise InvalidInputError(
+                f"extrapolation: expected one of {', '.join(POLICIES)}, "
+                f"got {kwargs['extrapolation']!r}"
+            )
+        if "model" in kwargs and self.parameters.get("model") is not None:
+            raise InvalidInputError(
+                f"model: it cannot be exchanged; make a new {type(self).__name__}"
+            )
+        return super().set(**kwargs)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation; sublattice labels count where the model uses them."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if (
+            self.atoms is not None
+            and resolves_sublattices(self.model.species)
+            # A calculation that failed for want of labels leaves atoms without any.
+            and not np.array_equal(
+                self.atoms.arrays.get(SUBLATTICES, ()), atoms.arrays.get(SUBLATTICES, ())
+            )
+        ):
+            changes.append(SUBLATTICES)
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
+        uncertainties = {*self.deviations, "extrapolation_grades"}
+        if system_changes or "energy" not in self.results or set(properties) - uncertainties:
+            super().calculate(atoms, properties, system_changes)
+        if set(self.deviations).intersection(properties):
+            total, sites = self.model.uncertainty(self.atoms)
+            of_total, of_sites = self.deviations
+            self.results[of_total] = self.deviation_unit * total
+            self.results[of_sites] = self.deviation_unit * sites
+        if "extrapolation_grades" in properties:
+            grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
+            self.results["extrapolation_grades"] = grades
+
+    def _check_extrapolation(self, atoms: Atoms) -> None:
+        """Follow the policy; called after an evaluation, which has found the neighbours."""
+        policy, near = self.parameters["extrapolation"], self._neighbours.latest
+        if policy == "ignore" or self.model.domain is None or near is None:
+            return
+        if near.familiar and policy == "warn":
+            return
+        near.familiar = True
+        self._follow_policy({"atoms": atoms})
+
+    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+        """See `EntropyCalculator.require_familiar`."""
+        if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
+            self._follow_policy(structures)
+
+    def _follow_policy(self, structures: Mapping[str, Atoms]) -> None:
+        grades = {
+            name: self.model.extrapolation_grades(atoms, lists=self._neighbours)
+            for name, atoms in structures.items()
+        }
+        far = {name: own for name, own in grades.items() if own.max() > EXTRAPOLATION_LIMIT}
+        if not far:
+            return
+        complaints = [
+            f"{name}: {np.sum(own > EXTRAPOLATION_LIMIT)} of {len(own)} atoms have environments "
+            f"unlike those of the training set, the farthest is atom {own.argmax()} with an "
+            f"extrapolation grade of {own.max():.3g}"
+            for name, own in far.items()
+        ]
+        message = (
+            f"{'; '.join(complaints)} (limit {EXTRAPOLATION_LIMIT}); check the structure, verify "
+            "the prediction (vibent verify), or train on structures of this kind"
+        )
+        if self.parameters["extrapolation"] == "raise":
+            raise ExtrapolationError(message, max(far.values(), key=np.max))
+        warnings.warn(message, ExtrapolationWarning, stacklevel=2)

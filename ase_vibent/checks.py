@@ -1,0 +1,62 @@
+"""Arguments: checks that all rooms share, and calls that are given as text."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.errors import InvalidInputError
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise InvalidInputError unless an argument is a positive, finite number."""
+    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+        raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
+
+
+def check_attributes(holder: object, *names: str) -> None:
+    """Raise InvalidInputError unless attributes are positive, finite numbers."""
+    for name in names:
+        check_positive(name, getattr(holder, name))
+
+
+def check_integer_attributes(holder: object, least: int, *names: str) -> None:
+    """Raise InvalidInputError unless attributes are integers, from the least on."""
+    for name in names:
+        value = getattr(holder, name)
+        if not (isinstance(value, int | np.integer) and value >= least):
+            raise InvalidInputError(f"{name}: expected an integer ≥ {least}, got {value!r}")
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and keyword arguments of `Name` or `Name(key=value, …)`; nothing is run.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    name : str
+    keywords : dict
+
+    Raises
+    ------
+    ValueError
+        If the text is no such call, or a value no literal.
+    """
+    try:
+        expression = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(error.msg) from error
+    keywords: dict[str, Any] = {}
+    if isinstance(expression, ast.Call):
+        if expression.args or any(k.arg is None for k in expression.keywords):
+            raise ValueError("only keyword arguments are allowed")
+        keywords = {str(k.arg): ast.literal_eval(k.value) for k in expression.keywords}
+        expression = expression.func
+    if not isinstance(expression, ast.Name):
+        raise ValueError("a name is expected")
+    return expression.id, keywords

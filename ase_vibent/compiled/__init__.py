@@ -1,0 +1,1 @@
+"""How kernels are compiled: numba with explicit vectors, threads."""

@@ -1,0 +1,1 @@
+"""The perfect crystal: phonons on q-meshes, converged bulk values, crystals behind defects."""

@@ -1,0 +1,249 @@
+"""Converged vibrational entropy of a perfect crystal, from a q-mesh through phonopy."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike, NDArray
+
+from ase_vibent.crystal.phonons import (
+    build_phonons,
+    hessians_at,
+    monkhorst_pack,
+    phonopy_cell,
+    prepared_crystal,
+    solve_spectrum,
+)
+from ase_vibent.errors import InvalidInputError, UnstableStructureError
+from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
+from ase_vibent.harmonic.entropy import quantum as quantum_statistics
+from ase_vibent.harmonic.modes import check_masses, signed_frequencies
+from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
+from ase_vibent.potentials import resolve_calculator
+
+Array = NDArray[np.float64]
+
+#: Points of a mesh that are worked on at once.
+CHUNK = 1024
+#: Where quantum statistics are put beside classical ones.
+CORRECTION_MESH = (8, 8, 8)
+
+
+def bulk_site_entropies(
+    crystal: Atoms,
+    calculator: object,
+    *,
+    width: float = 15.0,
+    tolerance: float = 1e-5,
+    displacement: float = 0.01,
+    cache: str | os.PathLike[str] | None = None,
+) -> Array:
+    """Reduced site entropies of the infinite crystal, in the mass-free decomposition.
+
+    The thermodynamic limit: force constants of a supercell (phonopy's displacements, so
+    symmetry saves calls), summed over half-shifted q-meshes that never meet Γ. What a
+    mesh of n³ points misses around Γ shrinks as n⁻³ and is extrapolated away.
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Perfect crystal, periodic along three directions: a primitive cell or any supercell.
+    calculator : ASE calculator or factory
+    width : float, Å
+        The supercell for the force constants is at least this wide in every direction;
+        about twice the range of the interaction suffices.
+    tolerance : float, k_B per atom
+        Convergence in the q-mesh.
+    displacement : float, Å
+        Of the finite differences, where the calculator has no analytic Hessian.
+    cache : path, optional
+        Folder that keeps finished displacements, for a restart.
+
+    Returns
+    -------
+    ndarray, shape (N,), dimensionless (units of k_B)
+        s_i = -Σ ln(ħω/(k_B T0)), three modes per atom, masses included.
+
+    Raises
+    ------
+    InvalidStructureError
+        If it is not periodic along three directions, or otherwise unusable.
+    UnstableStructureError
+        If the crystal has imaginary phonons.
+    """
+    found = InfiniteCrystal(
+        crystal,
+        calculator,
+        width=width,
+        tolerance=tolerance,
+        displacement=displacement,
+        cache=cache,
+    )
+    return found.site_entropies
+
+
+class InfiniteCrystal:
+    """Vibrations of a crystal's atoms in the thermodynamic limit; see `bulk_site_entropies`.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    calculator : ASE calculator or factory
+    width, tolerance, displacement, cache
+        As of `bulk_site_entropies`.
+    """
+
+    def __init__(
+        self,
+        crystal: Atoms,
+        calculator: object,
+        *,
+        width: float = 15.0,
+        tolerance: float = 1e-5,
+        displacement: float = 0.01,
+        cache: str | os.PathLike[str] | None = None,
+    ):
+        self.crystal = prepared_crystal(crystal)
+        self._masses = check_masses(self.crystal)
+        self._tolerance = tolerance
+        self._primitive, self._sites = _primitive_cell(self.crystal)
+        self._phonons = _wide_phonons(
+            self._primitive, resolve_calculator(calculator), width, displacement, cache
+        )
+
+    @cached_property
+    def site_entropies(self) -> Array:
+        """Reduced site entropies, mass-free decomposition, masses included, shape (N,), k_B."""
+        mass_free = _converged(self._phonons, self._tolerance)[self._sites]
+        return mass_free + mass_entropy(self._masses)
+
+    def vibrations(self, temperatures: ArrayLike, *, quantum: bool = False) -> Vibrations:
+        """Entropy and free energy of all atoms of the cell, three modes each.
+
+        Parameters
+        ----------
+        temperatures : float or array_like, shape (n,), K
+        quantum : bool
+            Quantum statistics with zero-point energy instead of classical ones. Their difference
+            has no singularity at Γ, and a mesh of 8³ points suffices for it.
+
+        Returns
+        -------
+        Vibrations
+        """
+        chosen = check_temperatures(temperatures)
+        n_modes = 3 * len(self.crystal)
+        found = Vibrations.classical(float(self.site_entropies.sum()), n_modes, chosen)
+        return found + self._quantum_correction(chosen) if quantum else found
+
+    def _quantum_correction(self, temperatures: Array) -> Vibrations:
+        primitive = self._primitive.copy()
+        # One mass per site of the primitive cell: the mean of its images.
+        sites = range(len(primitive))
+        primitive.set_masses([self._masses[self._sites == site].mean() for site in sites])
+        spectrum = solve_spectrum(self._phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
+        sums = [
+            np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
+            - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
+            for t in temperatures
+        ]
+        copies = len(self.crystal) / len(primitive)
+        return Vibrations(temperatures, *np.array(sums).T) * copies
+
+
+def _converged(phonons: Any, tolerance: float) -> Array:
+    """Mass-free reduced entropy of every primitive site in the limit of fine meshes."""
+    n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
+    while True:
+        fine = _mesh_average(phonons, 2 * n_mesh)
+        extrapolated = fine + (fine - coarse) / 7
+        if previous is not None and np.abs(extrapolated - previous).max() < tolerance:
+            break
+        if n_mesh >= 32:
+            raise InvalidInputError(
+                f"tolerance: the q-mesh did not converge to {tolerance} k_B; raise it"
+            )
+        n_mesh, coarse, previous = 2 * n_mesh, fine, extrapolated
+    return extrapolated
+
+
+def bulk_strain_derivative(
+    crystal: Atoms, calculator: object, *, strain: float = 2e-3, **options: Any
+) -> Array:
+    """Derivative of the crystal's converged reduced entropy with respect to strain.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    calculator : ASE calculator or factory
+    strain : float
+        Of the central differences; atoms follow it affinely.
+    **options
+        Passed on to `bulk_site_entropies`.
+
+    Returns
+    -------
+    ndarray, shape (3, 3), dimensionless (units of k_B), for the whole cell
+    """
+    derivative = np.zeros((3, 3))
+    crystal = prepared_crystal(crystal)
+    for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+        totals = []
+        for amount in (strain, -strain):
+            deformation = np.zeros((3, 3))
+            deformation[a, b] += amount / 2
+            deformation[b, a] += amount / 2
+            strained = crystal.copy()
+            strained.set_cell(crystal.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
+            totals.append(bulk_site_entropies(strained, calculator, **options).sum())
+        derivative[a, b] = derivative[b, a] = (totals[0] - totals[1]) / (2 * strain)
+    return derivative
+
+
+def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
+    """Primitive cell in the crystal's own orientation, and the site of every atom in it."""
+    from phonopy.structure.cells import get_primitive, guess_primitive_matrix
+
+    cell = phonopy_cell(crystal)
+    found = get_primitive(cell, guess_primitive_matrix(cell))
+    primitive = crystal[found.p2s_map]
+    primitive.set_cell(found.cell)
+    primitive.positions = found.positions
+    return primitive, np.array([found.p2p_map[image] for image in found.s2p_map])
+
+
+def _wide_phonons(
+    primitive: Atoms,
+    calculator: object,
+    width: float,
+    displacement: float,
+    cache: str | os.PathLike[str] | None,
+) -> Any:
+    """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
+    heights = 1 / primitive.cell.reciprocal().lengths()
+    repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
+    return build_phonons(primitive, calculator, repeats, displacement, cache=cache)
+
+
+def _mesh_average(phonons: Any, n_mesh: int) -> Array:
+    """Mass-free reduced entropy of every primitive site, averaged over a mesh of an even number."""
+    points, _ = monkhorst_pack((n_mesh,) * 3)
+    sites = np.zeros(len(phonons.primitive))
+    for chunk in np.array_split(points, -(-len(points) // CHUNK)):
+        eigenvalues, vectors = np.linalg.eigh(hessians_at(phonons, chunk))
+        lowest = int(eigenvalues[:, 0].argmin())
+        if eigenvalues[lowest, 0] <= 0:
+            frequencies = signed_frequencies(eigenvalues[lowest])
+            raise UnstableStructureError(
+                f"crystal: imaginary phonon at q = {np.round(chunk[lowest], 4).tolist()} "
+                f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
+                frequencies,
+                int(np.sum(eigenvalues[lowest] < 0)),
+            )
+        weights = np.square(np.abs(vectors)).reshape(len(chunk), len(sites), 3, -1).sum(axis=2)
+        sites += np.einsum("qiv,qv->i", weights, reduced_entropy(eigenvalues))
+    return sites / len(points)

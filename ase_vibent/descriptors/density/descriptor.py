@@ -1,0 +1,237 @@
+"""Descriptors that are polynomials in the channels A of the neighbour density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.descriptors.density.basis import DensityBasis
+from ase_vibent.descriptors.density.products import Products
+from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
+from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.structures.kinds import check_species
+
+if TYPE_CHECKING:
+    from ase_vibent.neighbours.lists import NeighbourList, NeighbourLists
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+class DensityDescriptor:
+    """Features that are polynomials in A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij), j of species z.
+
+    A descriptor says which channels and products there are, what features are made of
+    them, and of what radial functions; the kernels are the same for all. It is a frozen
+    dataclass of its hyperparameters.
+
+    Attributes
+    ----------
+    species : sequence of str
+        Kinds of sites: chemical symbols, or sublattices as "Si:1"; "*" is any.
+    neighbours : sequence of str, optional
+        Kinds of neighbours that have channels of their own; by default those of the sites.
+    cutoff : float, Å
+    """
+
+    species: Sequence[str]
+    cutoff: float
+    neighbours: Sequence[str] | None = None
+
+    def _check_kinds(self) -> None:
+        """Kinds of sites and of neighbours as tuples; every `__post_init__` begins with it."""
+        object.__setattr__(self, "species", check_species(self.species))
+        if self.neighbours is not None:
+            neighbours = check_species(self.neighbours, "neighbours")
+            object.__setattr__(self, "neighbours", neighbours)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Hyperparameters, as they stand in a coefficient file."""
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return {"name": type(self).__name__, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def neighbour_species(self) -> Sequence[str]:
+        """Kinds of neighbours."""
+        return self.species if self.neighbours is None else self.neighbours
+
+    @property
+    def radial(self) -> RadialBasis | TabulatedBasis:
+        """Radial functions."""
+        raise NotImplementedError
+
+    @property
+    def radial_degrees(self) -> Indices:
+        """How much every radial function oscillates, from 1 on: see `smoothness`."""
+        return np.arange(1, self.channels[:, 1].max() + 1)
+
+    @property
+    def _tables(self) -> tuple[Indices, Products]:
+        """Channels and products."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> Indices:
+        """Species, n ≥ 1 and l² + l + m of every A-channel, shape (n_channels, 3)."""
+        return self._tables[0]
+
+    @property
+    def products(self) -> Products:
+        """Products of channels and the features made of them."""
+        return self._tables[1]
+
+    @cached_property
+    def basis(self) -> DensityBasis:
+        """What the kernels are told."""
+        kinds = len(self.species), len(self.neighbour_species)
+        return DensityBasis(*kinds, *self._tables, self.radial)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of an atom."""
+        return int(self.products.feature_of[-1]) + 1
+
+    def smoothness(self, power: float) -> Array:
+        """Roughness of every feature, by which a smoothness prior divides its coefficient.
+
+        Σ (n^p + l^p) over the factors of its products, the roughest product's, over that of
+        the smoothest feature: the algebraic prior of ACEpotentials.jl.
+
+        Parameters
+        ----------
+        power : float
+            p > 0.
+
+        Returns
+        -------
+        ndarray, shape (n_features,)
+
+        Raises
+        ------
+        InvalidInputError
+            If the power is not positive.
+        """
+        if not 0 < power < np.inf:
+            raise InvalidInputError(f"smoothness: expected a power > 0, got {power}")
+        _, n, lm = self.channels.T
+        of_channel = self.radial_degrees[n - 1] ** power + np.floor(np.sqrt(lm)) ** power
+        members = self.products.members
+        of_product = np.sum(np.where(members < 0, 0.0, of_channel[members]), axis=1)
+        roughness = np.zeros(self.n_features)
+        np.maximum.at(roughness, self.products.feature_of, of_product[self.products.product_of])
+        return roughness / roughness.min()
+
+    def compute(self, atoms: Atoms) -> Array:
+        """Features of every atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, n_features)
+        """
+        from ase_vibent.descriptors.density.evaluation import features
+
+        return features(self.basis, atoms, self._neighbours(atoms))
+
+    def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
+        """Features, and gradients of their sums over the centres of each species.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        SummedFeatures
+        """
+        from ase_vibent.descriptors.density.evaluation import summed_features
+
+        return summed_features(self.basis, atoms, self._neighbours(atoms))
+
+    def compute_site_gradients(self, atoms: Atoms) -> Array:
+        """Gradients of every atom's features with respect to every position.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        ndarray, shape (N, N, 3, n_features), 1/Å
+            The centre comes first. Grows with N²: meant for small cells.
+        """
+        from ase_vibent.descriptors.density.evaluation import site_gradients
+
+        return site_gradients(self.basis, atoms, self._neighbours(atoms))
+
+    def linear_model(
+        self,
+        atoms: Atoms,
+        weights: Array,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        weights : ndarray, shape (n_species, n_features)
+            Per species of the centre.
+        gradient : bool
+            Whether gradient and strain derivative of the sum are wanted.
+        lists : NeighbourLists, optional
+            Keeps the neighbours for structures that differ little.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.density.evaluation import linear_sums
+
+        near = self._neighbours(atoms, lists)
+        return linear_sums(self.basis, atoms, near, weights, gradient=gradient)
+
+    def site_model(
+        self,
+        atoms: Atoms,
+        readout: Readout,
+        *,
+        gradient: bool = True,
+        lists: NeighbourLists | None = None,
+    ) -> SiteSums:
+        """Site values of any differentiable function of the features.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        readout : callable (features, species) -> values, slopes
+            See `Readout`.
+        gradient, lists
+            As in `linear_model`.
+
+        Returns
+        -------
+        SiteSums
+        """
+        from ase_vibent.descriptors.density.evaluation import readout_sums
+
+        near = self._neighbours(atoms, lists)
+        return readout_sums(self.basis, atoms, near, readout, gradient=gradient)
+
+    def _neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+        from ase_vibent.neighbours.lists import find_neighbours
+
+        find = find_neighbours if lists is None else lists.find
+        return find(atoms, self.species, self.cutoff, neighbours=self.neighbours)

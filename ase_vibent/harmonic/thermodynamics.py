@@ -1,0 +1,124 @@
+"""Entropies and free energies as results, at one temperature or several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase.units import kB
+from numpy.typing import ArrayLike, NDArray
+
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.entropy import classical_entropy
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SiteThermodynamics:
+    """Vibrational entropy and free energy of every atom, with derivatives of the sums.
+
+    Attributes
+    ----------
+    entropies : ndarray, shape (N,), eV/K
+    free_energies : ndarray, shape (N,), eV
+    entropy_gradient : ndarray, shape (N, 3), eV/K/Å, or None
+    free_energy_gradient : ndarray, shape (N, 3), eV/Å, or None
+    entropy_strain : ndarray, shape (3, 3), eV/K, or None
+        Derivative with respect to homogeneous strain.
+    free_energy_strain : ndarray, shape (3, 3), eV, or None
+    """
+
+    entropies: Array
+    free_energies: Array
+    entropy_gradient: Array | None = None
+    free_energy_gradient: Array | None = None
+    entropy_strain: Array | None = None
+    free_energy_strain: Array | None = None
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """Vibrational entropy and free energy of a structure at several temperatures.
+
+    Attributes
+    ----------
+    temperatures : ndarray, shape (n,), K
+    entropies : ndarray, shape (n,), eV/K
+    free_energies : ndarray, shape (n,), eV
+    """
+
+    temperatures: Array
+    entropies: Array
+    free_energies: Array
+
+    def __sub__(self, other: Vibrations) -> Vibrations:
+        """Difference of two states at the same temperatures."""
+        return self + other * -1
+
+    def __add__(self, other: Vibrations) -> Vibrations:
+        """Sum of two systems at the same temperatures; InvalidInputError if they are not."""
+        if not np.array_equal(self.temperatures, other.temperatures):
+            raise InvalidInputError(
+                f"temperatures: vibrations at {self.temperatures} K and at {other.temperatures} K "
+                "cannot be added"
+            )
+        return Vibrations(
+            self.temperatures,
+            self.entropies + other.entropies,
+            self.free_energies + other.free_energies,
+        )
+
+    def __mul__(self, count: float) -> Vibrations:
+        """So many times as much of the system."""
+        return Vibrations(self.temperatures, self.entropies * count, self.free_energies * count)
+
+    @classmethod
+    def classical(cls, reduced: float, n_modes: float, temperatures: Array) -> Vibrations:
+        """From the temperature-free core of the entropy, see `classical_entropy`."""
+        entropies = classical_entropy(reduced, n_modes, temperatures)
+        return cls(temperatures, entropies, temperatures * (n_modes * kB - entropies))
+
+
+def check_temperatures(temperatures: ArrayLike) -> Array:
+    """Temperatures, one or several, as an array of positive numbers.
+
+    Parameters
+    ----------
+    temperatures : float or array_like, shape (n,), K
+
+    Returns
+    -------
+    ndarray, shape (n,), K
+
+    Raises
+    ------
+    InvalidInputError
+        If one is not a positive, finite number.
+    """
+    return np.array([check_temperature(t) for t in np.atleast_1d(temperatures)])
+
+
+def check_temperature(temperature: float) -> float:
+    """Temperature as a positive float.
+
+    Parameters
+    ----------
+    temperature : float, K
+
+    Returns
+    -------
+    float, K
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a positive, finite number.
+    """
+    try:
+        value = float(temperature)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise InvalidInputError(f"temperature: expected a number in K > 0, got {temperature!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Exact labels of structures: one at a time, and many into a file."""

@@ -1,0 +1,194 @@
+"""Exact labels for a structure, and the perfect crystal that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+from ase.units import kB
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
+from ase_vibent.harmonic.moments import hessian_moments, path_species
+from ase_vibent.harmonic.spectrum import check_sites
+from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.structures.cells import has_volume
+from ase_vibent.structures.symmetry import inequivalent_atoms
+from ase_vibent.structures.validity import unlabelled
+
+
+def attach_labels(
+    atoms: Atoms,
+    calculator: HessianEntropyCalculator,
+    *,
+    name: str | None = None,
+    reference: str | None = None,
+    gradient: bool = True,
+    strain: bool = False,
+    sites: bool = True,
+    site_gradients: bool = False,
+    moments: bool = False,
+    energies: bool = False,
+    force_constants: bool | Sequence[int] = False,
+    tangent: NDArray[np.float64] | None = None,
+    bulk_width: float = 15.0,
+) -> Atoms:
+    """Copy of a structure with its exact labels: classical, at 300 K.
+
+    `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
+    asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
+    mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
+    `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
+    `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
+    (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
+    `vibent_force_constants` (eV/Å²).
+    Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
+    are extensive.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
+        sums.
+    calculator : HessianEntropyCalculator
+        Its temperature and statistics are not used.
+    name : str, optional
+        Says that the structure is a perfect crystal, other frames' reference, with
+        converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own.
+    reference : str, optional
+        Name of the perfect crystal of the same cell, at the same strain.
+    gradient, strain, sites, site_gradients : bool
+        Which labels are wanted beside the total entropy. Gradients of all sites cost some tens
+        of force calls per site.
+    moments : bool
+        Whether moments of local densities of states are wanted, for quantum corrections. They
+        need nothing but the Hessian, in a cell wide enough that no atom's displacement is
+        felt by another from two sides.
+    energies : bool
+        Whether energy and forces of the wrapped calculator are wanted, and the virial if it gives
+        stresses.
+    force_constants : bool or sequence of int
+        Atoms whose rows of the Hessian are wanted; True is for all that differ by symmetry.
+    tangent : ndarray, shape (N, 3), optional
+        Direction of a path through the structure. Motion along it is left out, like an unstable
+        mode, and counted as one; gradients must then be off.
+    bulk_width : float, Å
+        Width of the supercell behind a perfect crystal's converged values, about twice the
+        range of the interaction; see `bulk_site_entropies`.
+
+    Returns
+    -------
+    Atoms
+        Without a calculator.
+    """
+    if name is not None and reference is not None:
+        raise InvalidInputError(
+            "reference: a named perfect crystal is its own reference; pass name or reference"
+        )
+    for argument, value in (("name", name), ("reference", reference)):
+        if value is not None and not _survives_as_text(value):
+            raise InvalidInputError(
+                f"{argument}: extended XYZ would not keep {value!r} as text; "
+                "use letters, as in 'si-2x2x1'"
+            )
+    system = calculator.harmonic_system(
+        atoms, gradient=gradient or strain or site_gradients, tangent=tangent
+    )
+    labelled = unlabelled(atoms)
+    if dataset.WEIGHT in atoms.info:  # of the user, and no label
+        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
+    labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
+    labelled.info[dataset.N_MODES] = int(system.n_modes)
+    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
+    if sites:
+        reduced, modes = calculator.reduced_site_entropies(system, atoms)
+        labelled.arrays[dataset.SITE_MODES] = modes
+        labelled.arrays[dataset.SITES] = classical_entropy(reduced, modes, T0)
+    if site_gradients:
+        gradients = calculator.reduced_site_gradients(system, atoms)
+        labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
+    if moments:
+        labelled.arrays[dataset.MOMENTS] = _moments(atoms, system)
+    if gradient or strain:
+        derivative = system.gradient(
+            calculator.responses(atoms, strain=strain),
+            classical,
+            T0,
+            displacement=calculator.parameters["displacement"],
+        )
+        if gradient:
+            labelled.arrays[dataset.GRADIENT] = derivative.positions[0]
+        if derivative.strain is not None:
+            labelled.info[dataset.STRAIN] = derivative.strain[0]
+    if energies:
+        _attach_energies(labelled, calculator, atoms)
+    if force_constants is not False:
+        _attach_force_constants(labelled, system, force_constants)
+    if reference is not None:
+        labelled.info[dataset.REFERENCE] = str(reference)
+    if name is not None:
+        labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
+        options = {k: calculator.parameters[k] for k in ("displacement", "cache")}
+        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, **options)
+        labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
+        if strain:
+            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
+            labelled.info[dataset.BULK_STRAIN] = kB * slope
+    return labelled
+
+
+def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
+    offered = getattr(calculator.wrapped, "implemented_properties", ())
+    responses = calculator.responses(atoms, strain=has_volume(atoms) and "stress" in offered)
+    # Forces belong to the free energy of smeared electrons, where a calculator has that.
+    name = "free_energy" if "free_energy" in offered else "energy"
+    labelled.info[dataset.ENERGY] = float(responses.property(name))
+    at_rest = responses(np.zeros((len(atoms), 3)))
+    labelled.arrays[dataset.FORCES] = at_rest.forces
+    if at_rest.virial is not None:
+        labelled.info[dataset.ENERGY_STRAIN] = at_rest.virial
+
+
+def _attach_force_constants(
+    labelled: Atoms, system: HarmonicSystem, wanted: bool | Sequence[int]
+) -> None:
+    n_atoms = len(labelled)
+    if len(system.free) < n_atoms:
+        raise InvalidInputError(
+            "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
+        )
+    chosen = check_sites(
+        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        n_atoms,
+        "force_constants",
+    )
+    if not len(chosen):
+        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
+    rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
+    dense = rows.toarray() if hasattr(rows, "toarray") else rows
+    by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
+    labelled.arrays[dataset.FORCE_CONSTANTS] = by_atom.reshape(n_atoms, -1)
+    labelled.info[dataset.DISPLACED] = chosen
+
+
+def _moments(atoms: Atoms, system: HarmonicSystem) -> NDArray[np.float64]:
+    """Mass-free moments of every atom, zero on fixed ones."""
+    _, species = path_species(atoms)
+    free = hessian_moments(system.hessian, species[system.free], species.max() + 1)
+    moments = np.zeros((len(atoms), free.shape[1]))
+    moments[system.free] = free
+    return moments
+
+
+def _survives_as_text(value: str) -> bool:
+    """Whether extended XYZ reads a text back as it was, and not as a number or an array."""
+    if not value or value != " ".join(value.split()):
+        return False
+    back = key_val_str_to_dict(key_val_dict_to_str({"x": value}))["x"]
+    return isinstance(back, str) and back == value

@@ -1,0 +1,315 @@
+"""Many structures into one file of labels: resumable, in parallel, a whole frame at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent import dataset
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.errors import LabelError
+from ase_vibent.labelling.labels import attach_labels
+from ase_vibent.runs.files import append, finished_frames, in_own_folder, locked, reason, tidy
+from ase_vibent.runs.workers import results_as_completed
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """One structure to label, and how.
+
+    Attributes
+    ----------
+    atoms : Atoms
+    name, reference : str or None
+        See `attach_labels`.
+    gradient, strain, sites, site_gradients, moments, energies, force_constants : bool
+        Labels wanted beside the total.
+    unstable : int or "any"
+        Expected number of unstable modes.
+    crystal : Atoms or None
+        Perfect crystal with the same sites: labels of sites are normalised by it.
+    tangent : ndarray, shape (N, 3), or None
+        Direction of a path, see `attach_labels`.
+    options : dict
+        Further parameters of `HessianEntropyCalculator`: `displacement`, `interaction_range`,
+        `cache`. They change how a label is computed, not what it is.
+    source : str
+        Where the structure comes from, for the list of failures.
+    """
+
+    atoms: Atoms
+    name: str | None = None
+    reference: str | None = None
+    gradient: bool = False
+    strain: bool = False
+    sites: bool = False
+    site_gradients: bool = False
+    moments: bool = False
+    energies: bool = False
+    force_constants: bool = False
+    unstable: int | str = 0
+    crystal: Atoms | None = None
+    tangent: NDArray[np.float64] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def key(self, calculator: str) -> str:
+        """Fingerprint of structure, its part in the dataset, and calculator."""
+        digest = hashlib.sha256()
+        for atoms in (self.atoms, *([] if self.crystal is None else [self.crystal])):
+            for array in (
+                atoms.numbers,
+                atoms.positions,
+                atoms.cell.array,
+                atoms.pbc,
+                atoms.get_masses(),
+                atoms.get_initial_magnetic_moments(),
+                atoms.get_initial_charges(),
+            ):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        if self.tangent is not None:
+            digest.update(np.ascontiguousarray(self.tangent, dtype=float).tobytes())
+        constraints = [c.todict() for c in self.atoms.constraints]
+        digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
+        # The letter in front keeps extended XYZ readers from taking it for a number.
+        return "k" + digest.hexdigest()[:16]
+
+    def is_satisfied_by(self, frame: Atoms) -> bool:
+        """Whether a labelled frame of this structure keeps the promise about stability."""
+        if isinstance(self.unstable, str):
+            return True
+        return frame.info.get(dataset.N_UNSTABLE) == self.unstable + (self.tangent is not None)
+
+    def missing_label(self, frame: Atoms) -> str | None:
+        """A wanted label that a labelled frame lacks, or None."""
+        wanted = {
+            dataset.GRADIENT: self.gradient,
+            dataset.STRAIN: self.strain,
+            dataset.SITES: self.sites,
+            dataset.SITE_GRADIENTS: self.site_gradients,
+            dataset.MOMENTS: self.moments,
+            dataset.ENERGY: self.energies,
+            dataset.FORCE_CONSTANTS: self.force_constants,
+        }
+        return next(
+            (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
+        )
+
+    def run(self, calculator: Any) -> Atoms:
+        """Labelled copy of the structure, from a calculator or a factory of one."""
+        exact = HessianEntropyCalculator(
+            calculator,
+            crystal=self.crystal,
+            decomposition="mass-free" if self.crystal is None else "normalised",
+            unstable=self.unstable,
+            **self.options,
+        )
+        return attach_labels(
+            self.atoms,
+            exact,
+            name=self.name,
+            reference=self.reference,
+            gradient=self.gradient,
+            strain=self.strain,
+            sites=self.sites,
+            site_gradients=self.site_gradients,
+            moments=self.moments,
+            energies=self.energies,
+            force_constants=self.force_constants,
+            tangent=self.tangent,
+        )
+
+
+@dataclass
+class LabellingSummary:
+    """What a labelling run did.
+
+    Attributes
+    ----------
+    done, skipped : int
+        Frames labelled now, and found in the file already.
+    failed : list of (int, str)
+        Number of the structure in the input, and the reason.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: list[tuple[int, str]] = field(default_factory=list)
+
+
+def label_structures(
+    tasks: Sequence[LabelTask],
+    path: str | os.PathLike[str],
+    make_calculator: Callable[[], Any],
+    *,
+    calculator_name: str,
+    n_jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+) -> LabellingSummary:
+    """Label structures into a file, one whole frame at a time.
+
+    A run that was killed continues where it stopped: frames in the file are not redone.
+    A structure that fails, or whose worker dies again and again, is listed in
+    `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on.
+    Calculators that write files do so in a folder of their own for every structure, below
+    `PATH.work`; what a structure that failed left there is kept until the next run.
+
+    Parameters
+    ----------
+    tasks : sequence of LabelTask
+    path : path
+        Extended XYZ; appended to.
+    make_calculator : callable () -> ASE calculator
+        Must pickle unless `n_jobs` is 1.
+    calculator_name : str
+        Kept with every frame; a file never mixes calculators.
+    n_jobs : int
+        Processes, each of one thread; -1 for all cores.
+    scheduler : str, optional
+        Address (`tcp://host:port`) or scheduler file of a Dask cluster whose workers are
+        used instead; they must see the folder of `path`.
+    progress : callable (items, total) -> items
+        Progress bar around the results.
+
+    Returns
+    -------
+    LabellingSummary
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be written, is no label file, or is another calculator's; or if
+        the scheduler is lost. Finished frames are in the file.
+    InvalidInputError
+        If there is no such scheduler, or `make_calculator` does not pickle.
+    """
+    path = Path(path)
+    scratch = path.absolute().with_name(f"{path.name}.work")
+    with locked(path):
+        pending = _pending(tasks, path, calculator_name)
+        summary = LabellingSummary(skipped=len(tasks) - len(pending))
+        shutil.rmtree(scratch, ignore_errors=True)
+        failure_list(path).unlink(missing_ok=True)
+        results = results_as_completed(
+            partial(_frame, make_calculator=make_calculator, name=calculator_name, scratch=scratch),
+            pending,
+            n_jobs=n_jobs,
+            scheduler=scheduler,
+        )
+        try:
+            with closing(results):
+                for position, result in progress(results, len(pending)):
+                    number, task = pending[position]
+                    if isinstance(result, bytes):
+                        append(path, result)
+                        summary.done += 1
+                    else:
+                        why = reason(result)
+                        summary.failed.append((number, why))
+                        entry = {"number": number, "source": task.source, "reason": why}
+                        append(failure_list(path), f"{json.dumps(entry)}\n".encode())
+        finally:
+            tidy(scratch, {number for number, _ in summary.failed})
+    summary.failed.sort()
+    return summary
+
+
+def failure_list(path: str | os.PathLike[str]) -> Path:
+    """File beside a label file that lists what failed in the last run, one JSON object a line.
+
+    Parameters
+    ----------
+    path : path
+        Of the labels.
+
+    Returns
+    -------
+    Path
+    """
+    return Path(f"{os.fspath(path)}.failed.jsonl")
+
+
+def labelled_frames(
+    tasks: Sequence[LabelTask], path: str | os.PathLike[str], calculator_name: str
+) -> list[Atoms]:
+    """Frames of a label file in the order of the tasks that made it.
+
+    Parameters
+    ----------
+    tasks : sequence of LabelTask
+    path : path
+    calculator_name : str
+        As given to `label_structures`.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    LabelError
+        If a task has no frame in the file.
+    """
+    frames = {str(atoms.info.get(dataset.KEY)): atoms for atoms in dataset.read_labels(path)}
+    keys = [task.key(calculator_name) for task in tasks]
+    missing = [number for number, key in enumerate(keys) if key not in frames]
+    if missing:
+        raise LabelError(f"{path}: structure {missing[0]} is not labelled there")
+    return [frames[key] for key in keys]
+
+
+def _frame(
+    job: tuple[int, LabelTask], *, make_calculator: Callable[[], Any], name: str, scratch: Path
+) -> bytes | str:
+    """Text of a labelled frame, or the reason why there is none; made by a worker."""
+    number, task = job
+
+    def frame(calculator: Any) -> bytes:
+        labelled = task.run(calculator)
+        labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
+        return dataset.format_frame(labelled).encode()
+
+    return in_own_folder(frame, make_calculator, scratch, number)
+
+
+def _pending(
+    tasks: Sequence[LabelTask], path: Path, calculator_name: str
+) -> list[tuple[int, LabelTask]]:
+    """Tasks whose frame the file lacks, with their numbers."""
+    finished: defaultdict[str, list[Atoms]] = defaultdict(list)
+    for atoms in finished_frames(path, calculator_name):
+        finished[str(atoms.info.get(dataset.KEY))].append(atoms)
+    return [
+        (number, task)
+        for number, task in enumerate(tasks)
+        if not _take_finished(finished[task.key(calculator_name)], task, path)
+    ]
+
+
+def _take_finished(frames: list[Atoms], task: LabelTask, path: str | os.PathLike[str]) -> bool:
+    """Remove the frame of a finished task from those found, and say whether there was one."""
+    for position, frame in enumerate(frames):
+        missing = task.missing_label(frame)
+        if missing is not None:
+            raise LabelError(
+                f"{path}: holds frames without {missing}; ask for the labels it has, or "
+                "write to another file"
+            )
+        if task.is_satisfied_by(frame):
+            del frames[position]
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""Neighbour lists that are kept while atoms move little."""

@@ -1,0 +1,1 @@
+"""Linear least squares in bounded memory; knows nothing of atoms."""

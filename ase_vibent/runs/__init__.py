@@ -1,0 +1,1 @@
+"""Long runs: worker processes, and files that survive a kill."""

@@ -1,0 +1,145 @@
+"""Relaxation to a stated force."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE, BFGSLineSearch
+from numpy.typing import NDArray
+
+from ase_vibent.checks import check_positive
+from ase_vibent.errors import CalculatorError, InvalidStructureError, RelaxationError
+from ase_vibent.potentials import calculator_failures
+from ase_vibent.structures.validity import check_structure, starting_copy
+
+
+def relaxed(
+    atoms: Atoms,
+    calculator: object,
+    *,
+    fmax: float = 1e-3,
+    steps: int = 2000,
+    relax_cell: bool = False,
+) -> Atoms:
+    """Copy relaxed until no force exceeds a limit; constraints are respected.
+
+    FIRE only ever goes downhill. (L-BFGS and BFGS without line search were seen to climb
+    back to the saddle from a start beside one.) Symmetry of the start is kept: rattle a
+    structure first that may sit on a saddle.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    calculator : ASE calculator or factory
+    fmax : float, eV/Å
+        Largest force that may be left on an atom.
+    steps : int
+        Most steps to take.
+    relax_cell : bool
+        Whether the cell relaxes too, to zero stress.
+
+    Returns
+    -------
+    Atoms
+        With energy and forces, as a `SinglePointCalculator` keeps them.
+
+    Raises
+    ------
+    RelaxationError
+        If the force is not reached; it carries steps and force.
+    CalculatorError
+        If the calculator fails or returns NaN.
+    InvalidStructureError
+        If the cell of a structure that is not periodic along three directions is to relax.
+    """
+    check_structure(atoms)
+    check_positive("fmax", fmax)
+    if relax_cell and not atoms.pbc.all():
+        raise InvalidStructureError(
+            "relax_cell: expected a structure periodic along three directions, got "
+            f"pbc={atoms.pbc.tolist()}; keep the cell, or set pbc"
+        )
+    copy = starting_copy(atoms)
+    copy.calc = resolved(calculator)
+    with calculator_failures(copy.calc):
+        # A cell's few, stiff degrees of freedom would take FIRE thousands of steps.
+        optimizer = (
+            BFGSLineSearch(FrechetCellFilter(copy), logfile=None)
+            if relax_cell
+            else FIRE(copy, logfile=None)
+        )
+        with warnings.catch_warnings():
+            # Of FrechetCellFilter, at errors of 1e-12.
+            warnings.filterwarnings("ignore", "logm result may be inaccurate")
+            follow(optimizer, fmax, steps, "relaxation")
+    return with_results(copy)
+
+
+def with_results(atoms: Atoms) -> Atoms:
+    """Copy that keeps energy and forces of the calculator, and not the calculator.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        With a calculator.
+
+    Returns
+    -------
+    Atoms
+    """
+    copy: Atoms = atoms.copy()
+    copy.calc = SinglePointCalculator(
+        copy,
+        energy=atoms.get_potential_energy(),
+        forces=atoms.get_forces(apply_constraint=False),
+    )
+    return copy
+
+
+def follow(optimizer: Any, fmax: float, steps: int, title: str) -> None:
+    """Run an optimizer to the end, or raise.
+
+    Parameters
+    ----------
+    optimizer : ASE optimizer
+    fmax : float, eV/Å
+    steps : int
+    title : str
+        What the error calls it.
+
+    Raises
+    ------
+    RelaxationError
+    CalculatorError
+        If a force is not finite.
+    """
+    for converged in optimizer.irun(fmax=fmax, steps=steps):
+        force = largest_force(optimizer.atoms.get_forces())
+        if not np.isfinite(force):
+            raise CalculatorError("calculator: returned forces that are not finite")
+        if converged:
+            return
+    raise RelaxationError(
+        f"{title}: not converged to {fmax:g} eV/Å in {optimizer.nsteps} steps, {force:.3g} eV/Å "
+        "left; allow more steps or start closer",
+        optimizer.nsteps,
+        force,
+    )
+
+
+def largest_force(forces: NDArray[np.float64]) -> float:
+    """Length of the longest force; shape (N, 3), eV/Å."""
+    return float(np.linalg.norm(forces, axis=1).max(initial=0))
+
+
+def resolved(calculator: object) -> Any:
+    """Calculator from a calculator or a factory of one."""
+    # Hessians check their structures with this package: imported above, it would be a ring.
+    from ase_vibent.potentials import resolve_calculator
+
+    return resolve_calculator(calculator)

@@ -1,0 +1,87 @@
+"""Cells: which are the same, which are repetitions of another, how wide they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.errors import LabelError
+
+
+def has_volume(atoms: Atoms) -> bool:
+    """Whether a stress is defined: a cell that is periodic in two directions or three."""
+    return bool(atoms.cell.rank == 3 and sum(atoms.pbc) >= 2)
+
+
+def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> list[Atoms]:
+    """Perfect crystal in the cell of every structure, by repeating the given crystals.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    crystals : sequence of Atoms
+        Perfect crystals, each a unit cell or a supercell.
+
+    Returns
+    -------
+    list of Atoms
+        One for every structure; the same object where cells agree.
+
+    Raises
+    ------
+    LabelError
+        If no crystal fits the cell of a structure.
+    """
+    fitted: list[Atoms] = []
+    chosen = []
+    for number, atoms in enumerate(structures):
+        match = next((c for c in fitted if _same_cell(c, atoms)), None)
+        if match is None:
+            match = next(filter(None, (_repeated(c, atoms) for c in crystals)), None)
+            if match is None:
+                raise LabelError(
+                    f"structure {number}: no reference crystal, nor a repetition of one, has "
+                    f"its cell {np.round(atoms.cell.cellpar(), 4).tolist()}; give the perfect "
+                    "crystal at the same strain"
+                )
+            fitted.append(match)
+        chosen.append(match)
+    return chosen
+
+
+def _same_cell(one: Atoms, other: Atoms) -> bool:
+    same_pbc = np.array_equal(one.pbc, other.pbc)
+    return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
+
+
+def _repeated(crystal: Atoms, atoms: Atoms) -> Atoms | None:
+    if crystal.cell.rank < 3:
+        return None
+    repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
+    candidate = crystal.repeat(tuple(repeats))
+    return candidate if _same_cell(candidate, atoms) else None
+
+
+def widths(atoms: Atoms) -> NDArray[np.float64]:
+    """Distances between opposite faces of the cell, periodic directions only, Å."""
+    distances = 1 / atoms.cell.complete().reciprocal().lengths()
+    return np.asarray(distances[atoms.pbc])
+
+
+def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
+    """The crystal that, repeated, comes closest to the cell of a defect, which may be relaxed."""
+    candidates = []
+    for crystal in crystals:
+        ratios = defect.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
+        repeats = np.maximum(1, np.round(ratios)).astype(int)
+        found = crystal if np.all(repeats == 1) else crystal.repeat(tuple(repeats))
+        candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
+    return min(candidates, key=lambda candidate: float(candidate[0]))[1]
+
+
+def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
+    same_cell = np.allclose(crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5)
+    return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))

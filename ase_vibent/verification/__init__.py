@@ -1,0 +1,1 @@
+"""Exact entropies of some sites of a large structure, beside those of a model."""
