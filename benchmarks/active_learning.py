@@ -36,8 +36,8 @@ from ase.build import bulk  # noqa: E402
 from ase_vibent import ACE, SiteModel  # noqa: E402
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames  # noqa: E402
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon  # noqa: E402
-from ase_vibent.stationary import relaxed  # noqa: E402
-from ase_vibent.structures import dumbbells, rattled, strained, vacancies  # noqa: E402
+from ase_vibent.stationary import relax  # noqa: E402
+from ase_vibent.structures import apply_strain, dumbbells, rattle, vacancies  # noqa: E402
 from ase_vibent.training.calibration import posterior  # noqa: E402
 from ase_vibent.training.problem import LinearFit, SiteProblem  # noqa: E402
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows, split_folds  # noqa: E402
@@ -52,11 +52,11 @@ WAYS = {"random": None, "select": None, "select by totals": ("total",)}
 def tasks() -> list[LabelTask]:
     """Perfect crystals of all strains, then the pool."""
     crystals = {"perfect": bulk("Si", "diamond", a=5.431, cubic=True) * (2, 1, 1)}
-    crystals |= {f"strain{e}": strained(crystals["perfect"], e) for e in (-0.01, 0.02)}
+    crystals |= {f"strain{e}": apply_strain(crystals["perfect"], e) for e in (-0.01, 0.02)}
     crystal = crystals["perfect"]
     # Displaced first: a symmetric dumbbell is a saddle, from which nothing would move.
     defects = [
-        relaxed(rattled(atoms, 0.1, 1, 3)[0], stillinger_weber_silicon, fmax=1e-3)
+        relax(rattle(atoms, 0.1, 1, 3)[0], stillinger_weber_silicon, fmax=1e-3)
         for atoms in (vacancies(crystal)[0], dumbbells(crystal, directions=[(1, 1, 1)])[0])
     ]
     plan = [
@@ -70,7 +70,7 @@ def tasks() -> list[LabelTask]:
     for seed, (name, atoms, amplitude, count) in enumerate(plan):
         made += [
             LabelTask(copy, reference=name, gradient=True, unstable="any")
-            for copy in rattled(atoms, amplitude, count, seed)
+            for copy in rattle(atoms, amplitude, count, seed)
         ]
     return made
 
@@ -90,7 +90,7 @@ def labelled() -> list[Atoms]:
 
 def fit(rows: TrainingRows, folds: list[int]) -> LinearFit:
     """Ridge regression on some configurations and the crystals."""
-    return rows.problem.fit(rows.merged(WEIGHTS, folds={*folds, ALWAYS}), "ridge", {})
+    return rows.problem.fit(rows.merge(WEIGHTS, folds={*folds, ALWAYS}), "ridge", {})
 
 
 def model_of(found: LinearFit) -> SiteModel:
@@ -111,7 +111,7 @@ def errors(rows: TrainingRows, found: LinearFit, test: list[int]) -> tuple[float
     coefficients = found.solution.coefficients
     left_out = [t for t in rows.totals if t.fold in set(test)]
     of_totals = np.array([t.row @ coefficients - t.value for t in left_out])
-    gradients = [rows.triangles[fold]["gradient"] for fold in test]
+    gradients = [rows.r_factors[fold]["gradient"] for fold in test]
     squares = sum(float(t.squared_residual(coefficients)) for t in gradients)
     return (
         float(np.sqrt(np.mean(of_totals**2))),

@@ -27,7 +27,7 @@ from potentials import copper, lammps
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.cli.plots import path_plot
-from ase_vibent.stationary import Saddle, path_saddle, relaxed
+from ase_vibent.stationary import Saddle, path_saddle, relax
 from ase_vibent.thermo import (
     DefectFormation,
     defect_formation,
@@ -56,7 +56,7 @@ def ends(crystal: Atoms, calculator: Any) -> list[Atoms]:
         atoms = crystal.copy()
         atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
         del atoms[0]
-        found.append(relaxed(atoms, calculator, fmax=1e-3))
+        found.append(relax(atoms, calculator, fmax=1e-3))
     return found
 
 

@@ -42,8 +42,8 @@ from ase_vibent import (
     write_labels,
 )
 from ase_vibent.analysis import convergence_rate
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import rattled
+from ase_vibent.stationary import relax
+from ase_vibent.structures import rattle
 from ase_vibent.thermo import defect_formation
 
 LATTICE = 3.615
@@ -105,7 +105,7 @@ def minima(size: int, calculator: Any) -> dict[str, Atoms]:
     for name, sites in zip(DEFECTS, ([0], [0, neighbour]), strict=True):
         atoms = crystal.copy()
         del atoms[sites]
-        found[name] = relaxed(atoms, calculator, fmax=FMAX)
+        found[name] = relax(atoms, calculator, fmax=FMAX)
     return found
 
 
@@ -121,9 +121,9 @@ def labels(
     structures = list(defects.values())
     for number, atoms in enumerate(defects.values()):
         for amplitude, share in zip(AMPLITUDES, (0.7, 0.3), strict=True):
-            structures += rattled(atoms, amplitude, round(share * count / 2), rng=number)
+            structures += rattle(atoms, amplitude, round(share * count / 2), rng=number)
     if strain:
-        structures += rattled(crystal_of(size), AMPLITUDES[0], 4, rng=9)
+        structures += rattle(crystal_of(size), AMPLITUDES[0], 4, rng=9)
     for atoms in tqdm(structures, desc=f"size {size}", unit="cell", disable=None):
         frames.append(attach_labels(atoms, exact, reference=name, strain=strain))
     write_labels(path, frames)

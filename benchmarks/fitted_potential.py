@@ -26,8 +26,8 @@ from ase_vibent import (
     train,
 )
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import rattled, vacancies
+from ase_vibent.stationary import relax
+from ase_vibent.structures import rattle, vacancies
 from ase_vibent.thermo import defect_formation
 from ase_vibent.training.report import evaluate_frames
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--degree", type=float, default=10.0, help="total degree, order 3")
     options = parser.parse_args()
     crystal = bulk("Si", "diamond", a=5.431, cubic=True) * 2
-    vacancy = relaxed(vacancies(crystal)[0], stillinger_weber_silicon)
+    vacancy = relax(vacancies(crystal)[0], stillinger_weber_silicon)
     training = labelled(crystal, vacancy, options.cells, seed=0)
     held_out = labelled(crystal, vacancy, 6, seed=1)[1:]
     basis = ACE(["Si"], cutoff=4.5, order=3, degree=options.degree, l_weight=0.75)
@@ -74,7 +74,7 @@ def labelled(crystal: Atoms, vacancy: Atoms, count: int, seed: int) -> list[Atom
     labels: dict[str, Any] = {"energies": True, "force_constants": [0, 20]}
     frames = [attach_labels(crystal, exact, name="si", **labels)]
     for start in (crystal, vacancy):
-        for atoms in rattled(start, 0.2, count, seed):
+        for atoms in rattle(start, 0.2, count, seed):
             frames.append(attach_labels(atoms, exact, reference="si", **labels))
     return frames
 
@@ -89,7 +89,7 @@ def errors(model: SiteModel, frames: list[Atoms]) -> str:
 def vibrations(crystal: Atoms, potential: Any, entropies: Any = None) -> tuple[float, float, float]:
     """Bulk entropy of an atom, and energy and entropy of formation of a relaxed vacancy."""
     per_atom = bulk_site_entropies(crystal, potential(), width=15.0).mean()
-    defect = relaxed(vacancies(crystal)[0], potential, fmax=1e-3)
+    defect = relax(vacancies(crystal)[0], potential, fmax=1e-3)
     found = defect_formation(
         defect,
         crystal,

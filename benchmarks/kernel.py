@@ -113,7 +113,7 @@ def repeated(phase, times, chunk, points, tables, products, weights, gradient, s
                         expansion.combine_radial(pack, 0, 0, tables, work)
                         expansion.combine_radial(pack, WIDTH, 0, tables, work)
                     else:
-                        x, y, z = expansion.pair_pulls(pack, tables, work)
+                        x, y, z = expansion.pair_forces(pack, tables, work)
                         store(work.forces, 0, x + y + z)
 
 

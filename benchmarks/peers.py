@@ -213,7 +213,7 @@ def best_of(repeats: int, work: Callable[[], object], budget: float = 3.0) -> fl
     return min(times)
 
 
-def rattled(cell: Atoms, n_atoms: int) -> Atoms:
+def rattle(cell: Atoms, n_atoms: int) -> Atoms:
     atoms = cell.repeat(max(2, round((n_atoms / len(cell)) ** (1 / 3))))
     atoms.rattle(0.05, seed=0)
     return atoms
@@ -238,7 +238,7 @@ def main() -> None:
         ("Si", bulk("Si", "diamond", a=5.431, cubic=True)),
     ):
         ace = ACE([symbol], cutoff=CUTOFF, order=3, degree=16)
-        large, small = rattled(cell, options.atoms), rattled(cell, 100)
+        large, small = rattle(cell, options.atoms), rattle(cell, 100)
         print(f"{symbol}, ours with {ace.n_features} features")
         rows: list[Iterator[Row]] = []
         if "lammps" in peers:

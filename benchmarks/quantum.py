@@ -60,7 +60,7 @@ def relaxed_without(atoms: Atoms, removed: list[int]) -> Atoms:
     return atoms
 
 
-def rattled(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+def rattle(atoms: Atoms, rng: np.random.Generator) -> Atoms:
     copy = atoms.copy()
     copy.positions += rng.uniform(-AMPLITUDE / 2, AMPLITUDE / 2, copy.positions.shape)
     return copy
@@ -82,10 +82,10 @@ def held_out(vacancy: Atoms, rng: np.random.Generator) -> list[Measurement]:
     near = int(np.argsort(pair.get_distances(0, range(len(pair)), mic=True))[1])
     divacancy = relaxed_without(pair, [0, near])
     large = relaxed_without(crystal(3), [0])
-    cells = [("rattled bulk", rattled(crystal(), rng)) for _ in range(5)]
-    cells += [("rattled vacancy", rattled(vacancy, rng)) for _ in range(5)]
-    cells += [("vacancy, 215 atoms", rattled(large, rng))]
-    cells += [("rattled divacancy", rattled(divacancy, rng)) for _ in range(3)]
+    cells = [("rattled bulk", rattle(crystal(), rng)) for _ in range(5)]
+    cells += [("rattled vacancy", rattle(vacancy, rng)) for _ in range(5)]
+    cells += [("vacancy, 215 atoms", rattle(large, rng))]
+    cells += [("rattled divacancy", rattle(divacancy, rng)) for _ in range(3)]
     return [measured(kind, atoms) for kind, atoms in cells]
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     frames = [labelled(crystal(), name="si64"), labelled(vacancy, reference="si64")]
     for number in range(options.frames):
         start = (crystal(), vacancy)[number % 2]
-        frames.append(labelled(rattled(start, rng), reference="si64"))
+        frames.append(labelled(rattle(start, rng), reference="si64"))
     descriptor = ACE(["Si"], cutoff=options.cutoff, order=3, degree=options.degree)
     model = train(frames, descriptor, quantities=["sites"])
     print(f"{descriptor.n_features} functions, {len(frames)} cells, {sum(map(len, frames))} sites")

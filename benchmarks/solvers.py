@@ -31,8 +31,8 @@ from time import perf_counter, process_time  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.linear_model import ARDRegression, BayesianRidge, Ridge  # noqa: E402
 
+from ase_vibent.regression.r_factor import RFactor  # noqa: E402
 from ase_vibent.regression.solvers import SOLVERS, solve  # noqa: E402
-from ase_vibent.regression.triangle import Triangle  # noqa: E402
 
 NOISE = 1e-3
 RUNS = {
@@ -79,20 +79,20 @@ def stream() -> None:
     """All solvers on a stream."""
     rows, start = Stream(int(options.rows), options.columns), peak()
     began = clock()
-    triangle = Triangle.from_blocks(rows)
-    singular = np.linalg.svd(triangle.matrix / triangle.column_rms(), compute_uv=False)
+    r_factor = RFactor.from_blocks(rows)
+    singular = np.linalg.svd(r_factor.matrix / r_factor.column_rms(), compute_uv=False)
     seconds = clock() - began
     print(f"{rows.n_rows:,} rows of {rows.n_columns} columns, {options.threads} threads")
     print(f"start: {start:.2f} GiB; condition of scaled columns: {singular[0] / singular[-1]:.1e}")
     for what, each in (("made", rows.seconds), ("reduced", seconds - rows.seconds)):
         print(f"rows {what} in {each[0]:.1f} s, {each[1]:.1f} s of processors")
     print(f"{'solver':<16} {'seconds':>8} {'processors':>10} {'peak, GiB':>10} {'error':>9}  found")
-    without_noise = triangle.matrix @ rows.truth
+    without_noise = r_factor.matrix @ rows.truth
     for name, (solver, settings) in RUNS.items():
         began = clock()
-        solution = solve(triangle, solver, scale=triangle.column_rms(), **settings)
+        solution = solve(r_factor, solver, scale=r_factor.column_rms(), **settings)
         seconds = clock() - began
-        difference = triangle.matrix @ solution.coefficients - without_noise
+        difference = r_factor.matrix @ solution.coefficients - without_noise
         error = np.linalg.norm(difference) / np.sqrt(rows.n_rows) / NOISE
         found = ", ".join(f"{key} {value:.3g}" for key, value in solution.details.items())
         found += f", noise {solution.noise:.3e}"
@@ -111,9 +111,9 @@ def compare() -> None:
     values = np.concatenate([block for _, block in blocks])
     scale = np.sqrt(np.mean(matrix**2, axis=0))
     began = clock()
-    triangle = Triangle.from_blocks(blocks)
+    r_factor = RFactor.from_blocks(blocks)
     seconds = clock() - began
-    condition = np.linalg.cond(triangle.matrix / scale)
+    condition = np.linalg.cond(r_factor.matrix / scale)
     print(f"\n10⁵ rows of 100 columns of condition {condition:.0e}, reduced in {seconds[0]:.2f} s")
     print(f"{'solver':<16} {'seconds':>8} {'scikit-learn':>13} {'difference':>11}")
     for name, theirs in (
@@ -123,7 +123,7 @@ def compare() -> None:
     ):
         solver, settings = RUNS[name]
         began = clock()
-        ours = solve(triangle, solver, scale=scale, **settings).coefficients * scale
+        ours = solve(r_factor, solver, scale=scale, **settings).coefficients * scale
         middle = clock()
         expected = theirs.fit(matrix / scale, values).coef_
         end = clock()

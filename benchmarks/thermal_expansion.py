@@ -29,7 +29,7 @@ from potentials import copper
 
 from ase_vibent import SiteEntropyCalculator
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.structures import strained
+from ase_vibent.structures import apply_strain
 
 TEMPERATURES = (10.0, 100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0)
 STRAINS = np.linspace(-0.01, 0.025, 9)  # of lengths
@@ -71,7 +71,7 @@ def phonons_of(crystal: Atoms, potential: Any) -> Phonopy:
 
 def phonopys_volumes(crystal: Atoms, potential: Any) -> np.ndarray:
     """Volume of lowest free energy at every temperature, Å³ per primitive cell."""
-    cells = [strained(crystal, strain) for strain in STRAINS]
+    cells = [apply_strain(crystal, strain) for strain in STRAINS]
     result = run_qha(
         [phonons_of(cell, potential) for cell in cells],
         [*TEMPERATURES, TEMPERATURES[-1] + 10],  # it loses the last one to differences

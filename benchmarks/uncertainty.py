@@ -27,8 +27,8 @@ from ase_vibent import SiteEntropyCalculator, train
 from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import divacancies, interstitials, rattled, vacancies
+from ase_vibent.stationary import relax
+from ase_vibent.structures import divacancies, interstitials, rattle, vacancies
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 
@@ -52,12 +52,12 @@ def structures(seed: int) -> dict[str, list[Atoms]]:
     }
     found = {}
     for number, (kind, unrelaxed) in enumerate(starts.items()):
-        minima = [relaxed(atoms, potential, fmax=1e-3) for atoms in unrelaxed]
+        minima = [relax(atoms, potential, fmax=1e-3) for atoms in unrelaxed]
         share = -(-sum(COUNTS[kind]) // len(minima))
         every = [
             atoms
             for place, minimum in enumerate(minima)
-            for atoms in rattled(minimum, AMPLITUDE, share, seed + 100 * number + place)
+            for atoms in rattle(minimum, AMPLITUDE, share, seed + 100 * number + place)
         ]
         order = np.random.default_rng(seed).permutation(len(every))[: sum(COUNTS[kind])]
         found[kind] = [every[k] for k in order]

@@ -7,7 +7,7 @@ from ase.units import kB
 
 from ase_vibent import SiteEntropyCalculator
 from ase_vibent.cli.plots import formation_plot
-from ase_vibent.stationary import relaxed
+from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, vacancies
 from ase_vibent.thermo import defect_formation
 
@@ -16,7 +16,7 @@ temperatures = np.linspace(400, 1300, 19)
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 4
 formations = {}
 for name, start in (("vacancy", vacancies(crystal)[0]), ("divacancy", divacancies(crystal)[0])):
-    defect = relaxed(start, EMT, fmax=0.01)
+    defect = relax(start, EMT, fmax=0.01)
     found = defect_formation(defect, crystal, surrogate, temperatures, potential=EMT)
     formations[name] = found
     print(

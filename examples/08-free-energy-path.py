@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ase_vibent import SiteEntropyCalculator
 from ase_vibent.cli.plots import path_plot
-from ase_vibent.stationary import relaxed
+from ase_vibent.stationary import relax
 from ase_vibent.structures import vacancies
 from ase_vibent.thermo import PathProfile, path_profile
 
@@ -37,7 +37,7 @@ def converged(images: list[Atoms], temperature: float) -> list[Atoms]:
     """Band of lowest free energy, its climbing image at the top."""
     inner = [image.copy() for image in images[1:-1]]
     ends = [
-        relaxed(end, lambda: surface(temperature), fmax=0.02) for end in images[:: len(inner) + 1]
+        relax(end, lambda: surface(temperature), fmax=0.02) for end in images[:: len(inner) + 1]
     ]
     for image in inner:
         image.calc = surface(temperature)

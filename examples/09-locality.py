@@ -12,7 +12,7 @@ rng = np.random.default_rng(0)
 
 # A chain of springs: in d dimensions gradients fall as r^-2d, errors of cutoffs as r^-d.
 chain = pair_lattice(400, 1, delta=0.5)
-displaced = chain.displaced(rng.normal(0, 0.1, 400))
+displaced = chain.displace(rng.normal(0, 0.1, 400))
 exact = HessianEntropyCalculator(chain, engine="contour", tolerance=1e-10)
 (site,) = site_locality(displaced, exact, [200])
 truncated = truncated_site_entropies(displaced, chain.sites, exact, 200, [3, 5, 8, 12, 20, 30, 50])

@@ -15,17 +15,17 @@ from ase_vibent import (
     attach_labels,
     train,
 )
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import rattled, vacancies
+from ase_vibent.stationary import relax
+from ase_vibent.structures import rattle, vacancies
 from ase_vibent.thermo import defect_formation
 from ase_vibent.training.report import format_metrics
 
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 2
-vacancy = relaxed(vacancies(crystal)[0], EMT)
+vacancy = relax(vacancies(crystal)[0], EMT)
 exact = HessianEntropyCalculator(EMT, unstable="any")
 frames = [attach_labels(crystal, exact, name="cu", energies=True, force_constants=True)]
 for start in (crystal, vacancy):
-    for atoms in rattled(start, 0.2, 6):
+    for atoms in rattle(start, 0.2, 6):
         frames.append(
             attach_labels(atoms, exact, reference="cu", energies=True, force_constants=[0, 12])
         )
@@ -47,7 +47,7 @@ for name, energies, entropies in (
 ):
     # Each relaxes the vacancy on its own surface, as in a larger cell it would have to.
     larger = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
-    defect = relaxed(vacancies(larger)[0], energies)
+    defect = relax(vacancies(larger)[0], energies)
     found = defect_formation(defect, larger, entropies, 600, potential=energies)
     print(
         f"{name:<30} E_f = {found.energy:.3f} eV, S_f = {found.entropies[0] / kB:.3f} k_B, "

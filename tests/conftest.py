@@ -14,7 +14,7 @@ from ase_vibent.potentials import stillinger_weber_silicon
 LATTICE_SI = 5.4310
 
 
-def rattled(atoms: Atoms, amplitude: float, seed: int) -> Atoms:
+def rattle(atoms: Atoms, amplitude: float, seed: int) -> Atoms:
     """Copy with displacements uniform in ±amplitude/2 (Å)."""
     rng = np.random.default_rng(seed)
     copy = atoms.copy()
@@ -50,7 +50,7 @@ def silicon_frames() -> list[Atoms]:
     frames = [attach_labels(crystal, reference, name="si16")]
     for seed in range(4):
         for start in (crystal, vacancy):
-            atoms = rattled(start, 0.1, seed)
+            atoms = rattle(start, 0.1, seed)
             frames.append(attach_labels(atoms, reference, reference="si16"))
     return frames
 
@@ -71,7 +71,7 @@ def copper_frames() -> list[Atoms]:
     frames = [attach_labels(crystal, reference, name="cu16", gradient=False)]
     for seed in range(3):
         for start in (crystal, vacancy):
-            atoms = rattled(start, 0.1, seed)
+            atoms = rattle(start, 0.1, seed)
             frames.append(attach_labels(atoms, reference, reference="cu16", sites=False))
     return frames
 

@@ -14,11 +14,10 @@ from scipy.sparse import csc_array, issparse, kron
 from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.sparse.linalg import LinearOperator, eigsh, splu
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.structures.validity import check_structure
-
-Array = NDArray[np.float64]
 
 #: Pencils of more unknowns are not diagonalised as a whole.
 DENSE = 800
@@ -83,7 +82,7 @@ class EnergyNorm:
 
     def __call__(self, displacements: ArrayLike) -> float:
         """‖Du‖ in Å of displacements of shape (N, 3), Å."""
-        u = self._checked("displacements", displacements)
+        u = self._check("displacements", displacements)
         # Differences first: of what moves as a whole, nothing is left to cancel.
         u = u - u.mean(axis=0)
         return float(np.sqrt(max(np.vdot(u, self._scalar @ u), 0.0)))
@@ -93,7 +92,7 @@ class EnergyNorm:
 
         A force on the whole works on translations, which the norm does not see: it is left out.
         """
-        f = self._checked("forces", forces)
+        f = self._check("forces", forces)
         f = f - f.mean(axis=0)
         if self._factor is None:
             return 0.0
@@ -147,7 +146,7 @@ class EnergyNorm:
         first = 3 * np.arange(self.n_atoms - 1)[:, None]
         return (first + np.array(self.components)).ravel()
 
-    def _checked(self, name: str, values: ArrayLike) -> Array:
+    def _check(self, name: str, values: ArrayLike) -> Array:
         array = np.asarray(values, dtype=float)
         if array.shape != (self.n_atoms, 3):
             raise InvalidInputError(

@@ -21,16 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
-from numpy.typing import NDArray
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.analysis.matching import REACH, check_cells, evaluated, formation_energy
+from ase_vibent.analysis.matching import REACH, check_cells, evaluate, formation_energy
+from ase_vibent.arrays import Array
 from ase_vibent.errors import LostStateError
 from ase_vibent.potentials import resolve_calculator
-from ase_vibent.stationary.relaxation import relaxed
+from ase_vibent.stationary.relaxation import relax
 from ase_vibent.structures.displacements import nearest_distance
-
-Array = NDArray[np.float64]
 
 #: Atoms of one state are closer than this, in nearest-neighbour distances.
 SAME_STATE = 0.3
@@ -103,14 +101,14 @@ def defect_errors(
     """
     check_cells(minimum, crystal, "minimum")
     exact, exact_crystal = (
-        evaluated(atoms, None, name) for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
+        evaluate(atoms, None, name) for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
     )
     surrogate = resolve_calculator(surrogate)
     spacing = nearest_distance(crystal)
     norm = EnergyNorm(minimum, REACH * spacing, components)
-    own_crystal = evaluated(crystal, surrogate, "crystal")
-    start = evaluated(minimum, surrogate, "minimum")
-    own = relaxed(minimum, surrogate, fmax=fmax, steps=steps)
+    own_crystal = evaluate(crystal, surrogate, "crystal")
+    start = evaluate(minimum, surrogate, "minimum")
+    own = relax(minimum, surrogate, fmax=fmax, steps=steps)
     displacements = _displacements(minimum, own)
     lengths = np.linalg.norm(displacements, axis=1)
     if lengths.max() > SAME_STATE * spacing:

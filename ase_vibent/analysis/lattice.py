@@ -17,9 +17,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, diags_array, kron
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-
-Array = NDArray[np.float64]
 
 #: The component of a displacement that has the anharmonic terms.
 ANHARMONIC = 2
@@ -92,9 +91,9 @@ class LatticeModel(Calculator):
     @property
     def sites(self) -> Atoms:
         """The perfect lattice, a copy with this calculator."""
-        return self.displaced(np.zeros(len(self._sites)))
+        return self.displace(np.zeros(len(self._sites)))
 
-    def displaced(self, displacement: ArrayLike) -> Atoms:
+    def displace(self, displacement: ArrayLike) -> Atoms:
         """The lattice with its sites displaced along z.
 
         Parameters

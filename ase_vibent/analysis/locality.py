@@ -12,16 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ase_vibent.analysis.power_law import PowerLaw, RecommendedCutoff, fit_power_law
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.structures.cells import widths
-
-Array = NDArray[np.float64]
 
 #: Logarithmic bins of an envelope.
 BINS = 12

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import compute_hessian
@@ -20,8 +21,6 @@ from ase_vibent.stationary.relaxation import with_results
 from ase_vibent.structures.cells import widths
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.validity import starting_copy
-
-Array = NDArray[np.float64]
 
 #: Neighbours of the norm are this much farther apart than the crystal's closest atoms at most:
 #: the first shell of most crystals, the first two of bcc.
@@ -119,11 +118,11 @@ class TrainingCell:
         self.crystal_norm = EnergyNorm(crystal, reach, components)
         self.reference = None if reference is None else resolve_calculator(reference)
         self.minimum, self.crystal = (
-            evaluated(atoms, self.reference, name)
+            evaluate(atoms, self.reference, name)
             for atoms, name in ((minimum, "minimum"), (crystal, "crystal"))
         )
         self.samples = [
-            evaluated(sample, self.reference, f"sample {number}")
+            evaluate(sample, self.reference, f"sample {number}")
             for number, sample in enumerate(samples)
         ]
 
@@ -146,10 +145,10 @@ class TrainingCell:
             If the crystal is not stable with the surrogate.
         """
         surrogate = resolve_calculator(surrogate)
-        crystal = evaluated(self.crystal, surrogate, "crystal")
+        crystal = evaluate(self.crystal, surrogate, "crystal")
         energies, forces = [], []
         for number, sample in enumerate(self.samples):
-            own = evaluated(sample, surrogate, f"sample {number}")
+            own = evaluate(sample, surrogate, f"sample {number}")
             energies.append(formation_energy(own, crystal) - formation_energy(sample, self.crystal))
             forces.append(_forces(own) - _forces(sample))
         counted = np.array(forces)[:, :, self.components]
@@ -263,7 +262,7 @@ def check_wide_enough(crystal: Atoms, cutoff: float) -> None:
         )
 
 
-def evaluated(atoms: Atoms, calculator: Any, name: str) -> Atoms:
+def evaluate(atoms: Atoms, calculator: Any, name: str) -> Atoms:
     """Copy with energy and forces: of the calculator, or with None those that it carries."""
     if calculator is None:
         if atoms.calc is None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
 
 #: Points that a fit needs at least, to have an uncertainty worth the name.
 LEAST_POINTS = 4

@@ -15,8 +15,9 @@ from ase.calculators.calculator import (
 )
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.thermodynamics import (
     SiteThermodynamics,
@@ -25,8 +26,6 @@ from ase_vibent.harmonic.thermodynamics import (
     check_temperatures,
 )
 from ase_vibent.structures.cells import has_volume
-
-Array = NDArray[np.float64]
 
 #: Properties that need derivatives, and hence a dearer calculation.
 GRADIENT_PROPERTIES = frozenset({"forces", "stress", "entropy_gradient", "entropy_strain"})
@@ -186,7 +185,7 @@ class EntropyCalculator(StrictCalculator):
             self.temperature = before
         return Vibrations(chosen, *np.array(rows).T)
 
-    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+    def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
         """Follow the policy on extrapolation, structure by structure; nothing where it is exact.
 
         Parameters

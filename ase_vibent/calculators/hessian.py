@@ -10,8 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.hessian_parameters import DEFAULTS, OF_RESULTS, check_parameters
 from ase_vibent.crystal.bulk import InfiniteCrystal
@@ -26,8 +27,6 @@ from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, c
 from ase_vibent.hessian import DisplacedForces, HessianSource
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
-
-Array = NDArray[np.float64]
 
 #: Atoms up to which "auto" diagonalises.
 DENSE_LIMIT = 4000
@@ -305,18 +304,18 @@ class HessianEntropyCalculator(EntropyCalculator):
         -------
         ndarray, shape (n_sites, N, 3), k_B/Å
         """
-        responses = self.responses(atoms)
+        displaced_forces = self.displaced_forces(atoms)
         options = {"displacement": self.parameters["displacement"]}
         if mass_weighted or self.parameters["decomposition"] != "normalised":
             return system.site_gradients(
-                responses, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
+                displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
             )
         assert self._crystal is not None
         chosen = np.arange(len(system.free)) if sites is None else sites
-        factors = self._crystal.normalised(system, atoms).derivative_factors(
+        factors = self._crystal.normalise(system, atoms).derivative_factors(
             check_sites(chosen, len(system.free))
         )
-        gradients = site_gradients(responses, factors, system.patterns, **options)
+        gradients = site_gradients(displaced_forces, factors, system.patterns, **options)
         return gradients.reshape(-1, len(atoms), 3)
 
     def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
@@ -339,10 +338,10 @@ class HessianEntropyCalculator(EntropyCalculator):
         assert self._crystal is not None
         reduced, modes = self._crystal.site_entropies(atoms)
         reduced = reduced.copy()
-        reduced[system.free] += self._crystal.normalised(system, atoms).site_entropies
+        reduced[system.free] += self._crystal.normalise(system, atoms).site_entropies
         return reduced, modes
 
-    def responses(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
+    def displaced_forces(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
         """Forces, and virials where strain derivatives are wanted, of displaced copies.
 
         Raises
@@ -368,32 +367,32 @@ class HessianEntropyCalculator(EntropyCalculator):
             raise PropertyNotImplementedError(
                 f"forces: engine {engine!r} gives no gradients of totals; use 'dense' or 'auto'"
             )
-        responses = self.responses(atoms, strain=strain) if gradient else None
+        displaced_forces = self.displaced_forces(atoms, strain=strain) if gradient else None
         if engine == "ball":
             return SiteThermodynamics(*self._ball_values(atoms))
         if self._system is None or self._system.engine != engine:
             self._system = self.harmonic_system(atoms, gradient=gradient)
         entropies, free_energies = self._site_values(self._system, atoms)
-        if responses is None:
+        if displaced_forces is None:
             return SiteThermodynamics(entropies, free_energies)
-        derivative = self._gradient(self._system, atoms, responses)
+        derivative = self._gradient(self._system, atoms, displaced_forces)
         strains = (None, None) if derivative.strain is None else derivative.strain
         return SiteThermodynamics(entropies, free_energies, *derivative.positions, *strains)
 
     def _gradient(
-        self, system: HarmonicSystem, atoms: Atoms, responses: DisplacedForces
+        self, system: HarmonicSystem, atoms: Atoms, displaced_forces: DisplacedForces
     ) -> SpectralGradient:
         displacement = self.parameters["displacement"]
         # While no mode is unstable, all decompositions have the same total.
         if self.parameters["decomposition"] != "normalised" or system.n_unstable == 0:
             return system.gradient(
-                responses, self._statistics, self.temperature, displacement=displacement
+                displaced_forces, self._statistics, self.temperature, displacement=displacement
             )
         assert self._crystal is not None
-        normalised = self._crystal.normalised(system, atoms)
+        normalised = self._crystal.normalise(system, atoms)
         slopes = kB * normalised.slopes * np.array([[1.0], [-self.temperature]])
         vectors = system.patterns(normalised.directions[:, normalised.modes.stable])
-        return spectral_gradient(responses, vectors, slopes, displacement=displacement)
+        return spectral_gradient(displaced_forces, vectors, slopes, displacement=displacement)
 
     @property
     def _statistics(self) -> Statistics:

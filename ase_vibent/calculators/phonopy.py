@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.crystal.phonons import (
@@ -31,9 +32,6 @@ from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
 from ase_vibent.hessian import check_displacement
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 class PhonopyEntropyCalculator(EntropyCalculator):

@@ -11,8 +11,9 @@ from ase import Atoms
 from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator, require_volume
 from ase_vibent.calculators.surrogate_base import SiteModelCalculator
 from ase_vibent.descriptors import SiteSums
@@ -23,8 +24,6 @@ from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, c
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
-
-Array = NDArray[np.float64]
 
 
 class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
@@ -163,10 +162,10 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         classical = SiteThermodynamics(entropies, free_energies, *derivatives)
         if not self.parameters["quantum"]:
             return classical
-        return _corrected(classical, *self._correction(atoms, temperature, gradient=gradient))
+        return _add_correction(classical, *self._correction(atoms, temperature, gradient=gradient))
 
 
-def _corrected(
+def _add_correction(
     values: SiteThermodynamics, entropy: SiteSums, free_energy: SiteSums
 ) -> SiteThermodynamics:
     """Values and derivatives plus a correction of them."""

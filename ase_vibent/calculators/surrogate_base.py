@@ -10,17 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
-from numpy.typing import NDArray
 
 from ase_vibent import pretrained
 from ase_vibent.calculators.base import StrictCalculator
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import SiteModel
 from ase_vibent.neighbours.lists import NeighbourLists
-from ase_vibent.structures.kinds import resolves_sublattices
+from ase_vibent.structures.atom_types import resolves_sublattices
 from ase_vibent.structures.sublattices import SUBLATTICES
-
-Array = NDArray[np.float64]
 
 #: What to do about atoms that are unlike those of the training set.
 POLICIES = ("warn", "raise", "ignore")
@@ -148,7 +145,7 @@ class SiteModelCalculator(StrictCalculator):
         near.familiar = True
         self._follow_policy({"atoms": atoms})
 
-    def require_familiar(self, structures: Mapping[str, Atoms]) -> None:
+    def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
         """See `EntropyCalculator.require_familiar`."""
         if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
             self._follow_policy(structures)

@@ -28,8 +28,8 @@ from ase_vibent.errors import VibentError
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import rattled, vacancies
+from ase_vibent.stationary import relax
+from ase_vibent.structures import rattle, vacancies
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import train
@@ -89,15 +89,15 @@ def _crystal(repeats: int) -> Atoms:
 @cache
 def _relaxed_vacancy(repeats: int) -> Atoms:
     (vacancy,) = vacancies(_crystal(repeats))
-    return relaxed(vacancy, stillinger_weber_silicon, fmax=1e-4)
+    return relax(vacancy, stillinger_weber_silicon, fmax=1e-4)
 
 
 def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str, list[Atoms]]]:
     vacancy = _relaxed_vacancy(2)
     plan = {
-        "train": rattled(vacancy, 0.1, 20, 1) + rattled(_crystal(2), 0.1, 6, 2),
-        "bulk": rattled(_crystal(2), 0.08, 5, 3),
-        "vacancy": rattled(vacancy, 0.1, 5, 4),
+        "train": rattle(vacancy, 0.1, 20, 1) + rattle(_crystal(2), 0.1, 6, 2),
+        "bulk": rattle(_crystal(2), 0.08, 5, 3),
+        "vacancy": rattle(vacancy, 0.1, 5, 4),
     }
     tasks = [LabelTask(_crystal(2), name="perfect", gradient=True)]
     tasks += [

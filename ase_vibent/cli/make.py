@@ -41,7 +41,7 @@ def make(options: argparse.Namespace) -> int:
     failures = []
     for source, job in progress_bar(jobs, len(jobs), f"make {options.kind}"):
         try:
-            made = [_described(atoms, options.kind, source, crystal) for atoms in job()]
+            made = [_describe(atoms, options.kind, source, crystal) for atoms in job()]
         except VibentError as error:
             failures.append({"source": source, "reason": " ".join(str(error).split())})
             continue
@@ -61,16 +61,16 @@ def make(options: argparse.Namespace) -> int:
     return 1 if failures or not frames else 0
 
 
-def _rattled(
+def _rattle(
     options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
 ) -> Iterator[Job]:
     """Rattled copies of every input."""
     for source, atoms, rng in _with_generators(options, sources, inputs):
-        draw = partial(library.rattled, atoms, options.amplitude, options.n, rng)
+        draw = partial(library.rattle, atoms, options.amplitude, options.n, rng)
         yield source, partial(_with_info, draw, amplitude=options.amplitude)
 
 
-def _strained(
+def _apply_strain(
     options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
 ) -> Iterator[Job]:
     """Strained copies of every input."""
@@ -79,15 +79,15 @@ def _strained(
             yield source, partial(_with_info, partial(_strain, atoms, strain), strain=strain)
 
 
-def _damaged(
+def _damage(
     options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
 ) -> Iterator[Job]:
     """Damaged copies, relaxed where there is a calculator."""
     for source, atoms, rng in _with_generators(options, sources, inputs):
         numbers = (options.fraction, options.amplitude)
         for number, own in enumerate(rng.spawn(options.n)):
-            draw = partial(library.damaged, atoms, *numbers, 1, own)
-            draw = partial(_relaxed, options, draw) if options.calculator else draw
+            draw = partial(library.damage, atoms, *numbers, 1, own)
+            draw = partial(_relax, options, draw) if options.calculator else draw
             info = {"fraction": options.fraction, "amplitude": options.amplitude}
             yield f"{source} draw {number}", partial(_with_info, draw, **info)
 
@@ -121,7 +121,7 @@ def _relaxations(
 ) -> Iterator[Job]:
     """Every input relaxed."""
     for source, atoms in zip(sources, inputs, strict=True):
-        yield source, partial(_relaxed, options, partial(list, [atoms]))
+        yield source, partial(_relax, options, partial(list, [atoms]))
 
 
 def _unique(
@@ -132,7 +132,7 @@ def _unique(
     def job() -> list[Atoms]:
         frames = inputs
         if options.calculator:
-            frames = [_evaluated(atoms, options.calculator) for atoms in inputs]
+            frames = [_evaluate(atoms, options.calculator) for atoms in inputs]
         tolerance = options.energy_tolerance
         kept = library.unique(frames, crystal=crystal, energy_tolerance=tolerance)
         for k in kept:
@@ -187,9 +187,9 @@ def _paths(
 
 
 _JOBS: dict[str, Callable[..., Iterator[Job]]] = {
-    "rattle": _rattled,
-    "strain": _strained,
-    "damage": _damaged,
+    "rattle": _rattle,
+    "strain": _apply_strain,
+    "damage": _damage,
     "relax": _relaxations,
     "unique": _unique,
     "saddles": _saddles,
@@ -205,16 +205,16 @@ def _with_generators(
     yield from zip(sources, inputs, np.random.default_rng(seed).spawn(len(inputs)), strict=True)
 
 
-def _relaxed(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list[Atoms]:
+def _relax(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list[Atoms]:
     """What is drawn, relaxed."""
     keywords = {"fmax": options.fmax, "steps": options.steps}
     if options.kind == "relax":
         keywords["relax_cell"] = options.cell
     calculator = CalculatorSpec(options.calculator)()
-    return [stationary.relaxed(atoms, calculator, **keywords) for atoms in draw()]
+    return [stationary.relax(atoms, calculator, **keywords) for atoms in draw()]
 
 
-def _evaluated(atoms: Atoms, calculator: str) -> Atoms:
+def _evaluate(atoms: Atoms, calculator: str) -> Atoms:
     """Copy with energy and forces."""
     copy = atoms.copy()
     copy.calc = CalculatorSpec(calculator)()
@@ -237,7 +237,7 @@ def _event(found: stationary.Saddle) -> list[Atoms]:
 
 
 def _strain(atoms: Atoms, strain: float) -> list[Atoms]:
-    return [library.strained(atoms, strain)]
+    return [library.apply_strain(atoms, strain)]
 
 
 def _with_info(draw: Callable[[], list[Atoms]], **info: Any) -> list[Atoms]:
@@ -247,7 +247,7 @@ def _with_info(draw: Callable[[], list[Atoms]], **info: Any) -> list[Atoms]:
     return frames
 
 
-def _described(atoms: Atoms, kind: str, source: str, crystal: Atoms | None) -> Atoms:
+def _describe(atoms: Atoms, kind: str, source: str, crystal: Atoms | None) -> Atoms:
     """Copy whose info says how it was made, with its energy and counted defects."""
     copy: Atoms = atoms.copy()
     copy.info["made"] = kind

@@ -18,7 +18,7 @@ from ase_vibent.cli.files import model_file, progress_bar, read_structures, requ
 from ase_vibent.cli.plots import formation_plot, rate_plot
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.potentials import CalculatorSpec
-from ase_vibent.stationary import relaxed
+from ase_vibent.stationary import relax
 from ase_vibent.structures.cells import _supercell
 from ase_vibent.thermo import (
     DefectFormation,
@@ -75,7 +75,7 @@ def _formation_of(
     options: argparse.Namespace,
 ) -> DefectFormation:
     found = defect_formation(
-        relaxed(defect, potential) if options.relax else defect,
+        relax(defect, potential) if options.relax else defect,
         crystal,
         calculator,
         options.temperature,

@@ -151,10 +151,12 @@ def _chosen_descriptor(options: argparse.Namespace, training_set: TrainingSet) -
     given = {k: v for k in ("cutoff", "order", "degree") if (v := getattr(options, k)) is not None}
     if options.descriptor is None:
         return choose_descriptor(training_set, **given)
-    return _spelled(options.descriptor, training_set, given)
+    return _descriptor_from_text(options.descriptor, training_set, given)
 
 
-def _spelled(text: str, training_set: TrainingSet, given: Mapping[str, Any]) -> Descriptor:
+def _descriptor_from_text(
+    text: str, training_set: TrainingSet, given: Mapping[str, Any]
+) -> Descriptor:
     cutoff = given.get("cutoff") or choose_descriptor(training_set, degree=3).cutoff
     return descriptor_from_text(text, species=training_set.kinds, **{"cutoff": cutoff, **given})
 
@@ -176,7 +178,7 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
         choose_descriptor(training_set, **dict(zip(choices, values, strict=True)))
         for values in product(*choices.values())
     ]
-    return grid + [_spelled(text, training_set, {}) for text in options.descriptors]
+    return grid + [_descriptor_from_text(text, training_set, {}) for text in options.descriptors]
 
 
 def _against_configurations(

@@ -185,15 +185,15 @@ def sums(typing_context, a, b, c, d):
     """Vector of the sums over each of four vectors of WIDTH numbers."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def folded(one: Any, other: Any, low: list[int], high: list[int]) -> Any:
+        def fold(one: Any, other: Any, low: list[int], high: list[int]) -> Any:
             return builder.fadd(
                 _shuffle(builder, one, other, low), _shuffle(builder, one, other, high)
             )
 
         a, b, c, d = args
-        first = folded(a, b, [0, 4, 2, 6], [1, 5, 3, 7])
-        second = folded(c, d, [0, 4, 2, 6], [1, 5, 3, 7])
-        return folded(first, second, [0, 1, 4, 5], [2, 3, 6, 7])
+        first = fold(a, b, [0, 4, 2, 6], [1, 5, 3, 7])
+        second = fold(c, d, [0, 4, 2, 6], [1, 5, 3, 7])
+        return fold(first, second, [0, 1, 4, 5], [2, 3, 6, 7])
 
     return _NARROW(a, b, c, d), lower
 
@@ -211,23 +211,23 @@ def below(typing_context, one, other):
 
 
 @intrinsic
-def transposed(typing_context, a, b, c, d):
+def transpose(typing_context, a, b, c, d):
     """Columns of the matrix whose rows are four vectors of WIDTH numbers."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def picked(one: Any, other: Any, picks: list[int]) -> Any:
+        def pick(one: Any, other: Any, picks: list[int]) -> Any:
             return _shuffle(builder, one, other, picks)
 
         a, b, c, d = args
         even, odd = [0, 4, 2, 6], [1, 5, 3, 7]
         low, high = [0, 1, 4, 5], [2, 3, 6, 7]
-        ab, cd = picked(a, b, even), picked(c, d, even)
-        ab_odd, cd_odd = picked(a, b, odd), picked(c, d, odd)
+        ab, cd = pick(a, b, even), pick(c, d, even)
+        ab_odd, cd_odd = pick(a, b, odd), pick(c, d, odd)
         columns = (
-            picked(ab, cd, low),
-            picked(ab_odd, cd_odd, low),
-            picked(ab, cd, high),
-            picked(ab_odd, cd_odd, high),
+            pick(ab, cd, low),
+            pick(ab_odd, cd_odd, low),
+            pick(ab, cd, high),
+            pick(ab_odd, cd_odd, high),
         )
         return context.make_tuple(builder, sig.return_type, columns)
 

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.crystal.phonons import (
     build_phonons,
     hessians_at,
@@ -24,8 +25,6 @@ from ase_vibent.harmonic.entropy import quantum as quantum_statistics
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.potentials import resolve_calculator
-
-Array = NDArray[np.float64]
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.crystal.bulk import bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import mass_entropy
@@ -18,8 +19,6 @@ from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.structures.cells import widths
 from ase_vibent.structures.validity import check_crystal, free_atoms
-
-Array = NDArray[np.float64]
 
 
 class PerfectCrystal:
@@ -44,7 +43,7 @@ class PerfectCrystal:
         self._supercell: tuple[NDArray[np.int64], Atoms, Any] | None = None
         self._bulk: dict[str, float] | None = None
 
-    def normalised(self, system: HarmonicSystem, atoms: Atoms) -> NormalisedModes:
+    def normalise(self, system: HarmonicSystem, atoms: Atoms) -> NormalisedModes:
         """Modes of a structure's Hessian normalised by the crystal's.
 
         Parameters

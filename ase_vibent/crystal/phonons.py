@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import Statistics
 from ase_vibent.harmonic.modes import (
@@ -33,9 +34,6 @@ from ase_vibent.hessian.symmetry import (
     solve_force_constants,
 )
 from ase_vibent.structures import check_structure
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Supercells of more atoms, of crystals of at most so few: finding their symmetries takes seconds,
 #: and would save some ten force calls.

@@ -14,7 +14,7 @@ from ase_vibent.descriptors.interface import Descriptor, Readout, SiteSums, Summ
 from ase_vibent.descriptors.quadratic import Quadratic
 from ase_vibent.descriptors.scattering import Scattering
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.kinds import ANY
+from ase_vibent.structures.atom_types import ANY
 
 __all__ = [
     "ACE",
@@ -27,7 +27,7 @@ __all__ = [
     "Scattering",
     "SiteSums",
     "SummedFeatures",
-    "collapsed",
+    "collapse",
     "descriptor_from_dict",
     "descriptor_from_text",
 ]
@@ -97,7 +97,7 @@ def descriptor_from_text(text: str, **defaults: Any) -> Descriptor:
     return descriptor_from_dict({**defaults, **keywords, "name": name})
 
 
-def collapsed(descriptor: Descriptor, resolve: str) -> Descriptor:
+def collapse(descriptor: Descriptor, resolve: str) -> Descriptor:
     """The same descriptor telling less apart: for ablations, P1 5.2.
 
     Parameters
@@ -122,11 +122,11 @@ def collapsed(descriptor: Descriptor, resolve: str) -> Descriptor:
     if resolve == "sublattices":
         return descriptor
 
-    def merged(kinds: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys(kind.partition(":")[0] for kind in kinds))
+    def merge(atom_types: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(kind.partition(":")[0] for kind in atom_types))
 
     data = descriptor.to_dict()
     for name in ("species", "neighbours"):
         if data.get(name) is not None:
-            data[name] = merged(data[name]) if resolve == "species" else [ANY]
+            data[name] = merge(data[name]) if resolve == "species" else [ANY]
     return descriptor_from_dict(data)

@@ -9,16 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_attributes, check_integer_attributes
 from ase_vibent.descriptors.density.coupling import invariant_polynomials
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import RadialBasis, radial_basis
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.kinds import bond_length
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from ase_vibent.structures.atom_types import bond_length
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class ACE(DensityDescriptor):
     Parameters
     ----------
     species : sequence of str
-        Kinds of sites: chemical symbols; "Si:1" for silicon of a sublattice (see
+        Atom types: chemical symbols; "Si:1" for silicon of a sublattice (see
         `label_sublattices`), "*" for any species. The first that fits counts.
     cutoff : float, Å
     order : int
@@ -49,7 +47,7 @@ class ACE(DensityDescriptor):
     power : int
         Exponent of the distance transform ((1 + r0)/(1 + r))^power.
     neighbours : sequence of str, optional
-        Kinds of neighbours that are told apart; by default those of the sites.
+        Atom types of neighbours that are told apart; by default those of the sites.
 
     Raises
     ------
@@ -68,7 +66,7 @@ class ACE(DensityDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        self._check_atom_types()
         if self.r0 is None:
             object.__setattr__(self, "r0", bond_length(self.species))
         if self.inner is None:
@@ -116,7 +114,7 @@ class ACE(DensityDescriptor):
         )
 
     @cached_property
-    def _tables(self) -> tuple[Indices, Products]:
+    def _tables(self) -> tuple[IntArray, Products]:
         shells = [
             (z, n, l)
             for l in range(int(self.degree / self.l_weight) + 1)
@@ -144,7 +142,7 @@ class ACE(DensityDescriptor):
             [(np.sort(renumber[p], axis=1), c) for p, c in polynomials]
         )
 
-    def _polynomials(self, shells: Sequence[Indices]) -> tuple[Indices, Array]:
+    def _polynomials(self, shells: Sequence[IntArray]) -> tuple[IntArray, Array]:
         """Features made of one channel of every shell: products and coefficients."""
         return invariant_polynomials(shells)
 

@@ -14,13 +14,11 @@ from numpy.polynomial.legendre import poly2leg
 from numpy.typing import NDArray
 from scipy.special import eval_jacobi
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_attributes, check_integer_attributes
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import TabulatedBasis, tabulated_basis
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,14 @@ class AFS(DensityDescriptor):
     Parameters
     ----------
     species : sequence of str
-        Kinds of sites, as for `ACE`.
+        Atom types, as for `ACE`.
     cutoff : float, Å
     n_max : int
         Number of radial functions.
     l_max : int
         Largest multiple of the angle.
     neighbours : sequence of str, optional
-        Kinds of neighbours that are told apart; by default those of the sites.
+        Atom types of neighbours that are told apart; by default those of the sites.
 
     Raises
     ------
@@ -60,7 +58,7 @@ class AFS(DensityDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        self._check_atom_types()
         check_attributes(self, "cutoff")
         check_integer_attributes(self, 1, "n_max")
         check_integer_attributes(self, 0, "l_max")
@@ -78,7 +76,7 @@ class AFS(DensityDescriptor):
         return tabulated_basis(functions, cutoff=self.cutoff)
 
     @cached_property
-    def _tables(self) -> tuple[Indices, Products]:
+    def _tables(self) -> tuple[IntArray, Products]:
         n_lm = (self.l_max + 1) ** 2
         # Rows l: by the addition theorem with Y_00 = 1, P_k is Σ_m Y_km Y_km / (2k + 1).
         coefficients = np.zeros((self.l_max + 1, n_lm))

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_attributes
 from ase_vibent.descriptors.density.coupling import real_3j, wigner_3j
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import TabulatedBasis, tabulated_basis
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,14 @@ class Bispectrum(DensityDescriptor):
     Parameters
     ----------
     species : sequence of str
-        Kinds of sites, as for `ACE`.
+        Atom types, as for `ACE`.
     cutoff : float, Å
     j_max : float
         Largest degree, a multiple of ½.
     rfac0 : float
         Fraction of the half circle that θ0 reaches at the cutoff.
     neighbours : sequence of str, optional
-        Kinds of neighbours that are told apart; by default those of the sites.
+        Atom types of neighbours that are told apart; by default those of the sites.
 
     Raises
     ------
@@ -62,7 +59,7 @@ class Bispectrum(DensityDescriptor):
     neighbours: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        self._check_atom_types()
         check_attributes(self, "cutoff", "j_max", "rfac0")
         if 2 * self.j_max % 1:
             raise InvalidInputError(f"j_max: expected a multiple of 1/2, got {self.j_max}")
@@ -98,12 +95,12 @@ class Bispectrum(DensityDescriptor):
         return tabulated_basis(functions, cutoff=self.cutoff)
 
     @property
-    def radial_degrees(self) -> Indices:
+    def radial_degrees(self) -> IntArray:
         """Degrees of the Gegenbauer polynomials, and 1."""
         return np.array([1 + round(2 * j) - l for l, j in self._shells])
 
     @cached_property
-    def _tables(self) -> tuple[Indices, Products]:
+    def _tables(self) -> tuple[IntArray, Products]:
         channels = np.array(
             [(n, l, m) for n, (l, _) in enumerate(self._shells) for m in range(-l, l + 1)]
         )
@@ -131,8 +128,8 @@ class Bispectrum(DensityDescriptor):
 
 
 def _polynomial(
-    j1: float, j: float, shells: dict[tuple[int, float], Indices], selves: Array
-) -> tuple[Indices, Array]:
+    j1: float, j: float, shells: dict[tuple[int, float], IntArray], selves: Array
+) -> tuple[IntArray, Array]:
     """One component as a polynomial in the channels: see `link_products`.
 
     Parameters

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.descriptors.ace import ACE
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class CartesianPolynomials(ACE):
     degree: float = 6
     l_weight: float = 1.0
 
-    def _polynomials(self, shells: Sequence[Indices]) -> tuple[Indices, Array]:
+    def _polynomials(self, shells: Sequence[IntArray]) -> tuple[IntArray, Array]:
         """All products of one channel of every shell."""
         members = np.stack(np.meshgrid(*shells, indexing="ij"), axis=-1)
         products = np.unique(np.sort(members.reshape(-1, len(shells)), axis=1), axis=0)

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+
+from ase_vibent.arrays import Array, IntArray
 
 if TYPE_CHECKING:
     from ase_vibent.neighbours.lists import NeighbourLists
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class SiteSums:
 class Readout(Protocol):
     """A differentiable function of an atom's features."""
 
-    def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
+    def __call__(self, features: Array, species: IntArray) -> tuple[Array, Array]:
         """Values and slopes.
 
         Parameters

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Quadratic:
         factors = np.take_along_axis(vectors, order[:, None, :], axis=2).transpose(0, 2, 1)
         return cls(weights, factors, np.take_along_axis(curvatures, order, axis=1))
 
-    def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
+    def __call__(self, features: Array, species: IntArray) -> tuple[Array, Array]:
         """See `Readout`."""
         if features.shape[1:] != self.weights.shape[1:] or species.max(initial=0) >= len(
             self.weights

@@ -11,15 +11,14 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.fft import irfftn
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.descriptors.density.harmonics import harmonic_recurrences
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.kinds import ANY, bond_length, check_species, species_indices
+from ase_vibent.structures.atom_types import ANY, bond_length, check_species, species_indices
 from ase_vibent.structures.validity import check_structure
 
-Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-Indices = NDArray[np.int64]
 
 #: Around a cluster, in widths of its smoothed atoms.
 PADDING = 7.0
@@ -47,7 +46,7 @@ class Scattering:
     Parameters
     ----------
     species : sequence of str
-        Kinds of sites, as in `ACE`.
+        Atom types, as in `ACE`.
     scales : sequence of float
         j of every scale; fractions and negative numbers are allowed.
     l_max : int

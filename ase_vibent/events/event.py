@@ -10,16 +10,15 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.stationary.saddles import SAME_ENERGY, SAME_POSITION, same_minimum
 from ase_vibent.thermo.rates import TransitionRate
-
-Array = NDArray[np.float64]
 
 #: The three structures of an event, in the order of its frames.
 POINTS = ("minimum", "saddle", "final")

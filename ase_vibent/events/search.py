@@ -27,7 +27,7 @@ from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, 
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import resolve_calculator
-from ase_vibent.runs.files import append, finished_frames, in_own_folder, locked, reason, tidy
+from ase_vibent.runs.files import append, finished_frames, in_own_folder, lock, reason, tidy
 from ase_vibent.runs.workers import results_as_completed
 from ase_vibent.stationary.checks import stationary_energy
 from ase_vibent.stationary.saddles import Saddle, centre_indices, dimer_saddle
@@ -189,8 +189,10 @@ def find_events(
     jobs = _jobs(minima, searches, seed, around, options, hessian or {}, connected)
     _check(jobs, make_calculator, fmax)
     scratch = path.absolute().with_name(f"{path.name}.work")
-    work = partial(_worked, make_calculator=make_calculator, name=calculator_name, scratch=scratch)
-    with locked(path):
+    work = partial(
+        _run_search, make_calculator=make_calculator, name=calculator_name, scratch=scratch
+    )
+    with lock(path):
         events = events_of(finished_frames(path, calculator_name, group=len(POINTS)), path)
         finished = _finished(search_list(path), events)
         pending, summary = [], SearchSummary()
@@ -285,7 +287,7 @@ def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
     return outcomes
 
 
-def _worked(
+def _run_search(
     job: tuple[int, int, Search], *, make_calculator: Callable[[], Any], name: str, scratch: Path
 ) -> Event | tuple[str, str] | str:
     """Event, or outcome and reason, or what the calculator failed with; made by a worker."""
@@ -300,7 +302,7 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
             return NOT_CONNECTED, "descents from the saddle end in other minima"
         ends = found.minimum_1, found.saddle, found.minimum_2
         frames = [
-            _labelled(atoms, calculator, point, search.hessian)
+            _label_point(atoms, calculator, point, search.hessian)
             for atoms, point in zip(ends, POINTS, strict=True)
         ]
     except RelaxationError as error:
@@ -313,7 +315,7 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
     return Event(*frames)
 
 
-def _labelled(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]) -> Atoms:
+def _label_point(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]) -> Atoms:
     exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **options)
     frame = attach_labels(atoms, exact, gradient=False, sites=False)
     frame.info[POINT] = point
@@ -331,10 +333,10 @@ def _take(
 ) -> None:
     """Write down and count the outcome of a search."""
     number, which, search = job
-    outcome, why = _judged(result, events)
+    outcome, why = _outcome_of(result, events)
     if outcome == FOUND:
         frames = (result.minimum, result.saddle, result.final)
-        append(path, "".join(map(_formatted, frames)).encode())
+        append(path, "".join(map(_format_frame, frames)).encode())
         events.append(result)
     entry = {"key": search.key(name), "minimum": which, "search": search.number}
     entry |= {"outcome": outcome, "reason": why}
@@ -347,7 +349,7 @@ def _take(
         summary.outcomes[outcome] += 1
 
 
-def _judged(result: Any, events: Sequence[Event]) -> tuple[str, str]:
+def _outcome_of(result: Any, events: Sequence[Event]) -> tuple[str, str]:
     """Outcome of a search, and the reason."""
     if isinstance(result, tuple):
         return result
@@ -357,7 +359,7 @@ def _judged(result: Any, events: Sequence[Event]) -> tuple[str, str]:
     return (DUPLICATE if known else FOUND), ""
 
 
-def _formatted(frame: Atoms) -> str:
+def _format_frame(frame: Atoms) -> str:
     """Frame whose energy ASE's reader hands to a calculator again."""
     copy = frame.copy()
     copy.info["energy"] = float(frame.get_potential_energy())

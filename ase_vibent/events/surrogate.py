@@ -10,16 +10,15 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors.interface import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events.event import Event
 from ase_vibent.events.table import EventTable
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
-from ase_vibent.regression.triangle import Triangle
-from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.thermo.compensation import THZ
-
-Array = NDArray[np.float64]
 
 #: Test fractions of `split_errors`.
 FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -76,12 +75,12 @@ class EventFeatures:
                 f"saddles: expected as many as minima, {len(minima)}, got {len(saddles)}"
             )
         below, above = (
-            np.array([self._summed(atoms) for atoms in structures])
+            np.array([self._sum_features(atoms) for atoms in structures])
             for structures in (minima, saddles)
         )
         return above - below if self.difference else np.hstack([below, above - below])
 
-    def _summed(self, atoms: Atoms) -> Array:
+    def _sum_features(self, atoms: Atoms) -> Array:
         sums = []
         for values, shift in zip(_by_species(self.descriptor, atoms), self.shift, strict=True):
             centred = values - shift
@@ -149,7 +148,9 @@ class EventSurrogate:
         ways = [*events, *(event.reversed() for event in events)] if both_ways else events
         minima, saddles = _structures(ways)
         features = EventFeatures.of(minima, descriptor, quadratic=quadratic, difference=difference)
-        return cls(features, *_fitted(features(minima, saddles), _targets(ways), solver, options))
+        return cls(
+            features, *_fit_weights(features(minima, saddles), _targets(ways), solver, options)
+        )
 
     def predict(
         self, minima: Atoms | Sequence[Atoms], saddles: Atoms | Sequence[Atoms]
@@ -170,7 +171,7 @@ class EventSurrogate:
         below, above = ([s] if isinstance(s, Atoms) else list(s) for s in (minima, saddles))
         if not below and not above:
             return np.zeros(0), np.zeros(0)
-        predicted = _predicted(self.features(below, above), self.centre, self.weights)
+        predicted = _predict_from(self.features(below, above), self.centre, self.weights)
         return predicted[:, 0], predicted[:, 1]
 
 
@@ -252,8 +253,8 @@ def split_errors(
         for split in range(splits):
             test = _held_out(groups, fraction, rng)
             train = np.tile(~test, len(ways) // len(events))
-            model = _fitted(features[train], targets[train], solver, options)
-            residuals = _predicted(features[own], *model) - targets[own]
+            model = _fit_weights(features[train], targets[train], solver, options)
+            residuals = _predict_from(features[own], *model) - targets[own]
             train_errors[k, split] = np.sqrt(np.mean(residuals[~test] ** 2, axis=0))
             test_errors[k, split] = np.sqrt(np.mean(residuals[test] ** 2, axis=0))
             if fraction == min(fractions):
@@ -284,7 +285,7 @@ def _targets(events: Sequence[Event]) -> Array:
     return np.array([[np.log(e.attempt_frequency / THZ), e.barrier] for e in events])
 
 
-def _fitted(
+def _fit_weights(
     features: Array, targets: Array, solver: str, options: dict[str, Any]
 ) -> tuple[Array, Array]:
     """Means of the columns, and weights after a constant that carries no penalty."""
@@ -296,14 +297,14 @@ def _fitted(
     columns = np.column_stack([np.ones(len(features)), centred])
     weights = [
         solve(
-            Triangle.from_blocks([(columns, values)]), solver, n_free=1, scale=scale, **options
+            RFactor.from_blocks([(columns, values)]), solver, n_free=1, scale=scale, **options
         ).coefficients
         for values in targets.T
     ]
     return centre, np.array(weights).T
 
 
-def _predicted(features: Array, centre: Array, weights: Array) -> Array:
+def _predict_from(features: Array, centre: Array, weights: Array) -> Array:
     return weights[0] + (features - centre) @ weights[1:]
 
 

@@ -21,7 +21,6 @@ from ase_vibent.events.event import Event
 from ase_vibent.harmonic.thermodynamics import check_temperatures
 from ase_vibent.stationary.saddles import SAME_ENERGY, same_minimum
 
-Array = NDArray[np.float64]
 #: What a file of a table may be.
 FORMATS = (".csv", ".json")
 

@@ -17,6 +17,7 @@ from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.compiled.threads import in_threads
 from ase_vibent.errors import InvalidInputError
@@ -25,8 +26,6 @@ from ase_vibent.harmonic.lanczos import gauss_quadrature
 from ase_vibent.harmonic.modes import NOISE
 from ase_vibent.harmonic.spectrum import check_sites, symmetric_matrix
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 Geometry = tuple[Array, Array, Array, NDArray[np.bool_]]
 
 #: Sites whose tridiagonal matrices are diagonalised together.
@@ -76,7 +75,7 @@ def ball_site_entropies(
     pattern = blocks.indptr.astype(np.int64), blocks.indices.astype(np.int64)
     geometry = _geometry(atoms)
 
-    def work(part: Indices) -> Array:
+    def work(part: IntArray) -> Array:
         # The only work arrays of the size of the system: once per thread.
         local, members = np.full(len(atoms), -1), np.empty(len(atoms), dtype=np.int64)
         values = []
@@ -172,14 +171,14 @@ def _geometry(atoms: Atoms) -> Geometry:
 
 @compiled
 def _ball_recursions(
-    sites: Indices,
+    sites: IntArray,
     radius: float,
-    starts: Indices,
-    columns: Indices,
+    starts: IntArray,
+    columns: IntArray,
     blocks: Array,
     geometry: Geometry,
-    local: Indices,
-    members: Indices,
+    local: IntArray,
+    members: IntArray,
     diagonal: Array,
     off_diagonal: Array,
 ) -> None:
@@ -197,11 +196,11 @@ def _ball_recursions(
 def _grow_ball(
     site: int,
     radius: float,
-    starts: Indices,
-    columns: Indices,
+    starts: IntArray,
+    columns: IntArray,
     geometry: Geometry,
-    local: Indices,
-    members: Indices,
+    local: IntArray,
+    members: IntArray,
 ) -> int:
     """Number of atoms in the ball; `members` lists them, `local` is its inverse (-2 outside)."""
     members[0] = site
@@ -249,8 +248,8 @@ def _squared_distance(i: int, j: int, geometry: Geometry) -> float:
 
 @compiled
 def _cut_out(
-    members: Indices, starts: Indices, columns: Indices, blocks: Array, local: Indices
-) -> tuple[Indices, Indices, Array]:
+    members: IntArray, starts: IntArray, columns: IntArray, blocks: Array, local: IntArray
+) -> tuple[IntArray, IntArray, Array]:
     """Rows and columns of the members, as a compact block-sparse matrix."""
     size = 0
     for m in members:
@@ -271,7 +270,7 @@ def _cut_out(
 
 @compiled
 def _recursion(
-    starts: Indices, columns: Indices, blocks: Array, diagonal: Array, off_diagonal: Array
+    starts: IntArray, columns: IntArray, blocks: Array, diagonal: Array, off_diagonal: Array
 ) -> None:
     """Lanczos recursions of the three directions of atom 0, one column each."""
     current = np.zeros((len(starts) - 1, 3, 3))
@@ -304,8 +303,8 @@ def _recursion(
 
 @compiled
 def _multiply(
-    starts: Indices,
-    columns: Indices,
+    starts: IntArray,
+    columns: IntArray,
     blocks: Array,
     current: Array,
     coupling: Array,

@@ -24,6 +24,7 @@ from scipy.sparse import csc_array, eye_array, issparse
 from scipy.sparse.linalg import splu
 from scipy.special import ellipj, ellipk, ellipkm1
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.modes import orthonormal_motions
@@ -33,10 +34,9 @@ from ase_vibent.harmonic.spectrum import (
     lowest_modes,
     solver_beside,
     symmetric_matrix,
-    truncated,
+    truncate,
 )
 
-Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Function = Callable[[Any], Any]
 
@@ -274,14 +274,14 @@ class ContourSolver:
                 of_site = solutions[:, :, column : column + 3]
                 columns = np.concatenate([of_site.real, of_site.imag], axis=2)
                 basis, triangle = np.linalg.qr(np.hstack(list(columns)))
-                factors.append(truncated(triangle @ inner @ triangle.T, basis))
+                factors.append(truncate(triangle @ inner @ triangle.T, basis))
         return factors
 
     def _solver(self, node: complex, basis: Array) -> Function:
         """Multiplication by (z - P A P)⁻¹ P; P projects out an orthonormal basis."""
-        return solver_beside(self._factorised(node), basis)
+        return solver_beside(self._factorise(node), basis)
 
-    def _factorised(self, node: complex) -> Function:
+    def _factorise(self, node: complex) -> Function:
         """Multiplication by (z - A)⁻¹."""
         if issparse(self._matrix):
             unit: Any = eye_array(len(self._basis))

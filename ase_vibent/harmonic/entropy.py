@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import kB
 from numpy.polynomial import Polynomial
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import HBAR_OMEGA
-
-Array = NDArray[np.float64]
 
 #: Temperature in K at which the dimensionless entropy s is defined.
 T0 = 300.0

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ase_vibent.arrays import Array
 
 
 @dataclass(frozen=True)
-class ForceResponse:
+class ForcesAndVirial:
     """Forces, and where asked the virial V σ, of one displaced structure.
 
     Attributes
@@ -48,10 +47,10 @@ class SpectralGradient:
     strain: Array | None
 
 
-class Responses(Protocol):
+class SupportsCurvature(Protocol):
     """Forces of displaced copies of one structure, see `DisplacedForces`."""
 
-    def curvature(self, pattern: Array, displacement: float) -> ForceResponse:
+    def curvature(self, pattern: Array, displacement: float) -> ForcesAndVirial:
         """Second derivatives d²/dt² of forces and virial at u + t x.
 
         Parameters
@@ -63,14 +62,14 @@ class Responses(Protocol):
 
         Returns
         -------
-        ForceResponse
+        ForcesAndVirial
             eV/Å and eV per square of the unit of t. The virial is that of a strain which the
             pattern does not follow.
         """
 
 
 def spectral_gradient(
-    responses: Responses,
+    displaced_forces: SupportsCurvature,
     vectors: Array,
     slopes: Array,
     *,
@@ -80,7 +79,7 @@ def spectral_gradient(
 
     Parameters
     ----------
-    responses : Responses
+    displaced_forces : SupportsCurvature
         Of the structure.
     vectors : ndarray, shape (n_modes, N, 3), amu^-½
         x_ν = M^-½ e_ν; zero on fixed atoms.
@@ -98,7 +97,7 @@ def spectral_gradient(
     positions = np.zeros((len(slopes), *vectors.shape[1:]))
     strain: Array | None = np.zeros((len(slopes), 3, 3))
     for x, slope in zip(vectors, slopes.T, strict=True):
-        curvature = responses.curvature(x, displacement)
+        curvature = displaced_forces.curvature(x, displacement)
         positions -= slope[:, None, None] * curvature.forces
         if curvature.virial is None:
             strain = None

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import NOISE, Modes, orthonormal_motions, require_stability
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, divided_differences
@@ -22,10 +23,8 @@ from ase_vibent.harmonic.spectrum import (
     largest_eigenvalue,
     lowest_modes,
     product_with,
-    truncated,
+    truncate,
 )
-
-Array = NDArray[np.float64]
 
 #: Steps between two looks at the convergence.
 STRIDE = 10
@@ -100,7 +99,7 @@ def _factors(
             change = inner.copy()
             change[: len(former), : len(former)] -= former
             if exhausted or np.linalg.norm(change) <= tolerance * np.linalg.norm(inner):
-                return truncated(inner, space)
+                return truncate(inner, space)
             former = inner
         image = images[:, -block.shape[1] :]
         block = _new_directions(image, np.hstack([basis, space]), scale=np.abs(image).max())

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.modes import NOISE, orthonormal_motions, signed_frequencies
@@ -28,9 +29,6 @@ from ase_vibent.harmonic.spectrum import (
     lowest_modes,
     product_with,
 )
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: Steps between two looks at the convergence.
 STRIDE = 5
@@ -68,7 +66,7 @@ class LanczosSpectrum:
     values: Array
     errors: Array
     modes: Array
-    steps: Indices
+    steps: IntArray
     nodes: Array
     shares: Array
     n_unstable: int = 0
@@ -143,7 +141,7 @@ def lanczos_site_entropies(
         _converged(multiply, sites[first : first + BATCH], basis, tolerance, max_steps)
         for first in range(0, len(sites), BATCH)
     ]
-    return replace(_joined(parts), n_unstable=n_unstable)
+    return replace(_join(parts), n_unstable=n_unstable)
 
 
 class _Recursion:
@@ -191,7 +189,7 @@ class _Recursion:
 
 
 def _converged(
-    multiply: Product, sites: Indices, basis: Array, tolerance: float, max_steps: int
+    multiply: Product, sites: IntArray, basis: Array, tolerance: float, max_steps: int
 ) -> LanczosSpectrum:
     """Iterate a few sites until the worst of them has converged."""
     start = np.zeros((len(basis), 3 * len(sites)))
@@ -218,7 +216,7 @@ def _converged(
     )
 
 
-def _joined(parts: list[LanczosSpectrum]) -> LanczosSpectrum:
+def _join(parts: list[LanczosSpectrum]) -> LanczosSpectrum:
     """One spectrum of all batches, their quadratures padded to one length by zero weights."""
     width = max((part.nodes.shape[1] for part in parts), default=0)
 

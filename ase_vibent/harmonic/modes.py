@@ -19,9 +19,8 @@ from scipy.linalg import LinAlgError, cholesky, eigh
 from scipy.linalg.lapack import dgeqrf, dormqr
 from scipy.sparse import diags_array, issparse
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
-
-Array = NDArray[np.float64]
 
 #: ħω in eV of an eigenvalue of 1 eV/Å²/amu.
 HBAR_OMEGA = _hbar * 1e10 / np.sqrt(_e * _amu)

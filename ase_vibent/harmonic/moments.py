@@ -22,11 +22,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import Statistics
 from ase_vibent.harmonic.modes import check_masses
-
-Array = NDArray[np.float64]
 
 #: Relative standard deviation of 1/m within a species that its mean may stand for: the error of
 #: a total is of second order in it.

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import Modes, check_hessian
 from ase_vibent.harmonic.site_gradient import site_couplings
-from ase_vibent.harmonic.spectrum import DerivativeFactors, truncated
-
-Array = NDArray[np.float64]
+from ase_vibent.harmonic.spectrum import DerivativeFactors, truncate
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class NormalisedModes:
     def derivative_factors(self, sites: Iterable[int]) -> list[DerivativeFactors]:
         """Factors of the derivatives of chosen S_ℓ in the Hessian, P0 (C.8)."""
         couplings = site_couplings(self.modes, sites, offset=0.0)
-        return [truncated(coupling, self.directions) for _, coupling in couplings]
+        return [truncate(coupling, self.directions) for _, coupling in couplings]
 
 
 def normalised_modes(hessian: Array, crystal_modes: Modes, *, n_unstable: int) -> NormalisedModes:

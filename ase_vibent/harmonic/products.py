@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 from numba import get_num_threads
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.compiled.threads import in_threads
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 def block_product(matrix: Any) -> Callable[[Array], Array]:
@@ -46,8 +43,8 @@ def block_product(matrix: Any) -> Callable[[Array], Array]:
 def _multiply_rows(
     first: int,
     last: int,
-    starts: Indices,
-    columns: Indices,
+    starts: IntArray,
+    columns: IntArray,
     blocks: Array,
     vectors: Array,
     result: Array,

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.gradient import Responses, spectral_gradient
+from ase_vibent.harmonic.gradient import SupportsCurvature, spectral_gradient
 from ase_vibent.harmonic.modes import Modes
 from ase_vibent.harmonic.spectrum import DerivativeFactors
-
-Array = NDArray[np.float64]
 
 #: Reduced entropy of a mode with an eigenvalue of 1 eV/Å²/amu.
 REDUCED_OFFSET = float(reduced_entropy(np.ones(1))[0])
@@ -76,7 +74,7 @@ def site_couplings(
 
 
 def site_gradients(
-    responses: Responses,
+    displaced_forces: SupportsCurvature,
     factors: Sequence[DerivativeFactors],
     shape: Callable[[Array], Array],
     *,
@@ -86,7 +84,7 @@ def site_gradients(
 
     Parameters
     ----------
-    responses : Responses
+    displaced_forces : SupportsCurvature
         Of the structure.
     factors : sequence of DerivativeFactors
         One per site.
@@ -101,7 +99,7 @@ def site_gradients(
     """
     gradients = [
         spectral_gradient(
-            responses, shape(f.vectors), f.weights[None, :], displacement=displacement
+            displaced_forces, shape(f.vectors), f.weights[None, :], displacement=displacement
         ).positions[0]
         for f in factors
     ]

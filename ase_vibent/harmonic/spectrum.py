@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, csr_array, eye_array, issparse
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, splu
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import check_hessian, require_stability
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 Product = Callable[[Array], Array]
 
 #: Rows below which a matrix is diagonalised rather than iterated on.
@@ -39,7 +38,7 @@ class SiteSpectrum(Protocol):
         """
 
 
-def check_sites(sites: ArrayLike, n_atoms: int, name: str = "sites") -> Indices:
+def check_sites(sites: ArrayLike, n_atoms: int, name: str = "sites") -> IntArray:
     """Site indices, validated.
 
     Parameters
@@ -237,7 +236,7 @@ def lowest_modes(
     inverse = None if matrix is None or size < SMALL else _inverse(matrix, shift)
     while room := size - basis.shape[1] - len(negative):
         known = np.hstack([basis, vectors])
-        operator = _deflated(multiply, known, 2 * largest)
+        operator = _deflate(multiply, known, 2 * largest)
         near: dict[str, Any] = {"which": "SA"}
         if inverse is not None:
             solve = solver_beside(inverse, known)
@@ -256,7 +255,7 @@ def lowest_modes(
     return LowestModes(negative, vectors, smallest)
 
 
-def _deflated(multiply: Product, basis: Array, elsewhere: float) -> LinearOperator:
+def _deflate(multiply: Product, basis: Array, elsewhere: float) -> LinearOperator:
     """P A P with an orthonormal basis projected out, and put at another eigenvalue."""
 
     def product(column: Array) -> Array:
@@ -356,7 +355,7 @@ class DerivativeFactors:
     vectors: Array
 
 
-def truncated(inner: Array, basis: Array, tolerance: float = 1e-7) -> DerivativeFactors:
+def truncate(inner: Array, basis: Array, tolerance: float = 1e-7) -> DerivativeFactors:
     """Eigendecomposition of basis · inner · basisᵀ without its negligible part.
 
     Parameters

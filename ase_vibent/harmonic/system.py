@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
@@ -19,8 +20,8 @@ from ase_vibent.harmonic.entropy import (
     reduced_entropy_of_determinant,
 )
 from ase_vibent.harmonic.gradient import (
-    Responses,
     SpectralGradient,
+    SupportsCurvature,
     rotation_gradient,
     spectral_gradient,
 )
@@ -48,11 +49,8 @@ from ase_vibent.harmonic.spectrum import (
     check_sites,
     check_unstable,
     symmetric_matrix,
-    truncated,
+    truncate,
 )
-
-Array = NDArray[np.float64]
-
 
 #: How the sums over modes are made; see `HarmonicSystem`.
 ENGINES = ("dense", "lanczos", "contour")
@@ -188,14 +186,14 @@ class HarmonicSystem:
     @property
     def modes(self) -> Modes:
         """Modes of the dynamical matrix; engine "dense" only."""
-        return self._diagonalised(self.spectrum)
+        return self._diagonalise(self.spectrum)
 
     @property
     def hessian_modes(self) -> Modes:
         """Modes of the Hessian itself; engine "dense" only."""
-        return self._diagonalised(self.hessian_spectrum)
+        return self._diagonalise(self.hessian_spectrum)
 
-    def _diagonalised(self, spectrum: SiteSpectrum) -> Modes:
+    def _diagonalise(self, spectrum: SiteSpectrum) -> Modes:
         if not isinstance(spectrum, Modes):
             raise InvalidInputError(
                 f"engine: {self.engine!r} knows no single modes; use engine='dense'"
@@ -307,7 +305,7 @@ class HarmonicSystem:
 
     def gradient(
         self,
-        responses: Responses,
+        displaced_forces: SupportsCurvature,
         statistics: Statistics,
         temperature: float,
         *,
@@ -317,7 +315,7 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        responses : Responses
+        displaced_forces : SupportsCurvature
             Of the structure; with virials where the strain derivative is wanted.
         statistics : callable
             `classical` or `quantum`.
@@ -334,7 +332,7 @@ class HarmonicSystem:
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
         vectors = self.patterns(eigenvectors, self.masses)
-        result = spectral_gradient(responses, vectors, slopes, displacement=displacement)
+        result = spectral_gradient(displaced_forces, vectors, slopes, displacement=displacement)
         if len(self._axes):
             result.positions[:, self.free] += rotation_gradient(
                 self.dynamical_matrix,
@@ -348,7 +346,7 @@ class HarmonicSystem:
 
     def site_gradients(
         self,
-        responses: Responses,
+        displaced_forces: SupportsCurvature,
         sites: ArrayLike | None = None,
         *,
         mass_weighted: bool = False,
@@ -361,7 +359,7 @@ class HarmonicSystem:
 
         Parameters
         ----------
-        responses : Responses
+        displaced_forces : SupportsCurvature
             Of the structure.
         sites : array_like of int, shape (n_sites,), optional
             Numbers of free atoms, in their order; all by default.
@@ -388,7 +386,7 @@ class HarmonicSystem:
             self._check_stability()
             modes = self.modes if mass_weighted else self.hessian_modes
             couplings = [c for _, c in site_couplings(modes, sites, offset)]
-            factors = [truncated(c, modes.eigenvectors) for c in couplings]
+            factors = [truncate(c, modes.eigenvectors) for c in couplings]
         elif len(self._axes):
             raise InvalidInputError(
                 f"engine: {self.engine!r} gives no site gradients of a structure that can turn; "
@@ -407,7 +405,7 @@ class HarmonicSystem:
                 offset=offset,
             )
         result = site_gradients(
-            responses,
+            displaced_forces,
             factors,
             lambda vectors: self.patterns(vectors, masses),
             displacement=displacement,

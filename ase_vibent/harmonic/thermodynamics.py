@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import classical_entropy
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from uuid import uuid4
 import numpy as np
 from ase import Atoms
 from ase.io.jsonio import encode
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import CalculatorError, InvalidInputError
-from ase_vibent.harmonic.gradient import ForceResponse
-
-Array = NDArray[np.float64]
+from ase_vibent.harmonic.gradient import ForcesAndVirial
 
 #: Two runs of one calculator agree within this share of the largest force, and this, eV/Å.
 #: Forces of 0.1 eV/Å, usual for displacements of 0.01 Å, may then differ by 1e-3 eV/Å: a
@@ -62,20 +60,20 @@ class DisplacementCache:
         self._verified = False
 
     def response(
-        self, displacement: Array, compute: Callable[[Array], ForceResponse], *, virial: bool
-    ) -> ForceResponse:
+        self, displacement: Array, compute: Callable[[Array], ForcesAndVirial], *, virial: bool
+    ) -> ForcesAndVirial:
         """Response at a displacement, stored or computed and then stored.
 
         Parameters
         ----------
         displacement : ndarray, shape (N, 3), Å
-        compute : callable (displacement) -> ForceResponse
+        compute : callable (displacement) -> ForcesAndVirial
         virial : bool
             Whether the response must carry the virial.
 
         Returns
         -------
-        ForceResponse
+        ForcesAndVirial
 
         Raises
         ------
@@ -97,7 +95,7 @@ class DisplacementCache:
             self._verified = bool(np.any(displacement))
         return fresh
 
-    def _read(self, path: Path, virial: bool) -> ForceResponse | None:
+    def _read(self, path: Path, virial: bool) -> ForcesAndVirial | None:
         """Stored response; None where there is none, or it is damaged, or lacks the virial."""
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -107,9 +105,9 @@ class DisplacementCache:
         forces, stored_virial = arrays.get("forces"), arrays.get("virial")
         if forces is None or forces.shape != self._shape or (virial and stored_virial is None):
             return None
-        return ForceResponse(forces, stored_virial if virial else None)
+        return ForcesAndVirial(forces, stored_virial if virial else None)
 
-    def _write(self, path: Path, response: ForceResponse) -> None:
+    def _write(self, path: Path, response: ForcesAndVirial) -> None:
         arrays: dict[str, Any] = {"forces": response.forces}
         if response.virial is not None:
             arrays["virial"] = response.virial
@@ -126,7 +124,7 @@ class DisplacementCache:
                 "choose another folder"
             ) from error
 
-    def _compare(self, stored: ForceResponse, fresh: ForceResponse) -> None:
+    def _compare(self, stored: ForcesAndVirial, fresh: ForcesAndVirial) -> None:
         difference = np.abs(stored.forces - fresh.forces).max()
         largest = np.abs(stored.forces).max()
         if difference > RELATIVE_NOISE * largest + ABSOLUTE_NOISE:

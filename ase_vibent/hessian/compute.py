@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ase_vibent.errors import CalculatorError, InvalidInputError, VibentError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.finite_differences import FiniteDifferences
-from ase_vibent.hessian.matrices import Matrix, check_plausible, free_block, symmetrised
+from ase_vibent.hessian.matrices import Matrix, check_plausible, free_block, symmetrise
 from ase_vibent.hessian.symmetry import symmetric_differences
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures import check_structure
@@ -94,26 +94,26 @@ def compute_hessian(
     free = free_atoms(atoms)
     if hessian is not None:
         check_structure(atoms)
-        return symmetrised(_given(hessian, atoms, free, method), sparse=sparse)
+        return symmetrise(_given(hessian, atoms, free, method), sparse=sparse)
     if calculator is None:
         raise InvalidInputError("calculator: expected one, or a hessian instead, got neither")
     calculator = resolve_calculator(calculator)
-    responses = DisplacedForces(atoms, calculator, cache=cache)
+    displaced_forces = DisplacedForces(atoms, calculator, cache=cache)
     analytic = _analytic_source(calculator) if method != "finite-differences" else None
     if analytic is not None:
-        matrix = _analytic(analytic, calculator, responses, len(atoms), free)
-        return symmetrised(matrix, sparse=sparse)
+        matrix = _analytic(analytic, calculator, displaced_forces, len(atoms), free)
+        return symmetrise(matrix, sparse=sparse)
     if method == "analytic":
         raise CalculatorError(
             f"calculator: {type(calculator).__name__} offers no analytic Hessian; "
             "use method='finite-differences'"
         )
-    plain = FiniteDifferences(atoms, responses, free, displacement, interaction_range)
+    plain = FiniteDifferences(atoms, displaced_forces, free, displacement, interaction_range)
     if symmetry and not sparse and len(free) == len(atoms):
-        symmetric = symmetric_differences(atoms, responses, displacement)
+        symmetric = symmetric_differences(atoms, displaced_forces, displacement)
         if symmetric is not None and symmetric.n_calls < plain.n_calls:
-            return symmetrised(symmetric.hessian(), sparse=False)
-    return symmetrised(plain.hessian(sparse=sparse), sparse=sparse)
+            return symmetrise(symmetric.hessian(), sparse=False)
+    return symmetrise(plain.hessian(sparse=sparse), sparse=sparse)
 
 
 def check_displacement(displacement: float) -> None:
@@ -166,12 +166,12 @@ def _analytic_source(calculator: object) -> Callable[[DisplacedForces], object] 
 def _analytic(
     source: Callable[[DisplacedForces], object],
     calculator: object,
-    responses: DisplacedForces,
+    displaced_forces: DisplacedForces,
     n_atoms: int,
     free: NDArray[np.intp],
 ) -> Matrix:
     try:
-        return free_block(source(responses), n_atoms, free)
+        return free_block(source(displaced_forces), n_atoms, free)
     except InvalidInputError as error:
         raise CalculatorError(
             f"calculator: {type(calculator).__name__} gave no usable Hessian ({error})"

@@ -11,14 +11,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import CalculatorError
-from ase_vibent.harmonic.gradient import ForceResponse
+from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.cache import DisplacementCache
 from ase_vibent.structures import check_structure
-
-Array = NDArray[np.float64]
 
 
 class DisplacedForces:
@@ -90,8 +88,8 @@ class DisplacedForces:
             )
         return value
 
-    def curvature(self, pattern: Array, displacement: float) -> ForceResponse:
-        """See `Responses.curvature`.
+    def curvature(self, pattern: Array, displacement: float) -> ForcesAndVirial:
+        """See `SupportsCurvature.curvature`.
 
         Exact where the calculator offers `get_force_curvature(atoms, pattern)` and no virial is
         wanted; otherwise two force calls, beside one for the structure itself.
@@ -102,33 +100,33 @@ class DisplacedForces:
                 "second derivative of forces",
                 lambda: self._calculator.get_force_curvature(self._atoms, pattern),
             )
-            return ForceResponse(np.asarray(curvature, dtype=float), None)
+            return ForcesAndVirial(np.asarray(curvature, dtype=float), None)
         rest = self._at_rest
         step = displacement / np.linalg.norm(pattern, axis=1).max()
         plus, minus = self(step * pattern), self(-step * pattern)
         forces = (plus.forces + minus.forces - 2 * rest.forces) / step**2
         if rest.virial is None or plus.virial is None or minus.virial is None:
-            return ForceResponse(forces, None)
+            return ForcesAndVirial(forces, None)
         # d²/dt² [V σ + t x ⊗ F]: the second term undoes the straining of t x.
         virial = (plus.virial + minus.virial - 2 * rest.virial) / step**2
         virial += 2 * pattern.T @ (plus.forces - minus.forces) / (2 * step)
-        return ForceResponse(forces, virial)
+        return ForcesAndVirial(forces, virial)
 
     @cached_property
-    def _at_rest(self) -> ForceResponse:
+    def _at_rest(self) -> ForcesAndVirial:
         return self(np.zeros_like(self._rest))
 
-    def __call__(self, displacement: Array) -> ForceResponse:
+    def __call__(self, displacement: Array) -> ForcesAndVirial:
         """Response at a displacement, shape (N, 3), Å."""
         if self._cache is None:
             return self._respond(displacement)
         return self._cache.response(displacement, self._respond, virial=self._virial)
 
-    def _respond(self, displacement: Array) -> ForceResponse:
+    def _respond(self, displacement: Array) -> ForcesAndVirial:
         self._atoms.positions = self._rest + displacement
         forces = np.array(self.property("forces"), dtype=float)
         if not self._virial:
-            return ForceResponse(forces, None)
+            return ForcesAndVirial(forces, None)
         stress = np.asarray(self.property("stress"), dtype=float)
         full = stress if stress.shape == (3, 3) else voigt_6_to_full_3x3_stress(stress)
-        return ForceResponse(forces, self._atoms.get_volume() * full)
+        return ForcesAndVirial(forces, self._atoms.get_volume() * full)

@@ -8,6 +8,7 @@ from ase.geometry import get_distances
 from numpy.typing import NDArray
 from scipy.sparse import bsr_array
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.interactions import InteractionGraph
@@ -15,7 +16,6 @@ from ase_vibent.hessian.matrices import Matrix
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
-Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 #: A change of force below this share of the largest counts as none.
@@ -35,7 +35,7 @@ class FiniteDifferences:
     Parameters
     ----------
     atoms : Atoms
-    responses : DisplacedForces
+    displaced_forces : DisplacedForces
     free : ndarray of int, shape (n,)
     displacement : float, Å
     interaction_range : float, Å, or None
@@ -45,12 +45,12 @@ class FiniteDifferences:
     def __init__(
         self,
         atoms: Atoms,
-        responses: DisplacedForces,
+        displaced_forces: DisplacedForces,
         free: IntArray,
         displacement: float,
         interaction_range: float | None,
     ):
-        self._atoms, self._responses, self._free = atoms, responses, free
+        self._atoms, self._displaced_forces, self._free = atoms, displaced_forces, free
         self._displacement, self._range = displacement, interaction_range
         if interaction_range is None:
             self._graph = InteractionGraph.complete(len(free))
@@ -98,7 +98,9 @@ class FiniteDifferences:
     def _change(self, group: IntArray, displacement: Array) -> Array:
         """Change of the free atoms' forces when some of them are displaced, shape (n, 3)."""
         moved = self._free[group]
-        return _force_change(self._responses, len(self._atoms), moved, displacement)[self._free]
+        return _force_change(self._displaced_forces, len(self._atoms), moved, displacement)[
+            self._free
+        ]
 
     def _test_range(self, change: Array, group: IntArray, felt: IntArray) -> None:
         size = np.linalg.norm(change, axis=1)
@@ -156,13 +158,13 @@ def measured_interaction_range(
     InvalidStructureError
         If forces change as far away as the periodic cell allows to see.
     """
-    responses = DisplacedForces(atoms, resolve_calculator(calculator))
+    displaced_forces = DisplacedForces(atoms, resolve_calculator(calculator))
     free = free_atoms(atoms)
     reach = 0.0
     for atom in free[np.unique(atoms.numbers[free], return_index=True)[1]]:
         # Along no axis: atoms in a row or in a plane must feel it too.
         oblique = displacement * np.array([0.36, 0.48, 0.8])
-        change = _force_change(responses, len(atoms), atom, oblique)
+        change = _force_change(displaced_forces, len(atoms), atom, oblique)
         size = np.linalg.norm(change, axis=1)
         felt = size > tolerance * size.max()
         reach = max(reach, _distances(atoms, np.flatnonzero(felt), atom[None]).max(initial=0.0))
@@ -176,12 +178,12 @@ def measured_interaction_range(
 
 
 def _force_change(
-    responses: DisplacedForces, n_atoms: int, moved: IntArray, displacement: Array
+    displaced_forces: DisplacedForces, n_atoms: int, moved: IntArray, displacement: Array
 ) -> Array:
     """Forces at a displacement of some atoms less those at the opposite one, shape (N, 3)."""
     shift = np.zeros((n_atoms, 3))
     shift[moved] = displacement
-    return responses(shift).forces - responses(-shift).forces
+    return displaced_forces(shift).forces - displaced_forces(-shift).forces
 
 
 def _distances(atoms: Atoms, first: IntArray, second: IntArray) -> Array:

@@ -11,7 +11,6 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 
@@ -68,9 +67,9 @@ class InteractionGraph:
     @cached_property
     def groups(self) -> list[IntArray]:
         """Atoms that can be displaced at once, because no atom feels two of them."""
-        colours = self._coloured(np.argsort(-self.n_neighbours, kind="stable"))
+        colours = self._colour(np.argsort(-self.n_neighbours, kind="stable"))
         # Anew from the last colour to the first: never more colours, and a few percent fewer.
-        colours = self._coloured(np.argsort(-colours, kind="stable"))
+        colours = self._colour(np.argsort(-colours, kind="stable"))
         by_colour = np.argsort(colours, kind="stable")
         return np.split(by_colour, np.cumsum(np.bincount(colours))[:-1])
 
@@ -78,7 +77,7 @@ class InteractionGraph:
         """Blocks in the rows of some atoms."""
         return np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in group])
 
-    def _coloured(self, order: IntArray) -> IntArray:
+    def _colour(self, order: IntArray) -> IntArray:
         """Lowest colour for one atom after the other that no atom in its row feels already."""
         felt = self.n_atoms * [0]  # colours that each atom feels, as bits of a long integer
         colours = np.empty(self.n_atoms, dtype=np.intp)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import symmetric_matrix
 
-Array = NDArray[np.float64]
 #: A dense or a sparse one.
 Matrix = Any
 
@@ -91,7 +91,7 @@ def check_plausible(matrix: Matrix, *, held: bool) -> None:
         )
 
 
-def symmetrised(matrix: Matrix, *, sparse: bool) -> Matrix:
+def symmetrise(matrix: Matrix, *, sparse: bool) -> Matrix:
     """Mean of a matrix and its transpose, dense or sparse as asked.
 
     Parameters

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csr_array
 
 from ase_vibent.hessian.compute import check_displacement
 from ase_vibent.hessian.displaced import DisplacedForces
-from ase_vibent.hessian.matrices import symmetrised
+from ase_vibent.hessian.matrices import symmetrise
 from ase_vibent.potentials import resolve_calculator
 
 #: Blocks without an element above this share of the largest are left out.
@@ -53,13 +53,13 @@ def repeated_hessian(
     """
     check_displacement(displacement)
     supercell, n = crystal.repeat(repeats), len(crystal)
-    responses = DisplacedForces(supercell, resolve_calculator(calculator), cache=cache)
+    displaced_forces = DisplacedForces(supercell, resolve_calculator(calculator), cache=cache)
     blocks = np.empty((n, 3, len(supercell), 3))
     for atom in range(n):
         for axis in range(3):
             shift = np.zeros((len(supercell), 3))
             shift[atom, axis] = displacement
-            change = responses(shift).forces - responses(-shift).forces
+            change = displaced_forces(shift).forces - displaced_forces(-shift).forces
             blocks[atom, axis] = -change / (2 * displacement)
     blocks = blocks.transpose(0, 2, 1, 3)
     largest = np.abs(blocks).max(axis=(2, 3))
@@ -77,4 +77,4 @@ def repeated_hessian(
     )
     data, row, column = (part.ravel() for part in entries)
     size = 3 * len(supercell)
-    return symmetrised(coo_array((data, (row, column)), shape=(size, size)).tocsr(), sparse=True)
+    return symmetrise(coo_array((data, (row, column)), shape=(size, size)).tocsr(), sparse=True)

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.hessian.displaced import DisplacedForces
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
@@ -26,12 +23,12 @@ class SymmetricDifferences:
     ----------
     crystal : Atoms
         Periodic along three directions.
-    responses : DisplacedForces
+    displaced_forces : DisplacedForces
     displacement : float, Å
     """
 
-    def __init__(self, crystal: Atoms, responses: DisplacedForces, displacement: float):
-        self._responses = responses
+    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, displacement: float):
+        self._displaced_forces = displaced_forces
         self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
         generate_displacements(self._phonons, displacement)
 
@@ -42,20 +39,20 @@ class SymmetricDifferences:
 
     def hessian(self) -> Array:
         """Second derivatives of the energy, shape (3N, 3N), eV/Å²."""
-        solve_force_constants(self._phonons, self._responses)
+        solve_force_constants(self._phonons, self._displaced_forces)
         blocks: Array = self._phonons.force_constants.transpose(0, 2, 1, 3)
         return blocks.reshape(2 * (3 * len(blocks),))
 
 
 def symmetric_differences(
-    atoms: Atoms, responses: DisplacedForces, displacement: float
+    atoms: Atoms, displaced_forces: DisplacedForces, displacement: float
 ) -> SymmetricDifferences | None:
     """Displacements that differ by symmetry, where its symmetries can be told quickly.
 
     Parameters
     ----------
     atoms : Atoms
-    responses : DisplacedForces
+    displaced_forces : DisplacedForces
     displacement : float, Å
 
     Returns
@@ -73,7 +70,7 @@ def symmetric_differences(
     if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
         return None
     try:
-        return SymmetricDifferences(atoms, responses, displacement)
+        return SymmetricDifferences(atoms, displaced_forces, displacement)
     except Exception:  # coincident atoms, dummies, needle-like cells: each fails in its own way
         return None
 
@@ -155,14 +152,14 @@ def generate_displacements(phonons: Any, displacement: float) -> None:
     phonons.generate_displacements(distance=displacement, is_plusminus=True)
 
 
-def solve_force_constants(phonons: Any, responses: DisplacedForces) -> None:
+def solve_force_constants(phonons: Any, displaced_forces: DisplacedForces) -> None:
     """Give phonopy the force constants that follow from its displacements.
 
     Parameters
     ----------
     phonons : phonopy.Phonopy
         After `generate_displacements`.
-    responses : DisplacedForces
+    displaced_forces : DisplacedForces
         Of its supercell.
 
     Raises
@@ -174,7 +171,7 @@ def solve_force_constants(phonons: Any, responses: DisplacedForces) -> None:
     for displaced in phonons.dataset["first_atoms"]:
         shift = np.zeros((len(phonons.supercell), 3))
         shift[displaced["number"]] = displaced["displacement"]
-        forces.append(responses(shift).forces)
+        forces.append(displaced_forces(shift).forces)
     phonons.forces = np.array(forces)
     phonons.produce_force_constants()
     phonons.symmetrize_force_constants()

@@ -20,7 +20,7 @@ from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
-from ase_vibent.structures.validity import unlabelled
+from ase_vibent.structures.validity import strip_labels
 
 
 def attach_labels(
@@ -100,7 +100,7 @@ def attach_labels(
     system = calculator.harmonic_system(
         atoms, gradient=gradient or strain or site_gradients, tangent=tangent
     )
-    labelled = unlabelled(atoms)
+    labelled = strip_labels(atoms)
     if dataset.WEIGHT in atoms.info:  # of the user, and no label
         labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
@@ -117,7 +117,7 @@ def attach_labels(
         labelled.arrays[dataset.MOMENTS] = _moments(atoms, system)
     if gradient or strain:
         derivative = system.gradient(
-            calculator.responses(atoms, strain=strain),
+            calculator.displaced_forces(atoms, strain=strain),
             classical,
             T0,
             displacement=calculator.parameters["displacement"],
@@ -145,11 +145,13 @@ def attach_labels(
 
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
     offered = getattr(calculator.wrapped, "implemented_properties", ())
-    responses = calculator.responses(atoms, strain=has_volume(atoms) and "stress" in offered)
+    displaced_forces = calculator.displaced_forces(
+        atoms, strain=has_volume(atoms) and "stress" in offered
+    )
     # Forces belong to the free energy of smeared electrons, where a calculator has that.
     name = "free_energy" if "free_energy" in offered else "energy"
-    labelled.info[dataset.ENERGY] = float(responses.property(name))
-    at_rest = responses(np.zeros((len(atoms), 3)))
+    labelled.info[dataset.ENERGY] = float(displaced_forces.property(name))
+    at_rest = displaced_forces(np.zeros((len(atoms), 3)))
     labelled.arrays[dataset.FORCES] = at_rest.forces
     if at_rest.virial is not None:
         labelled.info[dataset.ENERGY_STRAIN] = at_rest.virial

@@ -22,7 +22,7 @@ from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
 from ase_vibent.labelling.labels import attach_labels
-from ase_vibent.runs.files import append, finished_frames, in_own_folder, locked, reason, tidy
+from ase_vibent.runs.files import append, finished_frames, in_own_folder, lock, reason, tidy
 from ase_vibent.runs.workers import results_as_completed
 
 
@@ -199,7 +199,7 @@ def label_structures(
     """
     path = Path(path)
     scratch = path.absolute().with_name(f"{path.name}.work")
-    with locked(path):
+    with lock(path):
         pending = _pending(tasks, path, calculator_name)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
         shutil.rmtree(scratch, ignore_errors=True)

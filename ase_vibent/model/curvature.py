@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.model.parts import ModelPart
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

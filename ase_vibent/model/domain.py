@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.model.parts import ModelPart
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: Principal directions that are told apart.
 DIRECTIONS = 48
@@ -66,7 +64,7 @@ class TrainingDomain(ModelPart):
         """See `ModelPart`."""
         return self.directions.shape[::2] == (n_kinds, n_features)
 
-    def grades(self, features: Array, kinds: Indices) -> Array:
+    def grades(self, features: Array, kinds: IntArray) -> Array:
         """Extrapolation grade of every atom.
 
         Parameters
@@ -80,7 +78,7 @@ class TrainingDomain(ModelPart):
         """
         return self._distances(features, kinds) / self.limit[kinds]
 
-    def _distances(self, features: Array, kinds: Indices) -> Array:
+    def _distances(self, features: Array, kinds: IntArray) -> Array:
         distances = np.empty(len(features))
         for z in range(len(self.rest)):
             own = kinds == z
@@ -95,7 +93,7 @@ class TrainingDomain(ModelPart):
 
     @classmethod
     def of_environments(
-        cls, environments: Callable[[], Iterable[tuple[Array, Indices]]], origin: Array
+        cls, environments: Callable[[], Iterable[tuple[Array, IntArray]]], origin: Array
     ) -> TrainingDomain:
         """Domain of a training set, in two passes and bounded memory.
 

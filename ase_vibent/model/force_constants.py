@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ase_vibent.arrays import Array
 
 #: Displacement in Å at which truncation (1e-6 relative) and rounding (1e-12) are both small.
 STEP = 1e-3

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.descriptors import Descriptor, SiteSums
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import quantum_correction
@@ -21,10 +22,7 @@ from ase_vibent.harmonic.moments import (
 )
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.neighbours.lists import NeighbourLists
-from ase_vibent.structures.kinds import species_indices
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from ase_vibent.structures.atom_types import species_indices
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class _Correction:
     temperature: float
     quantity: str
 
-    def __call__(self, features: Array, species: Indices) -> tuple[Array, Array]:
+    def __call__(self, features: Array, species: IntArray) -> tuple[Array, Array]:
         """See `Readout`."""
         values, slopes = np.empty(len(features)), np.empty_like(features)
         for z in np.unique(species):

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.model.parts import ModelPart
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Posterior(ModelPart):
         """See `ModelPart`."""
         return self.factor.shape[:2] == (n_kinds, n_features)
 
-    def std(self, centred: Array, kinds: Indices) -> tuple[float, Array]:
+    def std(self, centred: Array, kinds: IntArray) -> tuple[float, Array]:
         """Standard deviations of a structure's total, and of its sites.
 
         Parameters
@@ -81,7 +79,7 @@ class Posterior(ModelPart):
             roots, axis=1
         )
 
-    def difference_std(self, centred: Array, other: Array, kinds: Indices) -> float:
+    def difference_std(self, centred: Array, other: Array, kinds: IntArray) -> float:
         """Standard deviation of the difference of two structures' totals.
 
         What both have in common cancels.
@@ -98,7 +96,7 @@ class Posterior(ModelPart):
         roots = self._roots(centred, kinds) - self._roots(other, kinds)
         return float(np.hypot(self._spread(roots), np.sqrt(2) * self.noise))
 
-    def _roots(self, centred: Array, kinds: Indices) -> Array:
+    def _roots(self, centred: Array, kinds: IntArray) -> Array:
         """Vectors whose products are the covariances of the sites, shape (N, rank), k_B."""
         roots = np.empty((len(centred), self.factor.shape[2]))
         for z in range(len(self.factor)):

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
@@ -21,9 +22,7 @@ from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 from ase_vibent.neighbours.lists import NeighbourLists
-from ase_vibent.structures.kinds import species_indices
-
-Array = NDArray[np.float64]
+from ase_vibent.structures.atom_types import species_indices
 
 #: What models predict.
 MODEL_TARGETS = ("entropy", "energy")
@@ -225,7 +224,7 @@ class SiteModel:
         InvalidInputError
             If the model keeps no posterior covariance.
         """
-        return self._require_posterior().std(*self._centred(atoms))
+        return self._require_posterior().std(*self._centre_features(atoms))
 
     def difference_std(self, atoms: Atoms, other: Atoms) -> float:
         """Standard deviation of the difference of two structures' totals.
@@ -244,12 +243,15 @@ class SiteModel:
         InvalidInputError
             If the model keeps no posterior covariance, or the sites differ.
         """
-        (centred, kinds), (others, other_kinds) = self._centred(atoms), self._centred(other)
+        (centred, kinds), (others, other_kinds) = (
+            self._centre_features(atoms),
+            self._centre_features(other),
+        )
         if not np.array_equal(kinds, other_kinds):
             raise InvalidInputError("other: expected the same kinds of sites in the same order")
         return self._require_posterior().difference_std(centred, others, kinds)
 
-    def _centred(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
+    def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
         """Features less the shift, and the kinds of sites."""
         kinds = species_indices(atoms, self.species)
         return self.descriptor.compute(atoms) - self.shift[kinds], kinds

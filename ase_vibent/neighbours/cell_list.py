@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.compiled.simd import LANES, WIDTH, below, load, splat
 from ase_vibent.errors import InvalidStructureError
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @compiled
@@ -51,7 +48,7 @@ def bounds(points):
     return low, extent
 
 
-def grid(points: Array, reach: float) -> tuple[Array, Array, Indices]:
+def grid(points: Array, reach: float) -> tuple[Array, Array, IntArray]:
     """Corner, edges and numbers of bins that hold all points, not many more than these.
 
     Parameters
@@ -120,7 +117,7 @@ def sort_by_bin(points, low, edges, counts):
 
 
 @compiled
-def lengthened(array, n, length):
+def lengthen(array, n, length):
     """Copy of the first n numbers of an array in one of another length."""
     copy = np.empty(length, dtype=array.dtype)
     for k in range(n):
@@ -206,7 +203,7 @@ def search(centres, points, species, n_species, reach, low, edges, counts, start
                 home, span, points, species, counts, starts, pool, indices, ends
             )
         if np.int64(n) + len(indices) > len(candidates):
-            candidates = lengthened(candidates, n, 2 * (np.int64(n) + len(indices)))
+            candidates = lengthen(candidates, n, 2 * (np.int64(n) + len(indices)))
         x, y, z = splat(points[centre, 0]), splat(points[centre, 1]), splat(points[centre, 2])
         stride = pool.shape[1]
         offsets[i, 0], start = n, 0
@@ -222,7 +219,7 @@ def search(centres, points, species, n_species, reach, low, edges, counts, start
                     n += (near >> np.uint64(b)) & one & np.uint64(j != centre)
             start = ends[of_species]
             offsets[i, of_species + 1] = n
-    return offsets, lengthened(candidates, n, n)
+    return offsets, lengthen(candidates, n, n)
 
 
 @compiled

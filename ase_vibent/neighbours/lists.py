@@ -11,15 +11,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.threads import in_threads
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.neighbours import cell_list
 from ase_vibent.structures import check_structure
-from ase_vibent.structures.kinds import resolves_sublattices, species_indices
+from ase_vibent.structures.atom_types import resolves_sublattices, species_indices
 from ase_vibent.structures.sublattices import SUBLATTICES
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: Two atoms closer than this, in Å, are taken for a mistake in the structure.
 COINCIDENT = 0.3
@@ -31,7 +29,7 @@ MOST_CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK = 32, 256, 16384
 class Chunk(NamedTuple):
     """Some atoms that lie together, and who may be their neighbours.
 
-    Indices are those of the points of the `NeighbourList`.
+    IntArray are those of the points of the `NeighbourList`.
 
     Attributes
     ----------
@@ -49,10 +47,10 @@ class Chunk(NamedTuple):
         Candidates of a centre, at most.
     """
 
-    centres: Indices
-    offsets: Indices
+    centres: IntArray
+    offsets: IntArray
     candidates: NDArray[np.int32]
-    blocks: Indices
+    blocks: IntArray
     first: int
     last: int
     most: int
@@ -67,8 +65,8 @@ class NeighbourList:
     atoms : Atoms
         The structure as it was.
     kinds, neighbours : tuples of str
-        Kinds of sites that are told apart as centres, and as neighbours.
-    centre_kinds : ndarray of int64, shape (n_points,)
+        Atom types that are told apart as centres, and as neighbours.
+    centre_types : ndarray of int64, shape (n_points,)
         Index of every point's kind as a centre.
     owners : ndarray of int64, shape (n_points,)
         The atom of which a point is an image.
@@ -83,10 +81,10 @@ class NeighbourList:
     """
 
     atoms: Atoms
-    kinds: tuple[str, ...]
+    atom_types: tuple[str, ...]
     neighbours: tuple[str, ...]
-    centre_kinds: Indices
-    owners: Indices
+    centre_types: IntArray
+    owners: IntArray
     shifts: Array
     cutoff: float
     skin: float
@@ -187,20 +185,20 @@ class NeighbourLists:
     def find(
         self,
         atoms: Atoms,
-        kinds: Sequence[str],
+        atom_types: Sequence[str],
         cutoff: float,
         neighbours: Sequence[str] | None = None,
     ) -> NeighbourList:
         """See `find_neighbours`."""
         with self._lock:
             kept = list(self._lists)
-        wanted = tuple(kinds), tuple(kinds if neighbours is None else neighbours), cutoff
+        wanted = tuple(atom_types), tuple(atom_types if neighbours is None else neighbours), cutoff
         for known in reversed(kept):
-            if (known.kinds, known.neighbours, known.cutoff) == wanted and known.serves(atoms):
+            if (known.atom_types, known.neighbours, known.cutoff) == wanted and known.serves(atoms):
                 found = known
                 break
         else:
-            found = find_neighbours(atoms, kinds, cutoff, self.skin, neighbours)
+            found = find_neighbours(atoms, atom_types, cutoff, self.skin, neighbours)
         with self._lock:
             self._lists = [k for k in self._lists if k is not found][1 - self.most_lists :]
             self._lists.append(found)
@@ -213,7 +211,7 @@ class NeighbourLists:
 
 def find_neighbours(
     atoms: Atoms,
-    kinds: Sequence[str],
+    atom_types: Sequence[str],
     cutoff: float,
     skin: float = 0.0,
     neighbours: Sequence[str] | None = None,
@@ -224,7 +222,7 @@ def find_neighbours(
     ----------
     atoms : Atoms
         Periodic along any of its directions.
-    kinds : sequence of str
+    atom_types : sequence of str
         Species, or sublattices, of the centres, in the order of their indices.
     cutoff : float, Å
     skin : float, Å
@@ -244,9 +242,12 @@ def find_neighbours(
         If there is no atom, or positions are not finite.
     """
     check_structure(atoms)
-    kinds, neighbours = tuple(kinds), tuple(kinds if neighbours is None else neighbours)
-    of_centres = species_indices(atoms, kinds)
-    of_neighbours = of_centres if neighbours == kinds else species_indices(atoms, neighbours)
+    atom_types, neighbours = (
+        tuple(atom_types),
+        tuple(atom_types if neighbours is None else neighbours),
+    )
+    of_centres = species_indices(atoms, atom_types)
+    of_neighbours = of_centres if neighbours == atom_types else species_indices(atoms, neighbours)
     reach = cutoff + skin
     owners, shifts = _images(atoms, reach)
     positions = np.ascontiguousarray(atoms.positions)
@@ -258,8 +259,8 @@ def find_neighbours(
     point_kinds, point_species = of_centres[owners], of_neighbours[owners]
     real = np.flatnonzero(order < len(atoms))
 
-    def chunk(centres: Indices) -> Chunk:
-        centres, blocks = cell_list.sorted_by_species(centres, point_kinds, len(kinds))
+    def chunk(centres: IntArray) -> Chunk:
+        centres, blocks = cell_list.sorted_by_species(centres, point_kinds, len(atom_types))
         offsets, candidates = cell_list.search(
             centres, points, point_species, len(neighbours), reach, low, edges, counts, starts
         )
@@ -272,16 +273,18 @@ def find_neighbours(
     parts = np.split(real, range(size, len(real), size))
     chunks = tuple(in_threads(chunk, parts))
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if resolves_sublattices([*kinds, *neighbours]):
+    if resolves_sublattices([*atom_types, *neighbours]):
         bare.set_array(SUBLATTICES, atoms.arrays[SUBLATTICES])
-    return NeighbourList(bare, kinds, neighbours, point_kinds, owners, shifts, cutoff, skin, chunks)
+    return NeighbourList(
+        bare, atom_types, neighbours, point_kinds, owners, shifts, cutoff, skin, chunks
+    )
 
 
 def _same_sublattices(one: Atoms, other: Atoms) -> bool:
     return bool(np.array_equal(one.arrays[SUBLATTICES], other.arrays.get(SUBLATTICES)))
 
 
-def _images(atoms: Atoms, reach: float) -> tuple[Indices, Array]:
+def _images(atoms: Atoms, reach: float) -> tuple[IntArray, Array]:
     """Atoms and all periodic images within reach of the cell: owners and cell shifts.
 
     The first N are the atoms themselves, wrapped into the cell.

@@ -1,4 +1,4 @@
-"""Least-squares solvers on the triangle of all rows, with posterior covariances."""
+"""Least-squares solvers on the R factor of all rows, with posterior covariances."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular, svd
 from scipy.optimize import minimize_scalar
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.regression.triangle import Triangle, upper_factor
-
-Array = NDArray[np.float64]
+from ase_vibent.regression.r_factor import RFactor, upper_factor
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,12 @@ class Solution:
     noise: float
 
 
-def ridge(triangle: Triangle, *, strength: float | str = "evidence") -> Solution:
+def ridge(r_factor: RFactor, *, strength: float | str = "evidence") -> Solution:
     """Ridge regression, with an automatic strength if wanted.
 
     Parameters
     ----------
-    triangle : Triangle
+    R factor : RFactor
     strength : float, "evidence" or "gcv"
         A fixed penalty, the maximum of the marginal likelihood, or the minimum of
         generalised cross-validation.
@@ -58,10 +56,10 @@ def ridge(triangle: Triangle, *, strength: float | str = "evidence") -> Solution
     InvalidInputError
         If the strength is none of these.
     """
-    n_columns, n_rows = triangle.n_columns, triangle.n_rows
-    left, singular, right = svd(triangle.matrix[:n_columns], check_finite=False)
-    components = left.T @ triangle.values[:n_columns]
-    outside = float(np.sum(triangle.values[n_columns:] ** 2))
+    n_columns, n_rows = r_factor.n_columns, r_factor.n_rows
+    left, singular, right = svd(r_factor.matrix[:n_columns], check_finite=False)
+    components = left.T @ r_factor.values[:n_columns]
+    outside = float(np.sum(r_factor.values[n_columns:] ** 2))
     singular[singular <= 1e-15 * singular.max(initial=0.0)] = 0.0
     squares = singular**2
 
@@ -131,12 +129,12 @@ def _minimise(criterion: Callable[[float], float], largest: float) -> float:
     return float(np.exp(minimize_scalar(criterion, bounds=bounds, method="bounded").x))
 
 
-def bayesian_ridge(triangle: Triangle, **options: Any) -> Solution:
+def bayesian_ridge(r_factor: RFactor, **options: Any) -> Solution:
     """Bayesian ridge regression of scikit-learn, P0 4.2.1, as on all rows.
 
     Parameters
     ----------
-    triangle : Triangle
+    R factor : RFactor
     **options
         Of `sklearn.linear_model.BayesianRidge`.
 
@@ -146,26 +144,26 @@ def bayesian_ridge(triangle: Triangle, **options: Any) -> Solution:
     """
     from sklearn.linear_model import BayesianRidge
 
-    matrix, values = triangle.matrix, triangle.values
+    matrix, values = r_factor.matrix, r_factor.values
     # It counts rows where it adds α₁ to half of their number, and guesses the noise from their
     # values: both are told those of the stream.
-    surplus = (triangle.n_rows - len(values)) / 2
+    surplus = (r_factor.n_rows - len(values)) / 2
     told = {
-        "alpha_init": 1 / (triangle.variance + np.finfo(float).eps),
+        "alpha_init": 1 / (r_factor.variance + np.finfo(float).eps),
         **options,
         "alpha_1": options.get("alpha_1", 1e-6) + surplus,
     }
     fit = BayesianRidge(fit_intercept=False, **told).fit(matrix, values)
     precision, weight_precision = float(fit.alpha_), float(fit.lambda_)
     coefficients, factor = _posterior(
-        matrix, values, precision, np.full(triangle.n_columns, weight_precision)
+        matrix, values, precision, np.full(r_factor.n_columns, weight_precision)
     )
     details = {"noise_precision": precision, "weight_precision": weight_precision}
     return Solution(coefficients, details, factor, precision**-0.5)
 
 
 def ard(
-    triangle: Triangle,
+    r_factor: RFactor,
     *,
     max_iter: int = 300,
     tol: float = 1e-3,
@@ -179,7 +177,7 @@ def ard(
 
     Parameters
     ----------
-    triangle : Triangle
+    R factor : RFactor
     max_iter : int
     tol : float
         Sum of the changes of coefficients at which the iteration ends.
@@ -194,25 +192,25 @@ def ard(
     Solution
         Coefficients that are zero have no variance.
     """
-    matrix, values = triangle.matrix, triangle.values
-    precision = float(1 / (triangle.variance + np.finfo(float).eps))
-    weight_precisions = np.ones(triangle.n_columns)
-    coefficients = np.zeros(triangle.n_columns)
-    kept = np.ones(triangle.n_columns, dtype=bool)
+    matrix, values = r_factor.matrix, r_factor.values
+    precision = float(1 / (r_factor.variance + np.finfo(float).eps))
+    weight_precisions = np.ones(r_factor.n_columns)
+    coefficients = np.zeros(r_factor.n_columns)
+    kept = np.ones(r_factor.n_columns, dtype=bool)
     for step in range(max_iter):
         before = coefficients.copy()
         found, factor = _posterior(matrix[:, kept], values, precision, weight_precisions[kept])
         coefficients[kept] = found
         determined = 1 - weight_precisions[kept] * np.sum(factor**2, axis=1)
-        squared_residual = float(triangle.squared_residual(coefficients))
+        squared_residual = float(r_factor.squared_residual(coefficients))
         weight_precisions[kept] = (determined + 2 * hyperprior) / (found**2 + 2 * hyperprior)
-        freedom = triangle.n_rows - float(determined.sum())
+        freedom = r_factor.n_rows - float(determined.sum())
         precision = (freedom + 2 * hyperprior) / (squared_residual + 2 * hyperprior)
         kept = weight_precisions < threshold_lambda
         coefficients[~kept] = 0
         if not kept.any() or (step and np.sum(np.abs(before - coefficients)) < tol):
             break
-    root = np.zeros((triangle.n_columns, int(kept.sum())))
+    root = np.zeros((r_factor.n_columns, int(kept.sum())))
     coefficients[kept], root[kept] = _posterior(
         matrix[:, kept], values, precision, weight_precisions[kept]
     )
@@ -233,12 +231,12 @@ def _posterior(
     return factor @ root[:, -1], factor
 
 
-def rank_revealing_qr(triangle: Triangle, *, tolerance: float = 1e-8) -> Solution:
+def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution:
     """Pivoted QR that sets dependent columns to zero, P4 4.1.2.
 
     Parameters
     ----------
-    triangle : Triangle
+    R factor : RFactor
     tolerance : float
         Relative to the largest pivot.
 
@@ -247,14 +245,14 @@ def rank_revealing_qr(triangle: Triangle, *, tolerance: float = 1e-8) -> Solutio
     Solution
         Least-squares covariance in the columns that are kept.
     """
-    rotated, root, order = qr(triangle.matrix, mode="economic", pivoting=True, check_finite=False)
+    rotated, root, order = qr(r_factor.matrix, mode="economic", pivoting=True, check_finite=False)
     pivots = np.abs(np.diag(root))
     rank = int(np.sum(pivots > tolerance * pivots[0]))
     root, kept = root[:rank, :rank], order[:rank]
-    coefficients = np.zeros(triangle.n_columns)
-    coefficients[kept] = solve_triangular(root, rotated[:, :rank].T @ triangle.values)
-    noise = _noise(float(triangle.squared_residual(coefficients)), triangle.n_rows - rank)
-    factor = np.zeros((triangle.n_columns, rank))
+    coefficients = np.zeros(r_factor.n_columns)
+    coefficients[kept] = solve_triangular(root, rotated[:, :rank].T @ r_factor.values)
+    noise = _noise(float(r_factor.squared_residual(coefficients)), r_factor.n_rows - rank)
+    factor = np.zeros((r_factor.n_columns, rank))
     factor[kept] = noise * solve_triangular(root, np.eye(rank))
     return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
 
@@ -268,7 +266,7 @@ SOLVERS: dict[str, Callable[..., Solution]] = {
 
 
 def solve(
-    triangle: Triangle,
+    r_factor: RFactor,
     solver: str = "ridge",
     *,
     n_free: int = 0,
@@ -279,7 +277,7 @@ def solve(
 
     Parameters
     ----------
-    triangle : Triangle
+    R factor : RFactor
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     n_free : int
         The first so many columns carry no penalty, and are linearly independent.
@@ -301,19 +299,19 @@ def solve(
     """
     if solver not in SOLVERS:
         raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
-    inner = triangle.eliminated(n_free)
+    inner = r_factor.eliminate(n_free)
     inverse = np.ones(inner.n_columns) if scale is None else 1 / scale
-    found = SOLVERS[solver](inner.scaled(inverse), **options)
+    found = SOLVERS[solver](inner.scale(inverse), **options)
     others = inverse * found.coefficients
     factor = inverse[:, None] * found.covariance_factor
-    head = triangle.factor[:n_free, :n_free]
+    head = r_factor.factor[:n_free, :n_free]
     # An exact fit has no noise that is known: NaN, and so are all covariances.
     answer = solve_triangular(
-        head, triangle.factor[:n_free, n_free:-1] @ factor, check_finite=False
+        head, r_factor.factor[:n_free, n_free:-1] @ factor, check_finite=False
     )
     own = found.noise * solve_triangular(head, np.eye(n_free))
     return Solution(
-        np.append(triangle.first_coefficients(n_free, others), others),
+        np.append(r_factor.first_coefficients(n_free, others), others),
         found.details,
         np.block([[own, -answer], [np.zeros((len(others), n_free)), factor]]),
         found.noise,

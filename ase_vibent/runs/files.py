@@ -55,7 +55,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Keep other runs from writing to the same file.
 
     Parameters

@@ -99,7 +99,7 @@ def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Team:
+class _WorkerPool:
     """Workers, and how they fail."""
 
     executor: Executor
@@ -111,7 +111,7 @@ class _Team:
 
 
 def _team_results(
-    team: _Team, function: Callable[[Any], Any], arguments: Sequence[Any]
+    team: _WorkerPool, function: Callable[[Any], Any], arguments: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
     finished: SimpleQueue[Future[Any]] = SimpleQueue()
     waiting, running = deque(range(len(arguments))), dict[Future[Any], int]()
@@ -227,10 +227,10 @@ def _follow(parent: int) -> None:
 
 
 @contextmanager
-def _processes(n_jobs: int) -> Iterator[_Team]:
+def _processes(n_jobs: int) -> Iterator[_WorkerPool]:
     executor = _SingleProcesses(n_jobs)
     try:
-        yield _Team(executor, n_jobs, BrokenExecutor, lives=3)
+        yield _WorkerPool(executor, n_jobs, BrokenExecutor, lives=3)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise
@@ -241,7 +241,7 @@ def _processes(n_jobs: int) -> Iterator[_Team]:
 
 
 @contextmanager
-def _cluster(scheduler: str) -> Iterator[_Team]:
+def _cluster(scheduler: str) -> Iterator[_WorkerPool]:
     try:
         from distributed import Client, KilledWorker
         from distributed.comm import get_address_host
@@ -268,6 +268,6 @@ def _cluster(scheduler: str) -> Iterator[_Team]:
         try:
             # Dask itself has called again, on other workers, before it raises KilledWorker;
             # the second life is for what only shared the workers of another.
-            yield _Team(executor, float("inf"), KilledWorker, lives=2)
+            yield _WorkerPool(executor, float("inf"), KilledWorker, lives=2)
         finally:
             executor.shutdown(wait=False)

@@ -1,6 +1,6 @@
 """Structures at rest: minima by relaxation, saddles, and checks of either."""
 
-from ase_vibent.stationary.relaxation import relaxed
+from ase_vibent.stationary.relaxation import relax
 from ase_vibent.stationary.saddles import Saddle, dimer_saddle, path_saddle
 
-__all__ = ["Saddle", "dimer_saddle", "path_saddle", "relaxed"]
+__all__ = ["Saddle", "dimer_saddle", "path_saddle", "relax"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
@@ -16,8 +16,6 @@ from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
 from ase_vibent.hessian import DisplacedForces
 from ase_vibent.potentials import calculator_failures, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
-
-Array = NDArray[np.float64]
 
 #: Largest force that a structure at rest may have, eV/Å.
 FMAX = 1e-2
@@ -163,13 +161,13 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     roots = np.repeat(np.sqrt(check_masses(atoms)[free]), 3)
     held = len(free) < len(atoms)
     motions = np.empty((len(roots), 0)) if held else rigid_body_motions(atoms, mass_weighted=True)
-    responses = DisplacedForces(atoms, potential)
+    displaced_forces = DisplacedForces(atoms, potential)
 
     def product(column: Array) -> Array:
         pattern = np.zeros((len(atoms), 3))
         pattern[free] = (column / roots).reshape(-1, 3)
         step = DISPLACEMENT / np.abs(pattern).max()
-        forward, backward = (responses(sign * step * pattern).forces for sign in (1, -1))
+        forward, backward = (displaced_forces(sign * step * pattern).forces for sign in (1, -1))
         return (backward - forward)[free].ravel() / (2 * step) / roots
 
     def multiply(columns: Array) -> Array:

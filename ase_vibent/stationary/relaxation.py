@@ -18,7 +18,7 @@ from ase_vibent.potentials import calculator_failures
 from ase_vibent.structures.validity import check_structure, starting_copy
 
 
-def relaxed(
+def relax(
     atoms: Atoms,
     calculator: object,
     *,

@@ -12,13 +12,12 @@ from ase.mep import NEB, DimerControl, MinModeAtoms, MinModeTranslate
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import calculator_failures
-from ase_vibent.stationary.relaxation import follow, relaxed, resolved, with_results
+from ase_vibent.stationary.relaxation import follow, relax, resolved, with_results
 from ase_vibent.structures.validity import check_structure, starting_copy
-
-Array = NDArray[np.float64]
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
 BAND_FORCE = 0.05
@@ -111,7 +110,7 @@ def dimer_saddle(
     check_positive("radius", radius)
     check_positive("amplitude", amplitude)
     rng = np.random.default_rng(rng)
-    start = relaxed(minimum, calculator, fmax=fmax, steps=steps)
+    start = relax(minimum, calculator, fmax=fmax, steps=steps)
     centre = rng.choice(centre_indices(around, len(start)))
     distances = get_distances(
         start.positions[centre], start.positions, cell=start.cell, pbc=start.pbc
@@ -120,8 +119,8 @@ def dimer_saddle(
     displacement[distances > radius] = 0
     guess = starting_copy(start)
     guess.set_positions(start.positions + displacement)  # fixed atoms stay
-    saddle = _climbed(guess, guess.positions - start.positions, calculator, fmax, steps)
-    return _followed(saddle, [start], calculator, fmax, steps)
+    saddle = _climb(guess, guess.positions - start.positions, calculator, fmax, steps)
+    return _follow(saddle, [start], calculator, fmax, steps)
 
 
 def path_saddle(
@@ -169,12 +168,12 @@ def path_saddle(
         )
     if images < 1:
         raise InvalidInputError(f"images: expected a number from 1 on, got {images!r}")
-    ends = [relaxed(atoms, calculator, fmax=fmax, steps=steps) for atoms in (initial, final)]
+    ends = [relax(atoms, calculator, fmax=fmax, steps=steps) for atoms in (initial, final)]
     if same_minimum(*ends):
         raise InvalidInputError("final: relaxes to the same minimum as the initial structure")
     guess, tangent = _band_maximum(ends[0], ends[1], calculator, images, steps)
-    saddle = _climbed(guess, tangent, calculator, fmax, steps)
-    return _followed(saddle, ends, calculator, fmax, steps)
+    saddle = _climb(guess, tangent, calculator, fmax, steps)
+    return _follow(saddle, ends, calculator, fmax, steps)
 
 
 def _band_maximum(
@@ -200,7 +199,7 @@ def _band_maximum(
     return starting_copy(band[top]), find_mic(difference, initial.cell, initial.pbc)[0]
 
 
-def _climbed(guess: Atoms, direction: Array, calculator: object, fmax: float, steps: int) -> Atoms:
+def _climb(guess: Atoms, direction: Array, calculator: object, fmax: float, steps: int) -> Atoms:
     """Saddle reached by a dimer from a guess of its place and its unstable mode."""
     check_structure(guess)
     atoms = starting_copy(guess)
@@ -217,7 +216,7 @@ def _climbed(guess: Atoms, direction: Array, calculator: object, fmax: float, st
     return with_results(atoms)
 
 
-def _followed(
+def _follow(
     saddle: Atoms, starts: Sequence[Atoms], calculator: object, fmax: float, steps: int
 ) -> Saddle:
     """The saddle, proved to have one unstable mode, with the minima below it."""
@@ -226,7 +225,7 @@ def _followed(
     for sign in (-1, 1):
         side = starting_copy(saddle)
         side.positions += sign * DESCENT / np.linalg.norm(mode, axis=1).max() * mode
-        minima.append(relaxed(side, calculator, fmax=fmax, steps=steps))
+        minima.append(relax(side, calculator, fmax=fmax, steps=steps))
     if same_minimum(minima[1], starts[0]):
         minima.reverse()
         mode = -mode

@@ -1,7 +1,7 @@
 """Structures: what makes one unusable, and makers of those that a training set needs."""
 
 from ase_vibent.structures.clusters import clusters
-from ase_vibent.structures.displacements import damaged, rattled, strained
+from ase_vibent.structures.displacements import apply_strain, damage, rattle
 from ase_vibent.structures.duplicates import unique
 from ase_vibent.structures.point_defects import (
     antisites,
@@ -20,13 +20,13 @@ __all__ = [
     "antisites",
     "check_structure",
     "clusters",
-    "damaged",
+    "damage",
     "divacancies",
     "dumbbells",
     "interstitials",
     "label_sublattices",
-    "rattled",
-    "strained",
+    "rattle",
+    "apply_strain",
     "unique",
     "vacancies",
     "voids",

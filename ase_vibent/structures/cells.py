@@ -40,7 +40,7 @@ def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> 
     for number, atoms in enumerate(structures):
         match = next((c for c in fitted if _same_cell(c, atoms)), None)
         if match is None:
-            match = next(filter(None, (_repeated(c, atoms) for c in crystals)), None)
+            match = next(filter(None, (_repeat_to(c, atoms) for c in crystals)), None)
             if match is None:
                 raise LabelError(
                     f"structure {number}: no reference crystal, nor a repetition of one, has "
@@ -57,7 +57,7 @@ def _same_cell(one: Atoms, other: Atoms) -> bool:
     return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
 
 
-def _repeated(crystal: Atoms, atoms: Atoms) -> Atoms | None:
+def _repeat_to(crystal: Atoms, atoms: Atoms) -> Atoms | None:
     if crystal.cell.rank < 3:
         return None
     repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)

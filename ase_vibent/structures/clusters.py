@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.geometry import get_distances
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.displacements import CLOSEST, nearest_distance
 from ase_vibent.structures.point_defects import SPLITTING, require_compound
 from ase_vibent.structures.symmetry import PointDefect
 from ase_vibent.structures.validity import check_crystal
-
-Array = NDArray[np.float64]
 
 
 def clusters(

@@ -17,7 +17,7 @@ from ase_vibent.structures.validity import check_structure, starting_copy
 CLOSEST = 0.5
 
 
-def rattled(
+def rattle(
     atoms: Atoms, amplitude: float, count: int, rng: np.random.Generator | int = 0
 ) -> list[Atoms]:
     """Randomly displaced copies, P0 4.2.1.
@@ -54,7 +54,7 @@ def rattled(
     return copies
 
 
-def strained(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
+def apply_strain(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
     """Homogeneously strained copy, P3 III.A (isotropic, -1 % to 3 %); atoms follow the cell.
 
     Parameters
@@ -92,7 +92,7 @@ def strained(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
     return copy
 
 
-def damaged(
+def damage(
     atoms: Atoms,
     fraction: float,
     amplitude: float,

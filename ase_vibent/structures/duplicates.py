@@ -9,14 +9,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.geometry import find_mic
-from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
-
-Array = NDArray[np.float64]
 
 
 def unique(
@@ -99,14 +97,14 @@ def interstitial_inertia(atoms: Atoms, crystal: Atoms) -> float | None:
     members = wigner_seitz_defects(atoms, crystal).interstitial_atoms
     if len(members) == 0:
         return None
-    positions = _gathered(atoms.positions[members], atoms)
+    positions = _gather(atoms.positions[members], atoms)
     positions -= positions.mean(axis=0)
     second = positions.T @ positions
     tensor = np.trace(second) * np.eye(3) - second
     return float(np.sum(tensor**2))
 
 
-def _gathered(positions: Array, atoms: Atoms) -> Array:
+def _gather(positions: Array, atoms: Atoms) -> Array:
     """Periodic images that lie together: every point next to its nearest in the set."""
     differences = positions[None] - positions[:, None]
     vectors, lengths = find_mic(differences.reshape(-1, 3), atoms.cell, atoms.pbc)

@@ -11,12 +11,11 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.symmetry import SAME, CrystalSymmetry, PointDefect
 from ase_vibent.structures.voids import voids
-
-Array = NDArray[np.float64]
 
 #: Distance of the atoms of a dumbbell, in units of the nearest-neighbour distance.
 SPLITTING = 0.8

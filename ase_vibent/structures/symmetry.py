@@ -12,10 +12,9 @@ import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.structures.validity import check_crystal, starting_copy
-
-Array = NDArray[np.float64]
 
 #: Precision of the crystal's positions, Å.
 SYMPREC = 0.01

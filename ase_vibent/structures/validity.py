@@ -68,7 +68,7 @@ def check_crystal(crystal: Atoms) -> None:
         )
 
 
-def unlabelled(atoms: Atoms) -> Atoms:
+def strip_labels(atoms: Atoms) -> Atoms:
     """Copy without calculator and without our labels, which hold for the original only.
 
     Parameters
@@ -97,7 +97,7 @@ def starting_copy(atoms: Atoms) -> Atoms:
     -------
     Atoms
     """
-    copy = unlabelled(atoms)
+    copy = strip_labels(atoms)
     for key in _OWN:
         copy.info.pop(key, None)
     return copy

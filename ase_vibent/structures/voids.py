@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.cell import Cell
-from numpy.typing import NDArray
 from scipy.spatial import KDTree, Voronoi
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.symmetry import SAME, CrystalSymmetry, PointDefect
-
-Array = NDArray[np.float64]
 
 
 def voids(crystal: Atoms, *, smallest: float = 0.8) -> tuple[Array, Array]:

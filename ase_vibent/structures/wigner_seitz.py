@@ -11,12 +11,11 @@ from ase import Atoms
 from ase.geometry import wrap_positions
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.symmetry import CrystalSymmetry
-from ase_vibent.structures.validity import check_crystal, unlabelled
-
-Array = NDArray[np.float64]
+from ase_vibent.structures.validity import check_crystal, strip_labels
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _sites(atoms: Atoms, crystal: Atoms) -> Atoms:
     check_crystal(atoms)
     check_crystal(crystal)
     repeats = np.maximum(1, np.rint(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
-    sites = unlabelled(crystal.repeat(repeats))
+    sites = strip_labels(crystal.repeat(repeats))
     deformation = np.linalg.solve(sites.cell.array, atoms.cell.array)
     if np.abs(deformation - np.eye(3)).max() > 0.2:
         raise InvalidStructureError(

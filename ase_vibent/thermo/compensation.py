@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import linregress, normaltest
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
 
 #: ν_0 of P3, Hz.
 THZ = 1e12

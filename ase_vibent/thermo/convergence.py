@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.thermo.formation import DefectFormation
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from ase import Atoms
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
@@ -23,8 +24,6 @@ from ase_vibent.stationary.checks import (
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
-
-Array = NDArray[np.float64]
 
 VOLUME, PRESSURE = "constant volume", "constant pressure"
 #: Å: cells that differ by less are one.
@@ -228,12 +227,14 @@ def defect_formation(
         condition=condition,
         n_atoms=len(crystal),
         entropy_std=calculator.predicted_std(defect),
-        multiplicity=_counted(defect, crystal) if multiplicity is None else float(multiplicity),
+        multiplicity=_multiplicity_or_nan(defect, crystal)
+        if multiplicity is None
+        else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
     )
 
 
-def _counted(defect: Atoms, crystal: Atoms) -> float:
+def _multiplicity_or_nan(defect: Atoms, crystal: Atoms) -> float:
     try:
         return defect_multiplicity(defect, crystal)
     except InvalidStructureError:

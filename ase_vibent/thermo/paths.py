@@ -18,9 +18,10 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 from ase.units import kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import (
@@ -39,8 +40,6 @@ from ase_vibent.stationary.checks import (
 )
 from ase_vibent.structures.validity import check_structure
 from ase_vibent.thermo.rates import PLANCK
-
-Array = NDArray[np.float64]
 
 #: Places between two images at which a bottleneck is looked for.
 FINENESS = 100
@@ -149,7 +148,7 @@ def path_coordinates(images: Sequence[Atoms]) -> Array:
     -------
     ndarray
     """
-    steps = np.linalg.norm(np.diff(_unwrapped(images), axis=0), axis=(1, 2))
+    steps = np.linalg.norm(np.diff(_unwrap(images), axis=0), axis=(1, 2))
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
@@ -172,7 +171,7 @@ def path_tangents(images: Sequence[Atoms]) -> Array:
         If the images have other atoms or cells, or two neighbours coincide.
     """
     _check_path(images)
-    spline = CubicSpline(path_coordinates(images), _unwrapped(images))
+    spline = CubicSpline(path_coordinates(images), _unwrap(images))
     tangents = spline(path_coordinates(images), 1)
     return np.asarray(tangents / np.linalg.norm(tangents, axis=(1, 2))[:, None, None])
 
@@ -219,7 +218,7 @@ def path_profile(
     tangents = path_tangents(images)
     chosen = check_temperatures(temperatures)
     behind = potential_behind(calculator, potential)
-    calculator.require_familiar({f"image {k}": image for k, image in enumerate(images)})
+    calculator.check_extrapolation({f"image {k}": image for k, image in enumerate(images)})
     energies, slopes, orthogonal = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)  # just reported
@@ -282,7 +281,7 @@ def label_path(
     ]
 
 
-def _unwrapped(images: Sequence[Atoms]) -> Array:
+def _unwrap(images: Sequence[Atoms]) -> Array:
     """Positions without jumps across the cell, shape (n_images, N, 3)."""
     positions = [images[0].positions]
     for before, after in pairwise(images):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms
 from ase.units import _e, _hplanck, kB
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import UnstableStructureError
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
@@ -20,8 +21,6 @@ from ase_vibent.stationary.checks import (
     stationary_energy,
 )
 from ase_vibent.structures.validity import check_structure
-
-Array = NDArray[np.float64]
 
 #: Planck's constant, eV s.
 PLANCK = _hplanck / _e

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from functools import reduce
 from math import gcd
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.thermodynamics import Vibrations
-
-Array = NDArray[np.float64]
 
 #: Given chemical potentials of all species may differ by so much from the crystal's energy, eV.
 BALANCE = 1e-2
@@ -127,8 +124,8 @@ class Surroundings:
             names = missing or unknown[1:]
             raise InvalidInputError(
                 f"chemical_potentials: missing for {', '.join(names)}; the defect has another "
-                f"number of atoms than the crystal ({_signed(wanted)}), so say in equilibrium with "
-                "what: {symbol: energy per atom in eV}"
+                f"number of atoms than the crystal ({_format_counts(wanted)}), so say in "
+                "equilibrium with what: {symbol: energy per atom in eV}"
             )
         given = {symbol: self._reservoir(value) for symbol, value in self.given.items()}
         rest = reduce(
@@ -171,5 +168,5 @@ def excess_atoms(defect: Atoms, crystal: Atoms) -> dict[str, int]:
     return {symbol: count for symbol, count in sorted(counts.items()) if count}
 
 
-def _signed(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:+d} {symbol}" for symbol, count in counts.items())

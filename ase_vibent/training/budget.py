@@ -113,7 +113,7 @@ def error_budget(
     others = [descriptor_from_dict({**descriptor.to_dict(), "cutoff": c}) for c in cutoffs]
     larger = _larger(descriptor)
     gathered = [_rows(training_set, d) for d in progress([larger, *others])]
-    rows = gathered[0].restricted(descriptor)
+    rows = gathered[0].restrict(descriptor)
 
     def errors(of_rows: TrainingRows, **more: Any) -> HeldOutErrors:
         return cross_validated_errors(of_rows, weights, "ridge", {**options, **more})
@@ -127,15 +127,15 @@ def error_budget(
     return {
         kind: ErrorBudget(
             total=own.rmse[kind],
-            truncation=_taken(own, farther, kind),
+            truncation=_error_removed(own, farther, kind),
             cutoff_errors={
                 f"{c:g}": e.rmse[kind]
                 for c, e in zip([descriptor.cutoff, *cutoffs], [own, *farther], strict=True)
             },
             law=_by_law(own.rmse[kind], farther[0].rmse[kind], CUTOFFS[0]),
-            basis=None if richer is None else _taken(own, [richer], kind),
+            basis=None if richer is None else _error_removed(own, [richer], kind),
             statistics=_statistics(own, fewer, kind, len(rows.folds)),
-            solver=_taken(own, strengths, kind),
+            solver=_error_removed(own, strengths, kind),
         )
         for kind in own.rmse
     }
@@ -181,7 +181,7 @@ def _rows(training_set: TrainingSet, descriptor: Descriptor) -> TrainingRows:
     return gather_rows(problem, training_set)
 
 
-def _taken(own: HeldOutErrors, others: Sequence[HeldOutErrors], kind: str) -> float:
+def _error_removed(own: HeldOutErrors, others: Sequence[HeldOutErrors], kind: str) -> float:
     """Error that the best of other fits takes away, in squares."""
     best = min(other.rmse[kind] for other in others)
     return float(np.sqrt(max(own.rmse[kind] ** 2 - best**2, 0.0)))
@@ -195,7 +195,7 @@ def _by_law(error: float, farther: float, factor: float) -> float:
 def _strength(
     rows: TrainingRows, weights: Mapping[str, float], options: Mapping[str, Any]
 ) -> float:
-    fit = rows.problem.fit(rows.merged(weights), "ridge", options)
+    fit = rows.problem.fit(rows.merge(weights), "ridge", options)
     return float(fit.solution.details["strength"])
 
 

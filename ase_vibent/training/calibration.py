@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ase_vibent.arrays import Array
 from ase_vibent.model import Posterior
 from ase_vibent.training.left_out import LeftOut
 from ase_vibent.training.problem import LinearFit
-
-Array = NDArray[np.float64]
 
 #: Left-out totals without which there is nothing to calibrate on.
 FEWEST = 5
@@ -56,7 +54,7 @@ def posterior(
     constants[fit.problem.free] = factor[:n_free]
     calibration = Calibration(_noise_of_total(fit, weights), 1.0, 0.0, 1.0)
     if left_out is not None and len(left_out.errors) >= FEWEST:
-        calibration = calibrated(left_out)
+        calibration = calibrate(left_out)
     return Posterior(
         factor[n_free:].reshape(*shape, -1).astype(np.float32),
         constants.astype(np.float32),
@@ -64,7 +62,7 @@ def posterior(
     )
 
 
-def calibrated(left_out: LeftOut) -> Calibration:
+def calibrate(left_out: LeftOut) -> Calibration:
     """Calibration that makes errors most likely, see `Posterior`.
 
     The variances are then enlarged by n / (n - 2), as two parameters were fitted.

@@ -1,4 +1,4 @@
-"""Errors on rows that a fit has not seen, from triangles alone."""
+"""Errors on rows that a fit has not seen, from R factors alone."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def held_out_errors(
     -------
     HeldOutErrors
     """
-    fit = rows.problem.fit(rows.merged(weights, folds={*train, ALWAYS}), solver, options)
+    fit = rows.problem.fit(rows.merge(weights, folds={*train, ALWAYS}), solver, options)
     squares: defaultdict[str, float] = defaultdict(float)
     sums: defaultdict[str, float] = defaultdict(float)
     for fold in test:
-        for kind, triangle in rows.triangles[fold].items():
-            squares[kind] += float(triangle.squared_residual(fit.solution.coefficients))
+        for kind, r_factor in rows.r_factors[fold].items():
+            squares[kind] += float(r_factor.squared_residual(fit.solution.coefficients))
             sums[kind] += rows.squared_weights[fold, kind]
     rmse = {kind: float(np.sqrt(squares[kind] / sums[kind])) for kind in squares}
     return HeldOutErrors(rmse, dict(sums))

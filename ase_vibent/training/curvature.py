@@ -8,22 +8,20 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors import Quadratic
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.model.domain import LEAST_REST
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
-from ase_vibent.regression.triangle import Triangle
-from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
-
-Array = NDArray[np.float64]
 
 #: Feature combinations that the quadratic form is made of, for each kind of site.
 DIRECTIONS = 24
@@ -77,7 +75,7 @@ def fit_curvature(
     basis = _combinations(model.domain, model.shift, directions)
     n_kinds, n_directions, _ = basis.shape
     pairs = list(combinations_with_replacement(range(n_directions), 2))
-    rows = Triangle(n_kinds * len(pairs))
+    rows = RFactor(n_kinds * len(pairs))
     of_frames = {}
     calibrating = set(calibration_frames(training_set))
     frames = zip(training_set.frames, training_set.targets, strict=True)
@@ -96,10 +94,10 @@ def fit_curvature(
             of_frames[number] = own, found["total"][0]
     scale = rows.column_rms()
     scale[scale <= 1e-12 * scale.max(initial=0.0)] = np.inf
-    solution = ridge(rows.scaled(1 / scale))
+    solution = ridge(rows.scale(1 / scale))
     coefficients = solution.coefficients / scale
     answers = {
-        number: without(solution, own.scaled(1 / scale), total / scale)
+        number: without(solution, own.scale(1 / scale), total / scale)
         for number, (own, total) in of_frames.items()
     }
     changes = {number: float(a[0][0]) for number, a in answers.items() if a is not None}

@@ -16,10 +16,9 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.training.targets import ReferenceCrystals, Targets
-
-Array = NDArray[np.float64]
 
 LABELS = (dataset.ENERGY, dataset.FORCES, dataset.ENERGY_STRAIN, dataset.FORCE_CONSTANTS)
 

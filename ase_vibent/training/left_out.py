@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import svd
 
+from ase_vibent.arrays import Array
 from ase_vibent.model import SiteModel
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import Solution
-from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.problem import LinearFit
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.targets import frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
-
-Array = NDArray[np.float64]
 
 #: Configurations that are left out, one at a time, at most.
 MOST_LEFT_OUT = 400
@@ -43,7 +41,7 @@ class LeftOut(NamedTuple):
     site_spreads: Array
 
 
-def without(solution: Solution, rows: Triangle, queries: Array) -> tuple[Array, Array] | None:
+def without(solution: Solution, rows: RFactor, queries: Array) -> tuple[Array, Array] | None:
     """What a fit says of some quantities once rows are taken out of it.
 
     Woodbury's identity, with the regularisation as it is: for Z = X L/σ of the rows X, the
@@ -52,7 +50,7 @@ def without(solution: Solution, rows: Triangle, queries: Array) -> tuple[Array, 
     Parameters
     ----------
     solution : Solution
-    rows : Triangle
+    rows : RFactor
         Among those of the fit, with their weights.
     queries : ndarray, shape (n, n_columns)
 
@@ -135,7 +133,7 @@ def weighted_rows(
     kinds: Collection[str],
     weights: Mapping[str, float],
     weight: float = 1.0,
-) -> Triangle:
+) -> RFactor:
     """Rows of one frame as they stand in the fit.
 
     Parameters
@@ -150,19 +148,19 @@ def weighted_rows(
 
     Returns
     -------
-    Triangle
+    RFactor
     """
-    triangle = Triangle(next(iter(rows.values()))[0].shape[1])
+    r_factor = RFactor(next(iter(rows.values()))[0].shape[1])
     for kind, (matrix, values) in rows.items():
         if kind in kinds and weights[kind] > 0:
             factor = weight * weights[kind]
-            triangle.add(factor * matrix, factor * values)
-    return triangle
+            r_factor.add(factor * matrix, factor * values)
+    return r_factor
 
 
 def _rows(
     fit: LinearFit, training_set: TrainingSet, number: int, weights: Mapping[str, float]
-) -> tuple[Triangle, Array]:
+) -> tuple[RFactor, Array]:
     """Fitted rows of a frame; and those of its total, then of every site."""
     atoms, target = training_set.frames[number], training_set.targets[number]
     fitted = [q for q in training_set.quantities if getattr(target, q) is not None]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import LabelError, TrainingError
 from ase_vibent.harmonic.entropy import quantum_correction
@@ -21,11 +21,9 @@ from ase_vibent.harmonic.moments import (
     thermodynamics_of_moments,
 )
 from ase_vibent.model.moments import MomentModel
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
-from ase_vibent.regression.triangle import Triangle
-from ase_vibent.structures.kinds import species_indices
-
-Array = NDArray[np.float64]
+from ase_vibent.structures.atom_types import species_indices
 
 
 def fit_moments(
@@ -58,16 +56,16 @@ def fit_moments(
     if not labelled:
         return None
     species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
-    triangles = _gather(descriptor, labelled, species, shift)
-    for kind, of_kind in zip(descriptor.species, triangles, strict=True):
+    r_factors = _gather(descriptor, labelled, species, shift)
+    for kind, of_kind in zip(descriptor.species, r_factors, strict=True):
         if not of_kind[0].n_rows:
             raise TrainingError(
                 f"frames: none with labels of moments holds {kind}; label all with moments=True, "
                 "or none"
             )
     fits = [
-        [_fit(triangle, magnitude) for triangle in of_kind]
-        for of_kind, magnitude in zip(triangles, shift, strict=True)
+        [_fit(r_factor, magnitude) for r_factor in of_kind]
+        for of_kind, magnitude in zip(r_factors, shift, strict=True)
     ]
     weights, constants = (
         np.array([[fit[part] for fit in of_kind] for of_kind in fits]).swapaxes(0, 1)
@@ -131,10 +129,10 @@ def labelled_correction(atoms: Atoms, temperature: float) -> Array:
 
 def _gather(
     descriptor: Descriptor, frames: Sequence[Atoms], species: Sequence[str], shift: Array
-) -> list[list[Triangle]]:
+) -> list[list[RFactor]]:
     """Rows of all sites, by kind of site and column of moments."""
     columns = moment_columns(len(species))
-    triangles = [[Triangle(1 + shift.shape[1]) for _ in columns] for _ in shift]
+    r_factors = [[RFactor(1 + shift.shape[1]) for _ in columns] for _ in shift]
     for atoms in frames:
         kinds = species_indices(atoms, descriptor.species)
         centred = descriptor.compute(atoms) - shift[kinds]
@@ -142,18 +140,18 @@ def _gather(
         targets = moment_targets(atoms, species)
         for z in np.unique(kinds):
             own = kinds == z
-            for triangle, values in zip(triangles[z], targets.T, strict=True):
-                triangle.add(rows[own], values[own])
-    return triangles
+            for r_factor, values in zip(r_factors[z], targets.T, strict=True):
+                r_factor.add(rows[own], values[own])
+    return r_factors
 
 
-def _fit(triangle: Triangle, magnitude: Array) -> tuple[Array, float]:
+def _fit(r_factor: RFactor, magnitude: Array) -> tuple[Array, float]:
     """Weights and constant of one moment for one kind of site."""
-    scale = triangle.eliminated(1).column_rms() if triangle.n_rows > 1 else np.zeros(len(magnitude))
+    scale = r_factor.eliminate(1).column_rms() if r_factor.n_rows > 1 else np.zeros(len(magnitude))
     # What centring leaves of equal features is rounding.
     dead = scale <= 1e-12 * max(np.abs(magnitude).max(initial=0.0), scale.max(initial=0.0))
     if dead.all():  # all environments are the same
         weights = np.zeros(len(magnitude))
-        return weights, float(triangle.first_coefficients(1, weights)[0])
-    solution = solve(triangle, "ridge", n_free=1, scale=np.where(dead, np.inf, scale))
+        return weights, float(r_factor.first_coefficients(1, weights)[0])
+    solution = solve(r_factor, "ridge", n_free=1, scale=np.where(dead, np.inf, scale))
     return solution.coefficients[1:], float(solution.coefficients[0])

@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.model.force_constants import displaced_differences
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import Solution, solve
-from ase_vibent.regression.triangle import Triangle
-from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.targets import ReferenceCrystals, Targets
-
-Array = NDArray[np.float64]
 
 #: How much constants that nothing tells apart are drawn together, of the rows that hold them.
 WEAK = 1e-4
@@ -176,7 +174,7 @@ class SiteProblem:
             features = features.reshape(rows.size, -1)
             yield "force_constants", features, np.zeros((rows.size, n_kinds)), rows.ravel()
 
-    def fit(self, rows: Triangle, solver: str, options: Mapping[str, Any]) -> LinearFit:
+    def fit(self, rows: RFactor, solver: str, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
 
         Where the compositions do not tell the constants of an energy apart, as those of one
@@ -184,7 +182,7 @@ class SiteProblem:
 
         Parameters
         ----------
-        rows : Triangle
+        rows : RFactor
             All rows, weighted.
         solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
         options : mapping
@@ -201,7 +199,7 @@ class SiteProblem:
         """
         n_free = len(self.free)
         rows = self._with_determined_constants(rows)
-        scale = rows.eliminated(n_free).column_rms()
+        scale = rows.eliminate(n_free).column_rms()
         # What centring leaves of equal features is rounding.
         noise = 1e-12 * np.abs(self.shift).max(initial=0.0)
         dead = scale <= max(noise, 1e-12 * scale.max(initial=0.0))
@@ -215,7 +213,7 @@ class SiteProblem:
         solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
         return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
 
-    def _with_determined_constants(self, rows: Triangle) -> Triangle:
+    def _with_determined_constants(self, rows: RFactor) -> RFactor:
         """Rows that determine all constants; TrainingError if there are none."""
         n_free = len(self.free)
         counts = rows.matrix[:, :n_free]
@@ -232,9 +230,9 @@ class SiteProblem:
         atoms = counts.sum(axis=1)
         mean = atoms @ rows.values / (atoms @ atoms)
         weight = WEAK * np.linalg.norm(counts, 2)
-        drawn = Triangle(rows.n_columns)
+        drawn = RFactor(rows.n_columns)
         drawn.add(weight * np.eye(n_free, rows.n_columns), np.full(n_free, weight * mean))
-        return Triangle.merged([rows, drawn])
+        return RFactor.stack([rows, drawn])
 
 
 @dataclass(frozen=True)

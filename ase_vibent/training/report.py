@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.units import kB
-from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
 from ase_vibent.training.energies import TARGETS
 from ase_vibent.training.moments import labelled_correction
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
-
-Array = NDArray[np.float64]
 
 #: Unit of each kind of row, by what is learned.
 UNITS = {

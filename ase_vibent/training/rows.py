@@ -1,4 +1,4 @@
-"""Rows of a training set, reduced to triangles by fold and kind of row."""
+"""Rows of a training set, reduced to R factors by fold and kind of row."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
-from ase_vibent.regression.triangle import Triangle
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
-Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 #: Fold of perfect crystals, which is never left out.
@@ -55,7 +54,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    triangles : dict of int to dict of str to Triangle
+    R factors : dict of int to dict of str to RFactor
         By fold and kind of row, weighted by frames but not by kind.
     squared_weights : dict of (int, str) to float
         Sums of the squared weights of the frames, row by row.
@@ -65,7 +64,7 @@ class TrainingRows:
 
     def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
         self.problem, self.quantities = problem, tuple(quantities)
-        self.triangles: dict[int, dict[str, Triangle]] = defaultdict(dict)
+        self.r_factors: dict[int, dict[str, RFactor]] = defaultdict(dict)
         self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
@@ -83,17 +82,17 @@ class TrainingRows:
             if kind == "total" and len(self.totals) < MOST_TOTALS:
                 self.totals.append(Total(fold, matrix[0], values[0]))
             if kind in self.quantities:
-                of_fold = self.triangles[fold]
-                triangle = of_fold.setdefault(kind, Triangle(matrix.shape[1]))
-                triangle.add(weight * matrix, weight * values)
+                of_fold = self.r_factors[fold]
+                r_factor = of_fold.setdefault(kind, RFactor(matrix.shape[1]))
+                r_factor.add(weight * matrix, weight * values)
                 self.squared_weights[fold, kind] += weight**2 * len(values)
 
     @property
     def folds(self) -> list[int]:
         """Folds that can be left out."""
-        return sorted(set(self.triangles) - {ALWAYS})
+        return sorted(set(self.r_factors) - {ALWAYS})
 
-    def restricted(self, descriptor: Descriptor) -> TrainingRows:
+    def restrict(self, descriptor: Descriptor) -> TrainingRows:
         """Rows of a descriptor that is a part of the present one.
 
         Parameters
@@ -115,15 +114,15 @@ class TrainingRows:
         n_free, n_kinds = len(problem.free), len(problem.shift)
         chosen = np.flatnonzero(np.append(np.ones(n_free, bool), np.tile(features, n_kinds)))
         rows = TrainingRows(problem, self.quantities)
-        for fold, kinds in self.triangles.items():
-            rows.triangles[fold] = {kind: t.columns(chosen) for kind, t in kinds.items()}
+        for fold, kinds in self.r_factors.items():
+            rows.r_factors[fold] = {kind: t.columns(chosen) for kind, t in kinds.items()}
         rows.squared_weights = self.squared_weights
         rows.totals = [total._replace(row=total.row[chosen]) for total in self.totals]
         return rows
 
-    def merged(
+    def merge(
         self, weights: Mapping[str, float], *, folds: Collection[int] | None = None
-    ) -> Triangle:
+    ) -> RFactor:
         """All rows, each times the weight of its kind.
 
         Parameters
@@ -135,7 +134,7 @@ class TrainingRows:
 
         Returns
         -------
-        Triangle
+        RFactor
 
         Raises
         ------
@@ -143,9 +142,9 @@ class TrainingRows:
             If no row is left.
         """
         kept = [
-            triangle.weighted(weights[kind])
-            for fold, kinds in self.triangles.items()
-            for kind, triangle in kinds.items()
+            r_factor.weight(weights[kind])
+            for fold, kinds in self.r_factors.items()
+            for kind, r_factor in kinds.items()
             if (folds is None or fold in folds) and weights[kind] > 0
         ]
         if not kept:
@@ -153,7 +152,7 @@ class TrainingRows:
                 f"frames: there is no row to fit for {', '.join(self.quantities)}; rows of weight "
                 "zero are left out"
             )
-        return Triangle.merged(kept)
+        return RFactor.stack(kept)
 
 
 def gather_rows(

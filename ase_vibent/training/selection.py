@@ -9,17 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
-
-Array = NDArray[np.float64]
 
 #: Directions in which a label tells less than half of this, in nats, are left out.
 NEGLIGIBLE = 1e-4

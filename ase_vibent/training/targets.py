@@ -18,14 +18,13 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.structures.cells import _same_period
-from ase_vibent.structures.kinds import species_indices
 from ase_vibent.structures.validity import free_atoms
-
-Array = NDArray[np.float64]
 
 #: Kinds of row, of whatever is learned.
 QUANTITIES = ("total", "gradient", "strain", "sites", "site_gradients", "force_constants")

@@ -13,11 +13,12 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
-from ase_vibent.descriptors import Descriptor, collapsed
+from ase_vibent.arrays import Array
+from ase_vibent.descriptors import Descriptor, collapse
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.regression.solvers import SOLVERS
-from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
@@ -28,8 +29,6 @@ from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.targets import QUANTITIES
 from ase_vibent.training.training_set import TrainingSet, check_target, shuffled_configurations
-
-Array = NDArray[np.float64]
 
 #: Of the values that a model predicts.
 _UNITS = {
@@ -120,12 +119,12 @@ def train(
     frames, references = training_set.frames, training_set.references
     if descriptor is None or isinstance(descriptor, Mapping):
         descriptor = choose_descriptor(training_set, **(descriptor or {}))
-    descriptor = collapsed(descriptor, resolve)
+    descriptor = collapse(descriptor, resolve)
     options = solver_options or {}
     problem = SiteProblem.of_frames(descriptor, frames, references)
     rows = gather_rows(problem, training_set, progress=progress)
     fit_weights = given_weights or choose_weights(rows, solver, options)
-    all_rows = rows.merged(fit_weights)
+    all_rows = rows.merge(fit_weights)
     fit = problem.fit(all_rows, solver, options)
     model = replace(
         fit.model(),

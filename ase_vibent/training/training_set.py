@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ase_vibent import dataset
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
-from ase_vibent.structures.kinds import kinds_of
+from ase_vibent.structures.atom_types import kinds_of
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.energies import TARGETS, EnergyReferences, with_energy_labels
 from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets

@@ -153,7 +153,7 @@ def _try_group(
     rows = gather_rows(problem, training_set)
     trials = []
     for member in group:
-        errors = cross_validated_errors(rows.restricted(member), weights, solver, options)
+        errors = cross_validated_errors(rows.restrict(member), weights, solver, options)
         trials.append(Trial(member.to_dict(), member.n_features, errors.rmse, errors.score))
     return trials
 

@@ -12,6 +12,7 @@ from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.crystal.perfect_crystal import PerfectCrystal
@@ -22,9 +23,6 @@ from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import match_references, widths
 from ase_vibent.training.targets import ReferenceCrystals
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: Radius of balls where the cell has room, and the least that is worth it, Å.
 RADIUS, LEAST_RADIUS = 10.0, 7.0
@@ -88,7 +86,7 @@ class ExactSites:
         self._range = interaction_range
         self._options: dict[str, Any] = {"displacement": displacement, "cache": cache}
 
-    def diagonalised(self, atoms: Atoms) -> SiteMeasurement:
+    def diagonalise(self, atoms: Atoms) -> SiteMeasurement:
         """All sites of a structure, unstable modes left out.
 
         Parameters
@@ -129,7 +127,7 @@ class ExactSites:
         assert values is not None
         return SiteMeasurement(values, np.zeros(len(atoms)), tuple(remarks))
 
-    def in_balls(self, atoms: Atoms, sites: Indices, radius: float) -> SiteMeasurement:
+    def in_balls(self, atoms: Atoms, sites: IntArray, radius: float) -> SiteMeasurement:
         """Some sites, from the Hessian of the balls around them; see `ball_site_differences`.
 
         Parameters
@@ -180,7 +178,7 @@ class ExactSites:
         return SiteMeasurement(values, values - measured(SMALLER * radius), remarks)
 
     def _hessian_of(
-        self, atoms: Atoms, balls: NDArray[np.bool_], sites: Indices, radius: float
+        self, atoms: Atoms, balls: NDArray[np.bool_], sites: IntArray, radius: float
     ) -> Any:
         """Sparse Hessian of the atoms in balls; what they do not feel is cut off."""
         near = np.ones(len(atoms), dtype=bool)
@@ -245,7 +243,7 @@ def ball_radius(atoms: Atoms, wanted: float | None = None) -> float | None:
     return float(wanted)
 
 
-def _within(atoms: Atoms, sites: Indices, distance: float) -> NDArray[np.bool_]:
+def _within(atoms: Atoms, sites: IntArray, distance: float) -> NDArray[np.bool_]:
     """Whether each atom is that near to one of the sites."""
     inside, everyone = np.zeros(len(atoms), dtype=bool), np.arange(len(atoms))
     for site in sites:

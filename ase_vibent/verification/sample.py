@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from ase_vibent.arrays import Array, IntArray
 
 #: Doubts below this share of the largest are no ground for an order.
 UNFELT = 1e-3
 
 
-def ranked_sites(atoms: Atoms, doubts: Array, n_first: int) -> Indices:
+def ranked_sites(atoms: Atoms, doubts: Array, n_first: int) -> IntArray:
     """Sites by how doubtful their values are.
 
     A model with a cutoff has no doubts beyond it, but errors that decay with the distance from
@@ -62,13 +60,13 @@ class SiteSample:
         Number of sites that the structure has of each.
     """
 
-    sites: Indices
-    strata: Indices
-    sizes: Indices
+    sites: IntArray
+    strata: IntArray
+    sizes: IntArray
 
     @classmethod
     def drawn(
-        cls, ranked: Indices, n_first: int, n_sites: int, random: np.random.Generator
+        cls, ranked: IntArray, n_first: int, n_sites: int, random: np.random.Generator
     ) -> SiteSample:
         """Sample of sites.
 

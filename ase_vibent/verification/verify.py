@@ -11,17 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.model import SiteModel
-from ase_vibent.structures.validity import check_structure, unlabelled
+from ase_vibent.structures.validity import check_structure, strip_labels
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
 from ase_vibent.verification.sample import SiteSample, ranked_sites
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Verification:
         return self.predicted - self.measured
 
     @property
-    def sites(self) -> Indices:
+    def sites(self) -> IntArray:
         """Sites that were measured, shape (n,)."""
         return self.sample.sites
 
@@ -96,7 +93,7 @@ class Verification:
                 "n": self.n_atoms if name == "all" else int(weights.sum()),
                 "rmse": float(np.sqrt(np.average(self.errors**2, weights=weights))),
                 "mean": float(np.average(self.errors, weights=weights)),
-                "within_2_std": self._covered(weights),
+                "within_2_std": self._coverage(weights),
             }
             for name, weights in groups.items()
             if weights.any()
@@ -117,7 +114,7 @@ class Verification:
         error, std = self.sample.total(self.errors)
         return error, float(np.hypot(std, self.sample.total(self.truncation)[0]))
 
-    def _covered(self, weights: Array) -> float:
+    def _coverage(self, weights: Array) -> float:
         if np.isnan(self.std).any():
             return np.nan
         return float(np.average(np.abs(self.errors) <= 2 * self.std, weights=weights))
@@ -178,11 +175,11 @@ def verify(
     if not isinstance(n_sites, int | np.integer) or n_sites < 1:
         raise InvalidInputError(f"n_sites: expected at least one, got {n_sites!r}")
     check_structure(atoms)
-    atoms = unlabelled(atoms)
+    atoms = strip_labels(atoms)
     atoms.set_constraint()
     exact = ExactSites(calculator, crystal, **options)
     values = model.evaluate(atoms, gradient=False).values
-    doubts = _Doubts.of(model, atoms)
+    doubts = _Uncertainties.of(model, atoms)
     size = ball_radius(atoms, radius)
     n_first = len(atoms) if size is None else doubts.n_uncertain(n_sites)
     sample = SiteSample.drawn(
@@ -193,7 +190,7 @@ def verify(
     )
     sites = sample.sites
     if size is None:
-        found, method = exact.diagonalised(atoms), "diagonalisation of the whole cell"
+        found, method = exact.diagonalise(atoms), "diagonalisation of the whole cell"
         found = found._replace(values=found.values[sites])
     else:
         found, method = exact.in_balls(atoms, sites, size), f"balls of {size:.3g} Å"
@@ -212,7 +209,7 @@ def verify(
     )
 
 
-class _Doubts(NamedTuple):
+class _Uncertainties(NamedTuple):
     """What a model thinks of its own prediction of a structure."""
 
     total_std: float
@@ -220,7 +217,7 @@ class _Doubts(NamedTuple):
     grades: Array
 
     @classmethod
-    def of(cls, model: SiteModel, atoms: Atoms) -> _Doubts:
+    def of(cls, model: SiteModel, atoms: Atoms) -> _Uncertainties:
         total, sites = np.nan, np.full(len(atoms), np.nan)
         grades = sites
         if model.posterior is not None:

@@ -35,10 +35,10 @@ from ase_vibent.errors import VibentError
 from ase_vibent.harmonic.entropy import T0, classical_entropy
 from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.structures import (
+    apply_strain,
     clusters,
-    damaged,
-    rattled,
-    strained,
+    damage,
+    rattle,
     unique,
     wigner_seitz_defects,
 )
@@ -157,7 +157,7 @@ def starts(perfect: Atoms, kind: str, count: int, rng: np.random.Generator) -> l
     for number in range(count):
         reach = REACHES[number % len(REACHES)] * lattice
         drawn = clusters(perfect, *KINDS[kind], 1, rng, reach=reach)[0]
-        made.append(rattled(drawn, 0.1, 1, rng)[0])
+        made.append(rattle(drawn, 0.1, 1, rng)[0])
     return made
 
 
@@ -208,10 +208,10 @@ def derived(chosen: Set, potential: str, sources: list[Atoms]) -> Iterator[Atoms
     rng = np.random.default_rng(chosen.seed)
     fraction, amplitude = chosen.moved
     for source in sources[:: chosen.share]:
-        atoms = strained(source, chosen.strain)
+        atoms = apply_strain(source, chosen.strain)
         if fraction:
             part = fraction * rng.uniform(0.5, 1.5)
-            atoms = damaged(atoms, part, amplitude, 1, rng)[0]
+            atoms = damage(atoms, part, amplitude, 1, rng)[0]
         try:
             made = relaxed_cell(atoms, potential)
         except VibentError:

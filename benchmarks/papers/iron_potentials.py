@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from scipy.interpolate import LSQUnivariateSpline
 
-from ase_vibent.stationary import relaxed
+from ase_vibent.stationary import relax
 
 sys.path.append(str(Path(__file__).parents[1]))
 from eam_hessian import eam_hessian
@@ -140,4 +140,4 @@ def minimised(atoms: Atoms, calculator: Any, fmax: float, steps: int = 5000) -> 
     calculator.lmp.command(f"minimize 0 {0.8 * fmax} {steps} {10 * steps}")
     found = np.array(calculator.lmp.gather_atoms("x", 1, 3)).reshape(-1, 3)
     copy.positions += find_mic(found - copy.positions, copy.cell, copy.pbc)[0]
-    return relaxed(copy, calculator, fmax=fmax)
+    return relax(copy, calculator, fmax=fmax)

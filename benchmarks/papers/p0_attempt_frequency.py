@@ -27,8 +27,8 @@ from potentials import copper
 
 from ase_vibent import SiteModel, train
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
-from ase_vibent.stationary import Saddle, path_saddle, relaxed
-from ase_vibent.structures import rattled
+from ase_vibent.stationary import Saddle, path_saddle, relax
+from ase_vibent.structures import rattle
 from ase_vibent.training.targets import ReferenceCrystals
 
 LATTICE = 3.615
@@ -52,7 +52,7 @@ def event() -> Saddle:
         atoms = perfect.copy()
         atoms.positions[[0, neighbour]] = perfect.positions[[empty, mover]]
         del atoms[0]
-        ends.append(relaxed(atoms, copper(), fmax=1e-4))
+        ends.append(relax(atoms, copper(), fmax=1e-4))
     return path_saddle(*ends, copper(), fmax=1e-4)
 
 
@@ -62,9 +62,9 @@ def labelled(folder: Path, n_jobs: int) -> list[Atoms]:
     structures = [
         found.minimum_1,
         found.saddle,
-        *rattled(found.minimum_1, 0.1, MINIMA, 1),
-        *rattled(found.saddle, 0.1, COUNTS[-1], 2),
-        *rattled(found.saddle, 0.1, TESTS, 3),
+        *rattle(found.minimum_1, 0.1, MINIMA, 1),
+        *rattle(found.saddle, 0.1, COUNTS[-1], 2),
+        *rattle(found.saddle, 0.1, TESTS, 3),
     ]
     tasks = [LabelTask(crystal(), name="perfect", gradient=True)]
     tasks += [

@@ -27,8 +27,8 @@ from tqdm import tqdm
 from ase_vibent import ACE
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.stationary import relaxed
-from ase_vibent.structures import divacancies, dumbbells, interstitials, rattled
+from ase_vibent.stationary import relax
+from ase_vibent.structures import divacancies, dumbbells, interstitials, rattle
 from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem
@@ -51,16 +51,16 @@ def four_kinds() -> list[list[Atoms]]:
     starts = [
         perfect,
         relaxed_vacancy(),
-        relaxed(divacancies(perfect)[0], potential, fmax=1e-3),
+        relax(divacancies(perfect)[0], potential, fmax=1e-3),
         min(
             (
-                relaxed(rattled(atoms, 0.1, 1, 3)[0], potential, fmax=1e-3)
+                relax(rattle(atoms, 0.1, 1, 3)[0], potential, fmax=1e-3)
                 for atoms in (*interstitials(perfect), *dumbbells(perfect))
             ),
             key=lambda atoms: float(atoms.get_potential_energy()),
         ),
     ]
-    return [rattled(start, 0.1, 70, 500 + k) for k, start in enumerate(starts)]
+    return [rattle(start, 0.1, 70, 500 + k) for k, start in enumerate(starts)]
 
 
 def labelled(
@@ -91,7 +91,7 @@ def rows_of(frames: Sequence[Atoms], descriptor: ACE, quantities: Sequence[str])
 
 def total_error(rows: TrainingRows, train: Sequence[int], test: Sequence[int]) -> float:
     """RMSE of totals, whatever was fitted, k_B."""
-    merged = rows.merged(DEFAULT_WEIGHTS, folds={*train, ALWAYS})
+    merged = rows.merge(DEFAULT_WEIGHTS, folds={*train, ALWAYS})
     coefficients = rows.problem.fit(merged, "ridge", {}).solution.coefficients
     left = [total for total in rows.totals if total.fold in test]
     errors = [total.row @ coefficients - total.value for total in left]
@@ -144,8 +144,8 @@ def joined(errors: Sequence[dict[str, float]], quantities: Sequence[str]) -> str
 
 def totals_against_sites(folder: Path, n_jobs: int) -> None:
     """Figs. 7 and 10: both kinds of model predict totals of rattled crystals."""
-    vacancies = rattled(relaxed_vacancy(), 0.1, 50, 901)
-    crystals = rattled(crystal(), 0.08, 50, 902)
+    vacancies = rattle(relaxed_vacancy(), 0.1, 50, 901)
+    crystals = rattle(crystal(), 0.08, 50, 902)
     train = labelled("vacancy-sites", vacancies, folder, n_jobs, sites=True)
     test = labelled("crystal-totals", crystals, folder, n_jobs, sites=False)
     frames, n = [*train, *test[1:]], len(vacancies)
@@ -182,7 +182,7 @@ def over_basis(
         if degree > largest.degree:
             break
         smaller = basis(largest.cutoff, degree)
-        part = rows.restricted(smaller)
+        part = rows.restrict(smaller)
         points.append((smaller.n_features, total_error(part, train, held)))
     print(f"{name:<9} over the basis: " + ", ".join(f"{n} {e:.2e}" for n, e in points), flush=True)
     panel.loglog(*zip(*points, strict=True), "o-", ms=4, label=name)  # type: ignore[attr-defined]

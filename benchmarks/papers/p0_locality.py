@@ -47,7 +47,7 @@ def pooled(found: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
 def gradients(n: int, dimension: int, delta: float) -> Any:
     model = pair_lattice(n, dimension, delta=delta, impurities=0.05)
     size = len(model.sites)
-    atoms = model.displaced(displacements(size, 0))
+    atoms = model.displace(displacements(size, 0))
     sites = (np.linspace(0, size, 8, endpoint=False).astype(int) + n // 3) % size
     return pooled(site_locality(atoms, exact(model), sites, fit_range=(3.0, n / 3)))
 
@@ -57,7 +57,7 @@ def truncation(n: int, dimension: int, delta: float, cutoffs: np.ndarray, smooth
     site = n // 2 if dimension == 1 else n // 2 * n + n // 2
     errors = [
         truncated_site_entropies(
-            model.displaced(displacements(len(model.sites), seed)),
+            model.displace(displacements(len(model.sites), seed)),
             model.sites,
             exact(model),
             site,
@@ -82,7 +82,7 @@ def chain_without_cubic_term() -> None:
         u = displacements(n, 0)
         growing = u * np.abs((np.arange(n) - n // 2) / n)
         for name, field in (("normal displacements", u), ("growing with distance", growing)):
-            atoms = model.displaced(field)
+            atoms = model.displace(field)
             (found,) = site_locality(atoms, exact(model), [n // 2], fit_range=(3.0, n / 3))
             far = slope(found.distances, found.magnitudes, 20, n / 4)
             print(f"{n:>5} sites, {name:<40} {found.fit.exponent:>5.2f} {far:>5.2f}", flush=True)
@@ -91,7 +91,7 @@ def chain_without_cubic_term() -> None:
     normalised = HessianEntropyCalculator(
         model, engine="dense", decomposition="normalised", crystal=model.sites
     )
-    atoms = model.displaced(displacements(n, 0))
+    atoms = model.displace(displacements(n, 0))
     (found,) = site_locality(atoms, normalised, [n // 2], fit_range=(3.0, n / 3))
     far = slope(found.distances, found.magnitudes, 20, n / 4)
     print(f"{n:>5} sites, {'normalised by the perfect chain':<40} {found.fit.exponent:>5.2f} "

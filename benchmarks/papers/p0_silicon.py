@@ -29,7 +29,7 @@ from tqdm import tqdm
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
-from ase_vibent.structures import rattled
+from ase_vibent.structures import rattle
 from ase_vibent.training.report import Comparison, evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 
@@ -83,8 +83,8 @@ def anchor() -> Atoms:
 def structures(protocol: str, seed: int) -> list[Atoms]:
     start = relaxed_vacancy() if protocol == "true-vacancy" else displaced_crystal()
     return [
-        *rattled(start, 0.1, 120, 100 * seed + 1),
-        *rattled(crystal(), 0.08, 50, 100 * seed + 2),
+        *rattle(start, 0.1, 120, 100 * seed + 1),
+        *rattle(crystal(), 0.08, 50, 100 * seed + 2),
     ]
 
 

@@ -44,7 +44,7 @@ def gradients(name: str, share: float) -> tuple[Any, PowerLaw, float]:
     factory, n, dimension, engine, _ = LATTICES[name]
     model = factory(n, gap=share * 2 ** (dimension + 1))
     size = len(model.sites)
-    atoms = model.displaced(np.random.default_rng(0).normal(0, AMPLITUDE, size))
+    atoms = model.displace(np.random.default_rng(0).normal(0, AMPLITUDE, size))
     exact = HessianEntropyCalculator(model, engine=engine, tolerance=1e-10)
     sites = np.linspace(0, size, 8, endpoint=False).astype(int) + np.arange(8) % 2
     found = site_locality(atoms, exact, sites, fit_range=(1.5, n / 3))
@@ -74,7 +74,7 @@ def truncation(name: str, kind: str, *, smooth: bool) -> tuple[np.ndarray, np.nd
     exact = HessianEntropyCalculator(model, engine=engine, tolerance=1e-10)
     errors = [
         truncated_site_entropies(
-            model.displaced(fields(model.sites, centre, kind, seed)),
+            model.displace(fields(model.sites, centre, kind, seed)),
             model.sites,
             exact,
             centre,
@@ -93,7 +93,7 @@ def timing(cells: tuple[int, ...], radius: float = 10.4, steps: int = 40) -> lis
     for n in cells:
         model = diatomic_chain(n)
         size = len(model.sites)
-        atoms = model.displaced(np.random.default_rng(0).normal(0, AMPLITUDE, size))
+        atoms = model.displace(np.random.default_rng(0).normal(0, AMPLITUDE, size))
         begin = time.perf_counter()
         exact = HessianEntropyCalculator(model, engine="dense")
         direct = exact.harmonic_system(atoms).entropies_of(range(size)).sum()

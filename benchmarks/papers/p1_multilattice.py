@@ -50,9 +50,9 @@ from ase_vibent import (
 from ase_vibent.descriptors import CartesianPolynomials, Descriptor
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
-from ase_vibent.regression.triangle import Triangle
-from ase_vibent.structures.kinds import species_indices
+from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.report import Comparison
 from ase_vibent.training.targets import ReferenceCrystals
 
@@ -197,7 +197,7 @@ def predicted(
         used = scale > 1e-10 * scale.max()
         columns = (features[:, used] - shift[used]) / scale[used]
         mean = values[fitted].mean()
-        solution = ridge(Triangle.from_blocks([(columns[fitted], values[fitted] - mean)]))
+        solution = ridge(RFactor.from_blocks([(columns[fitted], values[fitted] - mean)]))
         results[wanted] = mean + columns[wanted] @ solution.coefficients
     return results[held]
 

@@ -28,7 +28,7 @@ from ase_vibent import dataset
 from ase_vibent.cli.plots import compensation_plot
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.events import Event, SplitErrors, find_events, read_events, split_errors
-from ase_vibent.stationary import relaxed
+from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 
 Array = np.ndarray
@@ -67,7 +67,7 @@ def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int) -> Ato
         dynamics.command(f"run {steps}")
     places = np.ctypeslib.as_array(dynamics.gather_atoms("x", 1, 3))
     atoms.set_positions(places.reshape(-1, 3).copy())
-    return relaxed(atoms, calculator, fmax=FMAX, steps=20_000)
+    return relax(atoms, calculator, fmax=FMAX, steps=20_000)
 
 
 def inherent_states(folder: Path, n_states: int, n_atoms: int) -> list[Atoms]:

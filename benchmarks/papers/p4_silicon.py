@@ -92,7 +92,7 @@ class Reference(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": copy.get_forces()}
 
 
-def relaxed(atoms: Atoms, calculator: Any) -> Atoms:
+def relax(atoms: Atoms, calculator: Any) -> Atoms:
     """Minimum with energy and forces, preconditioned: a call of the reference is dear."""
     atoms = atoms.copy()
     atoms.calc = calculator
@@ -121,7 +121,7 @@ class Training:
         """From files, or the reference."""
         perfect = kept(folder / f"crystal-{size}.xyz", lambda: evaluated(crystal(size), calculator))
         minimum = kept(
-            folder / f"vacancy-{size}.xyz", lambda: relaxed(with_vacancies(size, 1), calculator)
+            folder / f"vacancy-{size}.xyz", lambda: relax(with_vacancies(size, 1), calculator)
         )
         counts = SAMPLES[size]
         samples = displaced_samples(minimum, RADIUS, sum(counts), size)
@@ -145,7 +145,7 @@ def sweep(folder: Path, parameters: Path | None, degrees: list[int]) -> Records:
     records = Records(folder / "fits.jsonl")
     sets = {size: Training.of(size, folder, calculator) for size in SAMPLES}
     large = kept(folder / "crystal.xyz", lambda: evaluated(crystal(SIMULATION), calculator))
-    minimum = kept(folder / "two.xyz", lambda: relaxed(with_vacancies(SIMULATION, 2), calculator))
+    minimum = kept(folder / "two.xyz", lambda: relax(with_vacancies(SIMULATION, 2), calculator))
     print(HEADER)
     for size, training in sets.items():
         for degree in degrees:

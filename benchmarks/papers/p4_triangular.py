@@ -70,7 +70,7 @@ def sheet(width: int) -> Atoms:
 
 
 def with_defects(width: int, vacancies: Any, interstitials: Any) -> Atoms:
-    """Sheet with defects on sites (i, j); interstitials in the middle of a triangle of atoms."""
+    """Sheet with defects on sites (i, j); interstitials in the middle of an R factor of atoms."""
     atoms = sheet(width)
     vectors = atoms.cell.array[:2] / width
     for site in interstitials:
@@ -79,7 +79,7 @@ def with_defects(width: int, vacancies: Any, interstitials: Any) -> Atoms:
     return atoms
 
 
-def relaxed(atoms: Atoms) -> Atoms:
+def relax(atoms: Atoms) -> Atoms:
     """Minimum to 1e-6 eV/Å in the plane: Newton's method, whose matrix is kept while that helps."""
     atoms = atoms.copy()
     calculator = atoms.calc = potentials.tungsten()
@@ -116,7 +116,7 @@ class Training:
         for kind in kinds:
             sites = ([(0, 0)], []) if kind == "vacancy" else ([], [(0, 0)])
             start = with_defects(width, *sites)
-            minimum = kept(folder / f"{kind}-{width}.xyz", lambda start=start: relaxed(start))
+            minimum = kept(folder / f"{kind}-{width}.xyz", lambda start=start: relax(start))
             samples = displaced_samples(minimum, RADIUS, TRAIN + TEST, width, components=PLANE)
             samples = labelled(
                 folder / f"{kind}-samples-{width}.xyz", samples, potentials.tungsten()
@@ -156,7 +156,7 @@ def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Rec
             sites = [[(width * i, width * j) for i, j in group] for group in (holes, extra)]
             minima[name] = kept(
                 folder / f"{case}-{number}-{width}.xyz",
-                lambda sites=sites: relaxed(with_defects(WIDTH, *sites)),
+                lambda sites=sites: relax(with_defects(WIDTH, *sites)),
             )
         for degree in missing:
             model, seconds = fit(training.frames, "W", CUTOFF, degree, WEIGHTS[case])

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 import ase_vibent.descriptors as kinds
 from ase_vibent import dataset
+from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
-from ase_vibent.regression.triangle import Triangle
 from ase_vibent.training.targets import ReferenceCrystals
 
 Array = NDArray[np.float64]
@@ -106,7 +106,7 @@ def descriptors(
     }
 
 
-def _summed(descriptor: Any, atoms: Atoms, shift: Array, quadratic: bool) -> Array:
+def _sum_features(descriptor: Any, atoms: Atoms, shift: Array, quadratic: bool) -> Array:
     """Sum over the atoms of the features less a shift, and of their products where wanted."""
     if hasattr(descriptor, "compute_total"):
         return np.asarray(descriptor.compute_total(atoms))
@@ -141,7 +141,7 @@ def feature_sums(
     known: dict[str, Array] = dict(np.load(path)) if path.exists() else {}
     missing = [atoms for atoms in frames if atoms.info[dataset.KEY] not in known]
     for atoms in tqdm(missing, desc=f"{type(descriptor).__name__}", unit="cell", disable=None):
-        known[str(atoms.info[dataset.KEY])] = _summed(descriptor, atoms, shift, quadratic)
+        known[str(atoms.info[dataset.KEY])] = _sum_features(descriptor, atoms, shift, quadratic)
     if missing:
         np.savez(path, **known)  # type: ignore[arg-type]
     return np.array([known[str(atoms.info[dataset.KEY])] for atoms in frames])
@@ -195,8 +195,8 @@ def fitted(
     """Weights of the linear model, shape (n_columns,); rougher columns are penalised more."""
     scale = np.sqrt(np.mean(train.features**2, axis=0)) * roughness
     scale[scale == 0] = np.inf
-    triangle = Triangle.from_blocks([(train.features, train.entropies)])
-    return np.asarray(solve(triangle, solver, scale=scale, **options).coefficients)
+    r_factor = RFactor.from_blocks([(train.features, train.entropies)])
+    return np.asarray(solve(r_factor, solver, scale=scale, **options).coefficients)
 
 
 def rmse(data: Formation, weights: Array) -> float:

@@ -26,7 +26,7 @@ from common import Recipe, main
 from supercells import FMAX, SAME_ENERGY, described
 
 from ase_vibent.errors import VibentError
-from ase_vibent.structures import clusters, rattled, unique
+from ase_vibent.structures import clusters, rattle, unique
 
 LATTICE = iron_potentials.LATTICE["eam"]
 #: Clusters by kind: how `clusters` makes them, and how many are drawn of one defect, two, …
@@ -59,7 +59,7 @@ def minima(perfect: Atoms, share: float, forces: Any, rng: np.random.Generator) 
             for number in range(round(share * count)):
                 reach = REACHES[number % len(REACHES)] * LATTICE
                 start = clusters(perfect, kind, size, 1, rng, reach=reach)[0]
-                start = rattled(start, 0.1, 1, rng)[0]
+                start = rattle(start, 0.1, 1, rng)[0]
                 try:
                     atoms = iron_potentials.minimised(start, forces, FMAX)
                 except VibentError as error:
@@ -87,10 +87,10 @@ class Clusters:
             perfect, name = crystal(edge), f"fe-am04-{edge}"
             yield described(perfect, "crystal", name)
             if edge in WITH_GRADIENTS:
-                for atoms in rattled(perfect, self.amplitude, 10, rng):
+                for atoms in rattle(perfect, self.amplitude, 10, rng):
                     yield described(atoms, "rattled bulk", name)
             for number, start in enumerate(minima(perfect, share, calculator, rng)):
-                cells = [start, *rattled(start, self.amplitude, self.copies, rng)]
+                cells = [start, *rattle(start, self.amplitude, self.copies, rng)]
                 for copy, atoms in enumerate(cells):
                     yield described(
                         atoms,

@@ -12,8 +12,8 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 
 from ase_vibent.errors import VibentError
-from ase_vibent.stationary import Saddle, path_saddle, relaxed
-from ase_vibent.structures import rattled, strained, unique
+from ase_vibent.stationary import Saddle, path_saddle, relax
+from ase_vibent.structures import apply_strain, rattle, unique
 from ase_vibent.thermo import path_tangents
 
 FMAX = 1e-3  # eV/Å
@@ -66,11 +66,11 @@ class Supercells:
         near, path = [], []
         for strain in self.strains:
             name = f"crystal{strain:+.1%}"
-            crystal = strained(self.crystal, strain)
+            crystal = apply_strain(self.crystal, strain)
             crystal.info = {"kind": "crystal"}
             found = minima(self.defects(crystal), crystal, calculator)
             starts = [(crystal, self.bulk_rattled)]
-            starts += [(atoms, self.rattled[strain != 0]) for atoms in found]
+            starts += [(atoms, self.rattle[strain != 0]) for atoms in found]
             if strain == 0:
                 near = [atoms for atoms in found if atoms.info["kind"] in self.near]
                 if self.vacancy_jump:
@@ -81,11 +81,11 @@ class Supercells:
                 kind = start.info["kind"]
                 yield described(start, kind, name, strain, relaxed=start is not crystal)
                 kind = "rattled bulk" if start is crystal else kind
-                for atoms in rattled(start, self.amplitude, copies, rng):
+                for atoms in rattle(start, self.amplitude, copies, rng):
                     yield described(atoms, kind, name, strain)
         for start in near:
             kind = start.info["kind"]
-            for atoms in rattled(start, self.amplitude / 3, self.near[kind], 1):
+            for atoms in rattle(start, self.amplitude / 3, self.near[kind], 1):
                 yield described(atoms, kind, f"crystal{0:+.1%}")
         for atoms in path:
             yield described(atoms, "vacancy path", f"crystal{0:+.1%}", gradient=False)
@@ -98,7 +98,7 @@ def minima(defects: list[Atoms], crystal: Atoms, calculator: Any) -> list[Atoms]
     for start in defects:
         try:
             # Symmetry would keep a structure on a saddle.
-            atoms = relaxed(rattled(start, 0.1, 1, rng)[0], calculator, fmax=FMAX)
+            atoms = relax(rattle(start, 0.1, 1, rng)[0], calculator, fmax=FMAX)
         except VibentError as error:
             print(f"{start.info['defect']}: left out, {error}", flush=True)
             continue
@@ -118,7 +118,7 @@ def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
         atoms = crystal.copy()
         atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
         del atoms[0]
-        ends.append(relaxed(atoms, calculator, fmax=FMAX))
+        ends.append(relax(atoms, calculator, fmax=FMAX))
     jump = path_saddle(*ends, calculator, fmax=FMAX)
     jump.saddle.info = {"kind": "vacancy saddle"}
     return jump
@@ -137,7 +137,7 @@ def path_cells(jump: Saddle, count: int, calculator: Any) -> Iterator[Atoms]:
     FIRE(band, logfile=None).run(fmax=0.01, steps=500)
     tangents = path_tangents(images)
     for number, (image, tangent) in enumerate(zip(images, tangents, strict=True)):
-        for atoms in (image, *rattled(image, PATH_AMPLITUDE, 3, number)):
+        for atoms in (image, *rattle(image, PATH_AMPLITUDE, 3, number)):
             copy = atoms.copy()
             copy.set_array("tangent", tangent)
             yield copy

@@ -7,16 +7,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.simd import WIDTH
 from ase_vibent.descriptors.density.harmonics import harmonic_recurrences
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: First of the rows of a pack that hold (x + iy)^m, see `Work`.
 AZIMUTH = 7
@@ -29,7 +26,7 @@ class DensityBasis:
     Attributes
     ----------
     n_species, n_neighbour_species : int
-        Number of kinds of sites, and of kinds of neighbours that have channels of their own.
+        Number of atom types, and of atom types of neighbours that have channels of their own.
     channels : ndarray of int64, shape (n_channels, 3)
         Species, n ≥ 1 and l² + l + m of every channel.
     products : Products
@@ -40,7 +37,7 @@ class DensityBasis:
 
     n_species: int
     n_neighbour_species: int
-    channels: Indices
+    channels: IntArray
     products: Products
     radial: RadialBasis | TabulatedBasis
 
@@ -60,7 +57,7 @@ class DensityBasis:
         return harmonic_recurrences(int(np.sqrt(self.n_harmonics)) - 1)
 
     @cached_property
-    def kernel_channels(self) -> Indices:
+    def kernel_channels(self) -> IntArray:
         """Species, n ≥ 1 and row of the harmonic (see `Tables`), shape (n_channels, 3)."""
         z, n, lm = self.channels.T
         l = np.sqrt(lm).astype(np.int64)
@@ -116,10 +113,10 @@ class Tables(NamedTuple):
     recursion: Array
     nodes: Array
     harmonics: Array
-    tile_first: Indices
-    tile_last: Indices
-    tile_starts: Indices
-    places: Indices
+    tile_first: IntArray
+    tile_last: IntArray
+    tile_starts: IntArray
+    places: IntArray
 
 
 def _kernel_tables(basis: DensityBasis) -> Tables:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-Array = NDArray[np.float64]
+from ase_vibent.arrays import Array
 
 
 def wigner_3j(j1: float, j2: float, j3: float, m1: float, m2: float, m3: float) -> float:

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.descriptors.density.basis import DensityBasis
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.structures.kinds import check_species
+from ase_vibent.structures.atom_types import check_species
 
 if TYPE_CHECKING:
     from ase_vibent.neighbours.lists import NeighbourList, NeighbourLists
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 class DensityDescriptor:
@@ -35,9 +32,9 @@ class DensityDescriptor:
     Attributes
     ----------
     species : sequence of str
-        Kinds of sites: chemical symbols, or sublattices as "Si:1"; "*" is any.
+        Atom types: chemical symbols, or sublattices as "Si:1"; "*" is any.
     neighbours : sequence of str, optional
-        Kinds of neighbours that have channels of their own; by default those of the sites.
+        Atom types of neighbours that have channels of their own; by default those of the sites.
     cutoff : float, Å
     """
 
@@ -45,8 +42,8 @@ class DensityDescriptor:
     cutoff: float
     neighbours: Sequence[str] | None = None
 
-    def _check_kinds(self) -> None:
-        """Kinds of sites and of neighbours as tuples; every `__post_init__` begins with it."""
+    def _check_atom_types(self) -> None:
+        """Atom types of sites and of neighbours as tuples; every `__post_init__` begins with it."""
         object.__setattr__(self, "species", check_species(self.species))
         if self.neighbours is not None:
             neighbours = check_species(self.neighbours, "neighbours")
@@ -59,7 +56,7 @@ class DensityDescriptor:
 
     @property
     def neighbour_species(self) -> Sequence[str]:
-        """Kinds of neighbours."""
+        """Atom types of neighbours."""
         return self.species if self.neighbours is None else self.neighbours
 
     @property
@@ -68,17 +65,17 @@ class DensityDescriptor:
         raise NotImplementedError
 
     @property
-    def radial_degrees(self) -> Indices:
+    def radial_degrees(self) -> IntArray:
         """How much every radial function oscillates, from 1 on: see `smoothness`."""
         return np.arange(1, self.channels[:, 1].max() + 1)
 
     @property
-    def _tables(self) -> tuple[Indices, Products]:
+    def _tables(self) -> tuple[IntArray, Products]:
         """Channels and products."""
         raise NotImplementedError
 
     @property
-    def channels(self) -> Indices:
+    def channels(self) -> IntArray:
         """Species, n ≥ 1 and l² + l + m of every A-channel, shape (n_channels, 3)."""
         return self._tables[0]
 
@@ -90,8 +87,8 @@ class DensityDescriptor:
     @cached_property
     def basis(self) -> DensityBasis:
         """What the kernels are told."""
-        kinds = len(self.species), len(self.neighbour_species)
-        return DensityBasis(*kinds, *self._tables, self.radial)
+        atom_types = len(self.species), len(self.neighbour_species)
+        return DensityBasis(*atom_types, *self._tables, self.radial)
 
     @property
     def n_features(self) -> int:

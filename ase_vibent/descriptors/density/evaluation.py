@@ -8,19 +8,20 @@ from itertools import pairwise
 import numpy as np
 from ase import Atoms
 from numba import get_num_threads
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.threads import in_threads
 from ase_vibent.descriptors.density.basis import DensityBasis
 from ase_vibent.descriptors.density.feature_kernel import feature_gradients, jacobian_pattern
 from ase_vibent.descriptors.density.polynomials import features_of, slopes_of
-from ase_vibent.descriptors.density.site_kernel import chunk_densities, chunk_pulls, chunk_sums
+from ase_vibent.descriptors.density.site_kernel import (
+    chunk_densities,
+    chunk_pair_forces,
+    chunk_sums,
+)
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.neighbours.lists import COINCIDENT, Chunk, NeighbourList
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 #: What `chunk_sums` returns: values, gradient on points, strain, shortest distance.
 ChunkSums = tuple[Array, Array, Array, float]
@@ -39,7 +40,7 @@ def linear_sums(
 
     def work(chunk: Chunk) -> ChunkSums:
         return chunk_sums(
-            chunk, near.centre_kinds, points.ravel(), basis.tables, products, of_products, gradient
+            chunk, near.centre_types, points.ravel(), basis.tables, products, of_products, gradient
         )
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
@@ -56,7 +57,7 @@ def readout_sums(
         features = features_of(products, chunk.blocks, densities)
         if closest < COINCIDENT:
             near.check_distances(points, closest)
-        values, weights = map(np.asarray, readout(features, near.centre_kinds[chunk.centres]))
+        values, weights = map(np.asarray, readout(features, near.centre_types[chunk.centres]))
         for name, got, shape in (
             ("values", values, features.shape[:1]),
             ("slopes", weights, features.shape),
@@ -68,7 +69,7 @@ def readout_sums(
         if not gradient:
             return values, np.empty((0, 4)), np.empty((6, 0)), closest
         slopes = slopes_of(products, chunk.blocks, densities, np.ascontiguousarray(weights, float))
-        return values, *chunk_pulls(chunk, points.ravel(), basis.tables, slopes), closest
+        return values, *chunk_pair_forces(chunk, points.ravel(), basis.tables, slopes), closest
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
 
@@ -83,11 +84,11 @@ def _site_sums(
     values = np.empty(len(near.atoms))
     on_points = np.zeros((len(points) if gradient else 0, 4))
     voigt, closest = np.zeros(6), np.inf
-    for chunk, (own, pulls, strain, shortest) in zip(near.chunks, parts, strict=True):
+    for chunk, (own, pair_forces, strain, shortest) in zip(near.chunks, parts, strict=True):
         values[near.owners[chunk.centres]] = own
         closest = min(closest, shortest)
         if gradient:
-            on_points[chunk.first : chunk.last] += pulls
+            on_points[chunk.first : chunk.last] += pair_forces
             voigt += strain.sum(axis=1)
     near.check_distances(points, closest)
     if not gradient:
@@ -116,7 +117,7 @@ def features(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> Array:
 def summed_features(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
     """See `DensityDescriptor.compute_with_gradients`."""
     centres = np.empty(len(atoms), dtype=np.int64)
-    centres[near.owners] = near.centre_kinds
+    centres[near.owners] = near.centre_types
     slopes = _feature_gradients(basis, atoms, near, centres, basis.n_species)
     strain = slopes[:, len(atoms) :]
     return SummedFeatures(
@@ -133,7 +134,7 @@ def site_gradients(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> Ar
 
 
 def _feature_gradients(
-    basis: DensityBasis, atoms: Atoms, near: NeighbourList, groups: Indices, n_groups: int
+    basis: DensityBasis, atoms: Atoms, near: NeighbourList, groups: IntArray, n_groups: int
 ) -> Array:
     """Gradients and, in three more rows, strain derivatives of features summed over groups.
 

@@ -235,7 +235,7 @@ def combine_radial(pack, half, first, tables, work):
     The weights w stand in the tiles from `first` on.
     """
     radial = tables.radial_row
-    row, primed = pack + radial * LANES + half, work.pulls.shape[1] * LANES
+    row, primed = pack + radial * LANES + half, work.pair_forces.shape[1] * LANES
     zero = splat(0.0)
     for tile in range(len(tables.tile_last)):
         w = first + tables.tile_starts[tile]
@@ -249,14 +249,14 @@ def combine_radial(pack, half, first, tables, work):
             a2, b2, a3, b3 = a2 + w2 * value, b2 + w2 * slope, a3 + w3 * value, b3 + w3 * slope
             w += WIDTH
         at = tile * WIDTH * LANES + half
-        store(work.pulls, at, a0)
-        store(work.pulls, at + LANES, a1)
-        store(work.pulls, at + 2 * LANES, a2)
-        store(work.pulls, at + 3 * LANES, a3)
-        store(work.pulls, primed + at, b0)
-        store(work.pulls, primed + at + LANES, b1)
-        store(work.pulls, primed + at + 2 * LANES, b2)
-        store(work.pulls, primed + at + 3 * LANES, b3)
+        store(work.pair_forces, at, a0)
+        store(work.pair_forces, at + LANES, a1)
+        store(work.pair_forces, at + 2 * LANES, a2)
+        store(work.pair_forces, at + 3 * LANES, a3)
+        store(work.pair_forces, primed + at, b0)
+        store(work.pair_forces, primed + at + LANES, b1)
+        store(work.pair_forces, primed + at + 2 * LANES, b2)
+        store(work.pair_forces, primed + at + 3 * LANES, b3)
     single, end = first + tables.tile_starts[-2], first + tables.tile_starts[-1]
     if single < end:
         skipped = first_function(tables, len(tables.tile_last))
@@ -269,17 +269,17 @@ def combine_radial(pack, half, first, tables, work):
             b0 += w0 * load(work.slopes, half + n)
             a1 += w1 * load(work.packs, row + n + LANES)
             b1 += w1 * load(work.slopes, half + n + LANES)
-        store(work.pulls, primed - LANES + half, a0 + a1)
-        store(work.pulls, 2 * primed - LANES + half, b0 + b1)
+        store(work.pair_forces, primed - LANES + half, a0 + a1)
+        store(work.pair_forces, 2 * primed - LANES + half, b0 + b1)
 
 
 @inlined
-def pair_pulls(pack, tables, work):
+def pair_forces(pack, tables, work):
     """Slopes of one atom's value in the vectors to one pack, from `combine_radial`.
 
     R(r) Y(r̂) changes by R' Y r̂, and across r̂ by the solid harmonic's gradient times R/r.
     """
-    n_harmonics = work.pulls.shape[1]
+    n_harmonics = work.pair_forces.shape[1]
     legendre = tables.legendre_row
     n_degrees = tables.n_degrees
     zero = splat_lanes(0.0)
@@ -291,8 +291,8 @@ def pair_pulls(pack, tables, work):
             row = pack + (legendre + m * (m + 3) // 2) * LANES
             pull = (n_harmonics - (m + 1) ** 2 + (0 if part else 2 * m)) * LANES
             for l in range(m, n_degrees):
-                own, p = load_lanes(work.packs, row), load_lanes(work.pulls, pull)
-                along_m += load_lanes(work.pulls, n_harmonics * LANES + pull) * own
+                own, p = load_lanes(work.packs, row), load_lanes(work.pair_forces, pull)
+                along_m += load_lanes(work.pair_forces, n_harmonics * LANES + pull) * own
                 flat_m += p * own
                 lm = l * (l + 1) // 2 + m
                 if l > m:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import IntArray
 from ase_vibent.compiled.jit import compiled, inlined
 from ase_vibent.compiled.simd import (
     LANES,
@@ -23,14 +23,12 @@ from ase_vibent.compiled.simd import (
     splat_lanes,
     store,
     sums,
-    transposed,
+    transpose,
 )
 from ase_vibent.descriptors.density.basis import AZIMUTH
 from ase_vibent.descriptors.density.expansion import expand, project_all, radial_slopes
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.work_arrays import work_arrays
-
-Indices = NDArray[np.int64]
 
 
 class JacobianPattern(NamedTuple):
@@ -52,11 +50,11 @@ class JacobianPattern(NamedTuple):
 
     first: int
     last: int
-    entries: Indices
-    members: Indices
-    slots: Indices
-    starts: Indices
-    channels: Indices
+    entries: IntArray
+    members: IntArray
+    slots: IntArray
+    starts: IntArray
+    channels: IntArray
 
 
 def jacobian_pattern(products: Products, n_channels: int, first: int, last: int) -> JacobianPattern:
@@ -216,7 +214,7 @@ def scatter_features(part, half, rows, first, result):
     for axis in range(3):
         for f in range(0, whole, WIDTH):
             at = (3 * f + axis) * LANES + half
-            columns = transposed(
+            columns = transpose(
                 load(part, at), load(part, at + 3 * LANES),
                 load(part, at + 6 * LANES), load(part, at + 9 * LANES),
             )  # fmt: skip
@@ -255,7 +253,7 @@ def feature_gradients(chunk, owners, points, tables, products, channels, pattern
     n_channels, lane = len(tables.places), np.int64(0)
     density = np.empty((n_channels, LANES))
     values = np.empty(len(pattern.channels))
-    n_harmonics = work.pulls.shape[1]
+    n_harmonics = work.pair_forces.shape[1]
     own, gradients = np.empty((n_harmonics, LANES)), np.empty((n_harmonics, 3, LANES))
     mask = np.empty((work.columns.shape[1] - 1, LANES))
     moves = np.empty((work.packs.shape[1] + 1, n_channels, 3, LANES))

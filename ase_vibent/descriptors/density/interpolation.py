@@ -17,7 +17,7 @@ from ase_vibent.compiled.simd import (
     splat,
     splat_lanes,
     store,
-    transposed,
+    transpose,
 )
 
 
@@ -94,7 +94,7 @@ def interpolate(nodes, cells, hermite, target, first):
                 c += repeat(hermite, weight + 2) * load(nodes, k)
                 d += repeat(hermite, weight + 3) * load(nodes, l)
                 i, j, k, l = i + row, j + row, k + row, l + row
-            a, b, c, d = transposed(a, b, c, d)
+            a, b, c, d = transpose(a, b, c, d)
             at = first + n * LANES + half
             store(target, at, a)
             store(target, at + LANES, b)

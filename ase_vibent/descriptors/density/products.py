@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from ase_vibent.arrays import Array, IntArray
 
 
 class Products(NamedTuple):
@@ -39,15 +37,15 @@ class Products(NamedTuple):
         Features as sparse linear combinations of products, sorted by feature.
     """
 
-    shared_left: Indices
-    shared_right: Indices
-    n_nodes: Indices
-    n_leaves: Indices
-    own: Indices
-    last: Indices
-    members: Indices
-    feature_of: Indices
-    product_of: Indices
+    shared_left: IntArray
+    shared_right: IntArray
+    n_nodes: IntArray
+    n_leaves: IntArray
+    own: IntArray
+    last: IntArray
+    members: IntArray
+    feature_of: IntArray
+    product_of: IntArray
     coefficients: Array
 
     def weights(self, of_features: Array) -> Array:
@@ -66,12 +64,12 @@ class Products(NamedTuple):
         return sums.astype(np.float64, copy=False)
 
 
-def _members(products: Indices) -> Iterator[tuple[int, ...]]:
+def _members(products: IntArray) -> Iterator[tuple[int, ...]]:
     """Channels of every product without those that are none."""
     return (tuple(c for c in product if c >= 0) for product in products.tolist())
 
 
-def link_products(polynomials: Sequence[tuple[Indices, Array]]) -> Products:
+def link_products(polynomials: Sequence[tuple[IntArray, Array]]) -> Products:
     """Order all products of some polynomials.
 
     Parameters

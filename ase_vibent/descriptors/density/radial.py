@@ -15,11 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

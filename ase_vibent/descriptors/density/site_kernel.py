@@ -13,12 +13,12 @@ from ase_vibent.compiled.simd import (
     splat,
     splat_lanes,
     store,
-    transposed,
+    transpose,
 )
 from ase_vibent.descriptors.density.expansion import (
     combine_radial,
     expand,
-    pair_pulls,
+    pair_forces,
     project_all,
     radial_slopes,
 )
@@ -67,9 +67,9 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
             if species < n_species:
                 combine_radial(pack, half, species * tables.tile_starts[-1], tables, work)
             else:
-                for row in range(half, work.pulls.size, LANES):
-                    store(work.pulls, row, splat(0.0))
-        fx, fy, fz = pair_pulls(pack, tables, work)
+                for row in range(half, work.pair_forces.size, LANES):
+                    store(work.pair_forces, row, splat(0.0))
+        fx, fy, fz = pair_forces(pack, tables, work)
         r = load_lanes(work.packs, pack + 3 * LANES)
         x, y = r * load_lanes(work.packs, pack), r * load_lanes(work.packs, pack + LANES)
         z = r * load_lanes(work.packs, pack + 2 * LANES)
@@ -85,7 +85,7 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
         store(work.forces, 2 * LANES, fz)
         # Fillers pull the centre itself with zero force.
         for half in range(0, LANES, WIDTH):
-            a, b, c, d = transposed(
+            a, b, c, d = transpose(
                 load(work.forces, half), load(work.forces, LANES + half),
                 load(work.forces, 2 * LANES + half), load(work.forces, 3 * LANES),
             )  # fmt: skip
@@ -103,13 +103,13 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
 
 
 @compiled
-def chunk_sums(chunk, kinds, points, tables, products, weights, want_gradient):
+def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradient):
     """Linear model of a chunk's atoms.
 
     Parameters
     ----------
     chunk : Chunk
-    kinds : ndarray of int64, shape (n_points,)
+    atom_types : ndarray of int64, shape (n_points,)
         Of centres.
     points : ndarray, shape (4 * n_points,), Å
     tables : Tables
@@ -139,7 +139,7 @@ def chunk_sums(chunk, kinds, points, tables, products, weights, want_gradient):
             near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, density)
-        own = weights[kinds[chunk.centres[start]]]
+        own = weights[atom_types[chunk.centres[start]]]
         weighted_sum(products, own, density, shared, adjoint, slope)
         for lane in range(stop - start):
             values[start + lane] = adjoint[0, lane]
@@ -167,7 +167,7 @@ def chunk_densities(chunk, points, tables):
 
 
 @compiled
-def chunk_pulls(chunk, points, tables, slopes):
+def chunk_pair_forces(chunk, points, tables, slopes):
     """Gradient and strain of values of a chunk's atoms from their slopes in the channels.
 
     Parameters

@@ -7,11 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.jit import inlined
 from ase_vibent.compiled.simd import LANES, WIDTH
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 class Work(NamedTuple):
@@ -42,22 +40,22 @@ class Work(NamedTuple):
         Weights of the two nodes around each of them.
     tiles : ndarray
         Channels of one atom in tiles, species after species.
-    pulls : ndarray, shape (2, n_harmonics, LANES)
+    pair_forces : ndarray, shape (2, n_harmonics, LANES)
         Per harmonic, one atom's slope in it and the radial derivative of this slope.
     forces : ndarray, shape (4, LANES)
         Slopes in the vectors to one pack, and zeros.
     """
 
-    columns: Indices
+    columns: IntArray
     indices: NDArray[np.int32]
     vectors: Array
     packs: Array
     harmonics: Array
     slopes: Array
-    cells: Indices
+    cells: IntArray
     hermite: Array
     tiles: Array
-    pulls: Array
+    pair_forces: Array
     forces: Array
 
 

@@ -1,0 +1,258 @@
+"""Error bars and the extrapolation grade: what they are made of, and what they promise."""
+
+import pickle
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.units import kB
+from conftest import LATTICE_SI, rattle
+from scipy.stats import norm
+
+from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
+from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
+from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
+from ase_vibent.model import Posterior, TrainingDomain
+from ase_vibent.regression.r_factor import RFactor
+from ase_vibent.regression.solvers import ridge
+from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.training.calibration import calibrate
+from ase_vibent.training.left_out import LeftOut, calibration_frames, left_out, without
+from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.rows import ALWAYS, gather_rows
+from ase_vibent.training.training_set import TrainingSet
+
+
+@pytest.fixture
+def interstitial(silicon):
+    atoms = silicon.copy()
+    atoms.append("Si")
+    atoms.positions[-1] = atoms.positions[0] + np.full(3, LATTICE_SI / 2)
+    return atoms
+
+
+def a_posterior(noise=0.3, scale=2.0, exponent=0.2, typical=0.7) -> Posterior:
+    """Of two kinds of site with three features each."""
+    rng = np.random.default_rng(0)
+    factor, constants = rng.normal(size=(2, 3, 9)), rng.normal(size=(2, 9))
+    calibration = map(np.array, (noise, scale, exponent, typical))
+    return Posterior(factor.astype(np.float32), constants, *calibration)
+
+
+def test_standard_deviations_are_those_of_the_covariance():
+    """Against Σ itself, whole and block by block."""
+    model = a_posterior()
+    features, kinds = np.random.default_rng(1).normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+    rows = np.zeros((5, 8))
+    for i, z in enumerate(kinds):
+        rows[i, 3 * z : 3 * z + 3], rows[i, 6 + z] = features[i], 1
+    whole = np.vstack([model.factor.reshape(6, 9), model.constants])
+    covariance = rows @ whole @ whole.T @ rows.T
+    coherence = np.sqrt(covariance.sum()) / np.trace(covariance)
+    expected = np.sqrt(4 * (coherence / 0.7) ** 0.4 * covariance.sum() + 0.3**2)
+    total, sites = model.std(features, kinds)
+    assert total == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(sites, 2 * np.sqrt(np.diag(covariance)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-0.3, 0.0, 0.3])
+def test_standard_deviation_of_large_systems(exponent):
+    """Equal parts add up, parts that are known add nothing, whatever the exponent."""
+    model = a_posterior(noise=0.0, exponent=exponent)
+    model.constants[:] = 0
+    features, kinds = np.random.default_rng(1).normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+    total, _ = model.std(features, kinds)
+    assert model.std(np.tile(features, (7, 1)), np.tile(kinds, 7))[0] == pytest.approx(7 * total)
+    known = np.vstack([features, np.zeros((500, 3))])
+    assert model.std(known, np.append(kinds, np.zeros(500, int)))[0] == pytest.approx(total)
+    assert model.std(np.zeros((5, 3)), kinds)[0] == 0
+    # Towards the crystal it goes to zero.
+    tiny = [model.std(step * features, kinds)[0] / total for step in (1e-3, 1e-6)]
+    assert 0 < tiny[1] < 0.02 * tiny[0] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("noise", "scale", "exponent"),
+    [(0.5, 1e-3, 0.0), (1e-3, 3.0, 0.3), (0.3, 1.5, 0.0), (0.05, 2.0, -0.2)],
+)
+def test_calibration_recovers_its_parameters(noise, scale, exponent):
+    """Errors drawn from a known model; intervals then cover what they promise, kind by kind."""
+    rng = np.random.default_rng(1)
+    spreads = np.exp(rng.normal(-1.5, 1, 4000))
+    kinds = rng.integers(2, size=4000)
+    site_spreads = np.where(kinds, spreads**0.5, 10.0) * np.exp(rng.normal(0, 0.3, 4000))
+    found = calibrate(LeftOut(np.zeros(4000), spreads, site_spreads))
+    coherence = spreads / site_spreads**2 / found.typical
+    true = np.hypot(noise, scale * coherence**exponent * spreads)
+    errors = true * rng.normal(size=4000)
+    found = calibrate(LeftOut(errors, spreads, site_spreads))
+    deviations = np.hypot(found.noise, found.scale * coherence**found.exponent * spreads)
+    # What only the smallest spreads could tell stays uncertain.
+    assert np.quantile(np.abs(deviations / true - 1), 0.95) < 0.1
+    for coverage in (0.5, 0.8, 0.95):
+        inside = np.abs(errors) < norm.ppf((1 + coverage) / 2) * deviations
+        for kind in (0, 1):
+            assert inside[kinds == kind].mean() == pytest.approx(coverage, abs=0.03)
+
+
+def test_few_errors_say_little_about_the_exponent():
+    spreads = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    found = calibrate(LeftOut(0.5 * spreads, spreads, np.sqrt([0.5, 0.4, 0.3, 0.2, 0.1])))
+    assert abs(found.exponent) < 0.1
+    assert found.scale == pytest.approx(0.5 * np.sqrt(5 / 3), rel=0.1)
+
+
+def test_rows_are_taken_out_exactly():
+    """Values and covariance against a fit of the other rows with the same penalty."""
+    rng = np.random.default_rng(3)
+    matrix, values, queries = (
+        rng.normal(size=(40, 12)),
+        rng.normal(size=40),
+        rng.normal(size=(3, 12)),
+    )
+    parts = [(matrix[:7], values[:7]), (matrix[7:], values[7:])]
+    removed, rest = (RFactor.from_blocks([part]) for part in parts)
+    whole, partial = (ridge(rows, strength=0.5) for rows in (RFactor.stack([removed, rest]), rest))
+    changes, roots = without(whole, removed, queries)
+    expected = queries @ (partial.coefficients - whole.coefficients)
+    np.testing.assert_allclose(changes, expected, atol=1e-12)
+    factor = queries @ partial.covariance_factor / partial.noise
+    np.testing.assert_allclose(roots @ roots.T / whole.noise**2, factor @ factor.T, rtol=1e-10)
+    # A column that only these rows determine, without a penalty.
+    alone = np.zeros((7, 12))
+    alone[:, 0] = 1
+    rows = RFactor.from_blocks([(alone, values[:7])])
+    others = matrix[7:].copy()
+    others[:, 0] = 0
+    whole = ridge(RFactor.stack([rows, RFactor.from_blocks([(others, values[7:])])]), strength=0.0)
+    assert without(whole, rows, queries) is None
+
+
+def test_left_out_errors_are_those_of_other_fits(silicon_frames):
+    """Against fits of the other frames, whose columns are scaled a little differently."""
+    data = TrainingSet.of(silicon_frames)
+    descriptor = ACE(["Si"], cutoff=4.2, order=2, degree=6)
+    problem = SiteProblem.of_frames(descriptor, data.frames, data.references)
+    numbers = calibration_frames(data)
+    folds = [numbers.index(k) if k in numbers else ALWAYS for k in range(len(data.frames))]
+    rows = gather_rows(problem, data, folds=folds)
+    fit = problem.fit(rows.merge(DEFAULT_WEIGHTS), "ridge", {})
+    found = left_out(fit.model(), fit, data, DEFAULT_WEIGHTS)
+    assert len(found.errors) == len(numbers) == 8
+    options = {"strength": fit.solution.details["strength"]}
+    for total in rows.totals[1:]:
+        others = rows.merge(DEFAULT_WEIGHTS, folds={*folds} - {total.fold})
+        partial = problem.fit(others, "ridge", options).solution
+        error = total.row @ partial.coefficients - total.value
+        assert found.errors[total.fold] == pytest.approx(error, rel=0.02, abs=1e-4)
+        spread = np.linalg.norm(total.row @ partial.covariance_factor) / partial.noise
+        assert found.spreads[total.fold] / fit.solution.noise == pytest.approx(spread, rel=0.05)
+
+
+def test_grade_is_the_distance_from_the_training_set():
+    """Full rank: Mahalanobis' distance itself, 1 for the farthest training environment."""
+    rng = np.random.default_rng(2)
+    mixing = rng.normal(size=(4, 4))
+    clouds = [rng.normal(size=(200, 4)) @ mixing + 7 for _ in range(3)]
+    kinds = np.zeros(200, dtype=int)
+    domain = TrainingDomain.of_environments(
+        lambda: ((cloud, kinds) for cloud in clouds), np.full((1, 4), 6.0)
+    )
+    points = np.vstack(clouds)
+    inverse = np.linalg.inv(np.cov(points.T, bias=True))
+    moved = points - points.mean(axis=0)
+    distances = np.sqrt(np.einsum("ia,ab,ib->i", moved, inverse, moved))
+    grades = domain.grades(points, np.zeros(600, dtype=int))
+    np.testing.assert_allclose(grades, distances / distances.max(), rtol=1e-4)
+    assert grades.max() == pytest.approx(1)
+
+
+def test_calculator_offers_uncertainties(silicon_model, silicon):
+    atoms = rattle(silicon, 0.1, seed=9)
+    calculator = SiteEntropyCalculator(silicon_model)
+    total = calculator.get_property("entropy_std", atoms)
+    sites = calculator.get_property("entropies_std", atoms)
+    expected_total, expected_sites = silicon_model.uncertainty(atoms)
+    assert total == pytest.approx(kB * expected_total)
+    np.testing.assert_allclose(sites, kB * expected_sites)
+    # Nothing is known less well than an atom where none was in training.
+    assert np.all(sites > 0)
+    grades = calculator.get_property("extrapolation_grades", atoms)
+    assert grades.shape == (len(atoms),)
+    assert 0 < grades.max() < EXTRAPOLATION_LIMIT
+
+
+def test_uncertainties_do_not_evaluate_once_more(silicon_model, silicon, monkeypatch):
+    atoms = rattle(silicon, 0.1, seed=9)
+    calculator = SiteEntropyCalculator(silicon_model)
+    forces = calculator.get_property("forces", atoms)
+    evaluations = []
+    monkeypatch.setattr(calculator, "_evaluate", lambda *_, **__: evaluations.append(1))
+    calculator.get_property("entropies_std", atoms)
+    calculator.get_property("extrapolation_grades", atoms)
+    assert not evaluations
+    assert calculator.get_property("forces", atoms) == pytest.approx(forces)
+    monkeypatch.undo()
+    moved = rattle(atoms, 0.1, seed=10)
+    total = calculator.get_property("entropy_std", moved)
+    assert total == pytest.approx(kB * silicon_model.uncertainty(moved)[0])
+    assert "energy" in calculator.results
+
+
+def test_crystal_is_known_best(silicon_model, silicon):
+    """The crystal's constant is exact and its features are the origin: no uncertainty but noise."""
+    total, sites = silicon_model.uncertainty(silicon)
+    posterior = silicon_model.posterior
+    assert total == pytest.approx(float(posterior.noise), rel=1e-3)
+    assert np.all(sites < 1e-3 * silicon_model.uncertainty(rattle(silicon, 0.1, 9))[1].min())
+
+
+def test_policy_on_extrapolation(silicon_model, interstitial, recwarn):
+    warner = SiteEntropyCalculator(silicon_model)
+    with pytest.warns(ExtrapolationWarning, match="atom 16"):
+        warner.get_property("entropy", interstitial)
+    assert warner.get_property("extrapolation_grades", interstitial).argmax() == 16
+    raiser = SiteEntropyCalculator(silicon_model, extrapolation="raise")
+    with pytest.raises(ExtrapolationError) as caught:
+        raiser.get_property("entropy", interstitial)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.grades.argmax() == 16
+    recwarn.clear()
+    silent = SiteEntropyCalculator(silicon_model, extrapolation="ignore")
+    silent.get_property("entropy", interstitial)
+    assert not [w for w in recwarn if issubclass(w.category, ExtrapolationWarning)]
+    with pytest.raises(InvalidInputError, match="extrapolation"):
+        SiteEntropyCalculator(silicon_model, extrapolation="shout")
+
+
+def test_familiar_structures_cause_no_warning(silicon_model, silicon, recwarn):
+    calculator = SiteEntropyCalculator(silicon_model)
+    for seed in range(5):
+        calculator.get_property("forces", rattle(silicon, 0.1, seed=20 + seed))
+    assert not [w for w in recwarn if issubclass(w.category, ExtrapolationWarning)]
+
+
+def test_parts_survive_the_file(tmp_path, silicon_model, silicon):
+    silicon_model.save(tmp_path / "si.vibent")
+    loaded = SiteModel.load(tmp_path / "si.vibent")
+    atoms = rattle(silicon, 0.1, seed=3)
+    assert loaded.uncertainty(atoms)[0] == silicon_model.uncertainty(atoms)[0]
+    np.testing.assert_array_equal(
+        loaded.extrapolation_grades(atoms), silicon_model.extrapolation_grades(atoms)
+    )
+
+
+def test_models_without_parts_say_so(silicon_model):
+    bare = SiteModel(
+        silicon_model.descriptor,
+        silicon_model.constants,
+        silicon_model.weights,
+        silicon_model.shift,
+        silicon_model.scale,
+    )
+    calculator = SiteEntropyCalculator(bare)
+    atoms = bulk("Si", "diamond", a=LATTICE_SI)
+    with pytest.raises(InvalidInputError, match="posterior"):
+        calculator.get_property("entropy_std", atoms)
+    with pytest.raises(InvalidInputError, match="trained on"):
+        calculator.get_property("extrapolation_grades", atoms)
