@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     spec = CalculatorSpec(options.calculator)
     if options.scheduler is None:  # a cluster may have what this machine lacks
         spec()  # a wrong specification fails here, once, and not in every structure
-    choices = _selected(options, structures)
+    choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
     tasks = _label_tasks(options, [sources[k] for k in picked], [structures[k] for k in picked])
     if choices is not None and not options.json:
@@ -210,7 +210,7 @@ def _crystal_name(crystal: Atoms) -> str:
     return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
 
 
-def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
+def _choices(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
     """What `--select` chooses from a pool; None where it is not asked for."""
     budgets = [b for b in (options.budget, options.budget_atoms) if b is not None]
     if options.select is None:

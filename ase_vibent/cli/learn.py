@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ase_vibent.cli.arguments import add_basis, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import chosen_descriptor
+from ase_vibent.cli.descriptors import descriptor_of_options
 from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
 from ase_vibent.cli.plots import curve_plot
 from ase_vibent.cli.tables import format_table
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output:
         require_writable(options.output)
     training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
-    descriptor = chosen_descriptor(options, training_set)
+    descriptor = descriptor_of_options(options, training_set)
     points = {
         "configurations": _against_configurations,
         "test-fraction": _against_configurations,

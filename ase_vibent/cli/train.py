@@ -6,7 +6,7 @@ import argparse
 
 from ase_vibent import dataset
 from ase_vibent.cli.arguments import add_basis, add_fit, natural_number, positive_number
-from ase_vibent.cli.descriptors import chosen_descriptor, spelled
+from ase_vibent.cli.descriptors import descriptor_of_options, descriptor_text
 from ase_vibent.cli.files import progress_bar, require_plottable, require_writable, show
 from ase_vibent.cli.plots import parity_plot
 from ase_vibent.descriptors import RESOLUTIONS
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     training_set = TrainingSet.of(fitted, options.quantities, held_out=held_out, target=target)
     model = train(
         fitted,
-        chosen_descriptor(options, training_set),
+        descriptor_of_options(options, training_set),
         target=target,
         resolve=options.resolve,
         quantities=options.quantities,
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
             "errors": errors,
             "budget": budget,
         },
-        f"{spelled(model.descriptor.to_dict())}\n"
+        f"{descriptor_text(model.descriptor.to_dict())}\n"
         f"{n_features} functions, {model.header['n_rows']} rows, "
         f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
         f"{format_metrics(errors, target)}\n"

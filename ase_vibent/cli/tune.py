@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import product
 
 from ase_vibent.cli.arguments import DESCRIPTOR, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import descriptor_of_text, spelled
+from ase_vibent.cli.descriptors import descriptor_of_text, descriptor_text
 from ase_vibent.cli.files import progress_bar, require_writable, show
 from ase_vibent.cli.tables import format_table
 from ase_vibent.descriptors import Descriptor
@@ -91,7 +91,11 @@ def _trial_table(trials: Sequence[Trial], target: str) -> str:
     lines = format_table(
         {"functions": ">"} | errors | {"descriptor": "<"},
         [
-            (trial.n_features, *(trial.rmse[kind] for kind in kinds), spelled(trial.descriptor))
+            (
+                trial.n_features,
+                *(trial.rmse[kind] for kind in kinds),
+                descriptor_text(trial.descriptor),
+            )
             for trial in trials
         ],
     )
