@@ -13,8 +13,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from ase_vibent.cli.make import _JOBS
-from ase_vibent.cli.make_options import _KINDS
+from ase_vibent.cli.make import KINDS
+from ase_vibent.cli.make_kinds import JOBS
 from ase_vibent.structures import rattle, vacancies
 
 
@@ -72,7 +72,7 @@ def test_kinds_without_a_calculator(folder, kind, source, options, formulas, mak
 
 
 def test_every_kind_has_options_and_jobs():
-    assert set(_JOBS) == set(_KINDS)
+    assert set(JOBS) == set(KINDS)
 
 
 def test_written_positions_lose_no_digit(folder, make):
