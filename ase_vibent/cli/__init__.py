@@ -8,10 +8,13 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase_vibent._version import __version__
 from ase_vibent.errors import VibentError
+
+if TYPE_CHECKING:
+    from ase_vibent.hessian import HessianOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,6 +273,17 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
         "--cache",
         metavar="FOLDER",
         help="keeps every finished displacement; for calculators that take minutes",
+    )
+
+
+def hessian_options(options: argparse.Namespace) -> HessianOptions:
+    """How Hessians are made, from what `add_finite_differences` added."""
+    from ase_vibent.hessian import HessianOptions
+
+    return HessianOptions(
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ase import Atoms
 
 from ase_vibent import dataset
+from ase_vibent.cli import hessian_options
 from ase_vibent.cli.demo import demo
 from ase_vibent.cli.events import events, export
 from ase_vibent.cli.files import (
@@ -117,11 +118,7 @@ def _label_tasks(
         "moments": options.moments,
         "energies": options.energies,
         "force_constants": options.force_constants,
-        "options": {
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        "options": hessian_options(options),
     }
     tasks = []
     names: list[str | None] = [None] * len(structures)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from ase_vibent.cli import hessian_options
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.dataset import write_labels
 from ase_vibent.events import EventTable, find_events, read_events
@@ -38,11 +39,7 @@ def events(options: argparse.Namespace) -> int:
         amplitude=options.amplitude,
         fmax=options.fmax,
         steps=options.steps,
-        hessian={
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        options=hessian_options(options),
         n_jobs=options.j,
         scheduler=options.scheduler,
         progress=lambda items, total: progress_bar(items, total, "searches"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ase.units import kB
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.cli import hessian_options
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, require_plottable, show
 from ase_vibent.cli.plots import formation_plot, rate_plot
 from ase_vibent.errors import InvalidInputError, VibentError
@@ -123,9 +125,7 @@ def _calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
     return HessianEntropyCalculator(
         potential,
         quantum=options.quantum,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        **asdict(hessian_options(options)),
     ), potential
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ase_vibent.cli import hessian_options
 from ase_vibent.cli.files import model_file, read_structures, show
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
@@ -27,9 +28,7 @@ def verify(options: argparse.Namespace) -> int:
         crystal=crystal,
         radius=options.radius,
         seed=options.seed,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        options=hessian_options(options),
     )
     show(options, _as_data(found), _table(found, options.sites))
     return 0

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
 
 from ase_vibent.errors import CalculatorError, InvalidInputError
-from ase_vibent.hessian import DisplacedForces, compute_hessian
+from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
 
@@ -55,8 +55,9 @@ def argon_potential(depth=0.0104):
     return PairPotential({(18, 18): LennardJonesQuadratic(depth, 3.4, 6.5)})
 
 
-def differences(atoms, calculator, **options):
-    return compute_hessian(atoms, calculator, method="finite-differences", **options)
+def differences(atoms, calculator, *, sparse=False, **options):
+    own = HessianOptions(method="finite-differences", **options)
+    return compute_hessian(atoms, calculator, options=own, sparse=sparse)
 
 
 def files(folder):
@@ -206,6 +207,7 @@ import sys, time
 from ase.calculators.lj import LennardJones
 sys.path.insert(0, {tests!r})
 from test_displacement_cache import Counted, argon, differences
+Counted.__module__ = {module!r}  # a calculator goes by its full name
 
 class Slow(LennardJones):
     def calculate(self, *arguments, **keywords):
@@ -217,7 +219,7 @@ differences(argon(), Counted(Slow()), cache={folder!r})
 
 
 def test_killed_run_goes_on(tmp_path):
-    code = SLOW_RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
+    code = SLOW_RUN.format(tests=os.path.dirname(__file__), module=__name__, folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code])
     while len(files(tmp_path)) < 5 and process.poll() is None:
         time.sleep(0.02)
