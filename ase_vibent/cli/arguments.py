@@ -6,6 +6,10 @@ import argparse
 import math
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ase_vibent.hessian import HessianOptions
 
 #: Help of arguments that name a model, or a descriptor.
 MODEL = "coefficient file, or name of a model that comes with the package (vibent models)"
@@ -75,6 +79,17 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         choices=("entropy", "energy"),
         default="entropy",
         help="what is learned; energies, forces, virials and force constants make a potential",
+    )
+
+
+def hessian_options(options: argparse.Namespace) -> HessianOptions:
+    """How Hessians are made, from what `add_finite_differences` added."""
+    from ase_vibent.hessian import HessianOptions
+
+    return HessianOptions(
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
     )
 
 

@@ -10,7 +10,12 @@ from dataclasses import asdict
 
 from ase import Atoms
 
-from ase_vibent.cli.arguments import add_finite_differences, number_or_any, positive_number
+from ase_vibent.cli.arguments import (
+    add_finite_differences,
+    hessian_options,
+    number_or_any,
+    positive_number,
+)
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -163,11 +168,7 @@ def _label_tasks(
         "moments": options.moments,
         "energies": options.energies,
         "force_constants": options.force_constants,
-        "options": {
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        "options": hessian_options(options),
     }
     tasks = []
     names: list[str | None] = [None] * len(structures)

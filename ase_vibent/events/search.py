@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError
 from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import resolve_calculator
@@ -52,10 +53,10 @@ class Search:
         Of the search, which with the seed makes its random numbers.
     seed : int
     around : sequence of int or None
-    options : dict
+    dimer : dict
         Further parameters of `dimer_saddle`: `radius`, `amplitude`, `fmax`, `steps`.
-    hessian : dict
-        Further parameters of `HessianEntropyCalculator`; they change no result.
+    options : HessianOptions
+        They change how a result is computed, not what it is.
     connected : bool
         Whether saddles of other minima are turned down.
     """
@@ -64,8 +65,8 @@ class Search:
     number: int
     seed: int
     around: Indices | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    hessian: dict[str, Any] = field(default_factory=dict)
+    dimer: dict[str, Any] = field(default_factory=dict)
+    options: HessianOptions = HessianOptions()
     connected: bool = True
 
     def key(self, calculator: str) -> str:
@@ -77,7 +78,7 @@ class Search:
                 self.number,
                 self.seed,
                 around,
-                sorted(self.options.items()),
+                sorted(self.dimer.items()),
                 self.connected,
             )
         )
@@ -90,7 +91,7 @@ class Search:
             calculator,
             around=self.around,
             rng=np.random.default_rng([self.seed, self.number]),
-            **self.options,
+            **self.dimer,
         )
 
 
@@ -133,7 +134,7 @@ def find_events(
     amplitude: float = 0.1,
     fmax: float = 1e-3,
     steps: int = 2000,
-    hessian: dict[str, Any] | None = None,
+    options: HessianOptions = HessianOptions(),
     n_jobs: int = 1,
     scheduler: str | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
@@ -166,8 +167,7 @@ def find_events(
         between other minima is kept, too.
     radius, amplitude, fmax, steps
         Of `dimer_saddle`.
-    hessian : dict, optional
-        Of `HessianEntropyCalculator`: `displacement`, `interaction_range`, `cache`.
+    options : HessianOptions
     n_jobs, scheduler, progress
         As of `label_structures`.
 
@@ -185,8 +185,8 @@ def find_events(
         If the file cannot be written, holds other things, or is another calculator's.
     """
     path = Path(path)
-    options = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
-    jobs = _jobs(minima, searches, seed, around, options, hessian or {}, connected)
+    dimer = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
+    jobs = _jobs(minima, searches, seed, around, dimer, options, connected)
     _check(jobs, make_calculator, fmax)
     scratch = path.absolute().with_name(f"{path.name}.work")
     work = partial(
@@ -236,8 +236,8 @@ def _jobs(
     searches: int,
     seed: int,
     around: Sequence[Indices | None] | None,
-    options: dict[str, Any],
-    hessian: dict[str, Any],
+    dimer: dict[str, Any],
+    options: HessianOptions,
     connected: bool,
 ) -> list[tuple[int, Search]]:
     """Number of the minimum, and search."""
@@ -251,7 +251,7 @@ def _jobs(
             f"around: expected indices for each of {len(minima)} minima, got {len(centres)}"
         )
     return [
-        (which, Search(minimum, number, seed, centre, options, hessian, connected))
+        (which, Search(minimum, number, seed, centre, dimer, options, connected))
         for number in range(searches)
         for which, (minimum, centre) in enumerate(zip(minima, centres, strict=True))
     ]
@@ -260,10 +260,8 @@ def _jobs(
 def _check(jobs: Sequence[tuple[int, Search]], make_calculator: Any, fmax: float) -> None:
     """Fail here, once, and not in every search."""
     calculator = resolve_calculator(make_calculator)
-    first = jobs[0][1]
-    for name, value in first.options.items():
+    for name, value in jobs[0][1].dimer.items():
         check_positive(name, value)
-    HessianEntropyCalculator(calculator, **first.hessian)
     for which, search in jobs:
         if search.number == 0:
             centre_indices(search.around, len(search.minimum))
@@ -302,7 +300,7 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
             return NOT_CONNECTED, "descents from the saddle end in other minima"
         ends = found.minimum_1, found.saddle, found.minimum_2
         frames = [
-            _label_point(atoms, calculator, point, search.hessian)
+            _label_point(atoms, calculator, point, search.options)
             for atoms, point in zip(ends, POINTS, strict=True)
         ]
     except RelaxationError as error:
@@ -315,8 +313,8 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
     return Event(*frames)
 
 
-def _label_point(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]) -> Atoms:
-    exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **options)
+def _label_point(atoms: Atoms, calculator: Any, point: str, options: HessianOptions) -> Atoms:
+    exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **asdict(options))
     frame = attach_labels(atoms, exact, gradient=False, sites=False)
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())

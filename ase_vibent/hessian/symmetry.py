@@ -10,6 +10,7 @@ from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.hessian.displaced import DisplacedForces
+from ase_vibent.hessian.options import HessianOptions
 
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
@@ -24,13 +25,14 @@ class SymmetricDifferences:
     crystal : Atoms
         Periodic along three directions.
     displaced_forces : DisplacedForces
-    displacement : float, Å
+    options : HessianOptions
+        Of which the displacement counts.
     """
 
-    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, displacement: float):
+    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, options: HessianOptions):
         self._displaced_forces = displaced_forces
         self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
-        generate_displacements(self._phonons, displacement)
+        generate_displacements(self._phonons, options.displacement)
 
     @property
     def n_calls(self) -> int:
@@ -45,7 +47,7 @@ class SymmetricDifferences:
 
 
 def symmetric_differences(
-    atoms: Atoms, displaced_forces: DisplacedForces, displacement: float
+    atoms: Atoms, displaced_forces: DisplacedForces, options: HessianOptions
 ) -> SymmetricDifferences | None:
     """Displacements that differ by symmetry, where its symmetries can be told quickly.
 
@@ -53,7 +55,7 @@ def symmetric_differences(
     ----------
     atoms : Atoms
     displaced_forces : DisplacedForces
-    displacement : float, Å
+    options : HessianOptions
 
     Returns
     -------
@@ -70,7 +72,7 @@ def symmetric_differences(
     if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
         return None
     try:
-        return SymmetricDifferences(atoms, displaced_forces, displacement)
+        return SymmetricDifferences(atoms, displaced_forces, options)
     except Exception:  # coincident atoms, dummies, needle-like cells: each fails in its own way
         return None
 

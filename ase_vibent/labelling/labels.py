@@ -120,7 +120,7 @@ def attach_labels(
             calculator.displaced_forces(atoms, strain=strain),
             classical,
             T0,
-            displacement=calculator.parameters["displacement"],
+            displacement=calculator.hessian_options.displacement,
         )
         if gradient:
             labelled.arrays[dataset.GRADIENT] = derivative.positions[0]
@@ -134,11 +134,13 @@ def attach_labels(
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        options = {k: calculator.parameters[k] for k in ("displacement", "cache")}
-        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, **options)
+        options = calculator.bulk_options
+        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, options=options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
         if strain:
-            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
+            slope = bulk_strain_derivative(
+                atoms, calculator.wrapped, width=bulk_width, options=options
+            )
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
 

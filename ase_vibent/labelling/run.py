@@ -9,7 +9,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.runs.files import append, finished_frames, in_own_folder, lock, reason, tidy
 from ase_vibent.runs.workers import results_as_completed
@@ -43,9 +44,8 @@ class LabelTask:
         Perfect crystal with the same sites: labels of sites are normalised by it.
     tangent : ndarray, shape (N, 3), or None
         Direction of a path, see `attach_labels`.
-    options : dict
-        Further parameters of `HessianEntropyCalculator`: `displacement`, `interaction_range`,
-        `cache`. They change how a label is computed, not what it is.
+    options : HessianOptions
+        They change how a label is computed, not what it is.
     source : str
         Where the structure comes from, for the list of failures.
     """
@@ -63,7 +63,7 @@ class LabelTask:
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: HessianOptions = HessianOptions()
     source: str = ""
 
     def key(self, calculator: str) -> str:
@@ -115,7 +115,7 @@ class LabelTask:
             crystal=self.crystal,
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
-            **self.options,
+            **asdict(self.options),
         )
         return attach_labels(
             self.atoms,

@@ -13,7 +13,7 @@ from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
-from ase_vibent.hessian import DisplacedForces
+from ase_vibent.hessian import DisplacedForces, HessianOptions
 from ase_vibent.potentials import calculator_failures, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -22,8 +22,6 @@ FMAX = 1e-2
 #: Largest stress times volume of a cell without stress, eV: formation entropies move with it, by
 #: some tenths of k_B per eV, however large the cell is.
 LARGEST_VIRIAL = 0.02
-#: Å, of the finite differences that count unstable modes.
-DISPLACEMENT = 0.01
 
 
 def potential_behind(calculator: EntropyCalculator, potential: object | None) -> Any:
@@ -166,7 +164,7 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     def product(column: Array) -> Array:
         pattern = np.zeros((len(atoms), 3))
         pattern[free] = (column / roots).reshape(-1, 3)
-        step = DISPLACEMENT / np.abs(pattern).max()
+        step = HessianOptions.displacement / np.abs(pattern).max()
         forward, backward = (displaced_forces(sign * step * pattern).forces for sign in (1, -1))
         return (backward - forward)[free].ravel() / (2 * step) / roots
 

@@ -7,7 +7,7 @@ the perfect crystal: what that costs does not grow with the structure. Small cel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +15,7 @@ from ase import Atoms
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.model import SiteModel
 from ase_vibent.structures.validity import check_structure, strip_labels
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
@@ -129,7 +130,7 @@ def verify(
     crystal: Atoms | None = None,
     radius: float | None = None,
     seed: int = 0,
-    **options: Any,
+    options: HessianOptions = HessianOptions(),
 ) -> Verification:
     """Measure some sites of a structure, and compare.
 
@@ -154,8 +155,8 @@ def verify(
         Of the balls; see `ball_radius`.
     seed : int
         Of the random sites.
-    **options
-        Of `ExactSites`: displacement, interaction_range, cache.
+    options : HessianOptions
+        With an interaction range, only the surroundings of balls are calculated.
 
     Returns
     -------
@@ -177,7 +178,7 @@ def verify(
     check_structure(atoms)
     atoms = strip_labels(atoms)
     atoms.set_constraint()
-    exact = ExactSites(calculator, crystal, **options)
+    exact = ExactSites(calculator, crystal, options)
     values = model.evaluate(atoms, gradient=False).values
     doubts = _Uncertainties.of(model, atoms)
     size = ball_radius(atoms, radius)

@@ -206,7 +206,7 @@ def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
         find_events(
             [minimum], EMT, tmp_path / "no.xyz", searches=1, calculator_name="emt", around=[]
         )
-    for wrong in ({"radius": -1.0}, {"fmax": 0}, {"steps": 0}, {"hessian": {"displacement": 0}}):
+    for wrong in ({"radius": -1.0}, {"fmax": 0}, {"steps": 0}):
         with pytest.raises(InvalidInputError, match="expected"):
             searched([minimum], tmp_path / "no.xyz", around, **wrong)
     with pytest.raises(InvalidInputError, match="around"):

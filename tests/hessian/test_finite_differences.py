@@ -15,7 +15,7 @@ from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPoten
 from scipy.sparse import csr_array
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import compute_hessian, measured_interaction_range
+from ase_vibent.hessian import HessianOptions, compute_hessian, measured_interaction_range
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
@@ -97,8 +97,9 @@ def chain(n, spacing=3.0):
     )
 
 
-def differences(atoms, calculator, **options):
-    return compute_hessian(atoms, calculator, method="finite-differences", **options)
+def differences(atoms, calculator, *, sparse=False, **options):
+    own = HessianOptions(method="finite-differences", **options)
+    return compute_hessian(atoms, calculator, options=own, sparse=sparse)
 
 
 # Colouring
