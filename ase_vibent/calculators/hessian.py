@@ -206,8 +206,8 @@ class HessianEntropyCalculator(EntropyCalculator):
             known = self._infinite = InfiniteCrystal(crystal, self.wrapped, **options)
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
-    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
-        engine = str(self.parameters["engine"])
+    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> Any:
+        engine = self.parameters["engine"]
         if engine != "auto":
             return engine
         dense = gradient or self.parameters["decomposition"] == "normalised"

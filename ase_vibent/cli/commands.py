@@ -34,6 +34,7 @@ from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.quantities import ENTROPY
 from ase_vibent.structures.cells import match_references
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 
@@ -180,7 +181,7 @@ def info(options: argparse.Namespace) -> int:
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
     what = f"{model.target} of {', '.join(model.species)}"
-    if model.target == "entropy":
+    if model.target == ENTROPY.name:
         what += ", classical" if model.moments is None else ", classical and quantum"
     lines = [f"{options.model}: {what}"]
     for key, value in header.items():

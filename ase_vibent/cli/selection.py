@@ -11,7 +11,8 @@ from ase import Atoms
 from ase_vibent.cli.files import model_file, progress_bar
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
-from ase_vibent.training.selection import TOLD, Choice, select
+from ase_vibent.quantities import ENERGY, EVALUATED
+from ase_vibent.training.selection import Choice, select
 
 
 def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
@@ -27,8 +28,8 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
-    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
+    given = {q for q in EVALUATED if model.target == ENERGY.name or getattr(options, q, True)}
+    wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,
         structures,

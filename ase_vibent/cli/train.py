@@ -16,16 +16,17 @@ from ase_vibent import dataset
 from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
 from ase_vibent.cli.plots import curve_plot, parity_plot
 from ase_vibent.descriptors import Descriptor, descriptor_from_text
+from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import as_header, error_budget, format_budget
-from ase_vibent.training.energies import TARGETS
+from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
     random_splits,
     rows_by_configuration,
 )
-from ase_vibent.training.report import UNITS, evaluate_frames, format_metrics
+from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.trainer import split_frames
 from ase_vibent.training.trainer import train as train_model
 from ase_vibent.training.training_set import TrainingSet
@@ -69,7 +70,7 @@ def train(options: argparse.Namespace) -> int:
         model.header["budget"] = as_header(budgets)
     model.save(options.output)
     if options.plot:
-        references = TARGETS[target](frames)
+        references = REFERENCES[target](frames)
         sets = {"train": fitted, "test": held_out}
         comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
         parity_plot(comparisons, options.plot, target)
@@ -235,8 +236,8 @@ def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[
 
 
 def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
-    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
-    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({units[kind]})':>24}" for kind in curves)]
+    curves, axis, target = _by_kind(points), _AXES[options.against], TARGETS[options.target]
+    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({target[kind].unit})':>24}" for kind in curves)]
     for x in sorted({point["x"] for point in points}):
         cells = []
         for values in curves.values():
@@ -247,11 +248,11 @@ def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespac
     return "\n".join([*lines, "RMSE of configurations that were held out"])
 
 
-def _trial_table(trials: Sequence[Trial], target: str) -> str:
+def _trial_table(trials: Sequence[Trial], target: TargetName) -> str:
     kinds = list(trials[0].rmse) if trials else []
     lines = [
         f"{'functions':>9} "
-        + " ".join(f"{f'{k} ({UNITS[target][k]})':>18}" for k in kinds)
+        + " ".join(f"{f'{k} ({TARGETS[target][k].unit})':>18}" for k in kinds)
         + "  descriptor"
     ]
     for trial in trials:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ase_vibent.cli import length, natural_number, positive_number
+from ase_vibent.quantities import QUANTITIES, TARGETS
 
 #: As in `ase_vibent.descriptors`, which takes a second to import.
 _RESOLUTIONS = ("sublattices", "species", "nothing")
@@ -127,12 +128,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantities",
         nargs="+",
-        choices=("total", "gradient", "strain", "sites", "site_gradients", "force_constants"),
+        choices=QUANTITIES,
         help="labels to fit; default: totals and their derivatives",
     )
     parser.add_argument(
         "--target",
-        choices=("entropy", "energy"),
+        choices=tuple(TARGETS),
         default="entropy",
         help="what is learned; energies, forces, virials and force constants make a potential",
     )
