@@ -217,8 +217,8 @@ class HessianEntropyCalculator(EntropyCalculator):
             )
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
-    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
-        engine = str(self.parameters["engine"])
+    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> Any:
+        engine = self.parameters["engine"]
         if engine != "auto":
             return engine
         dense = gradient or self.parameters["decomposition"] == "normalised"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
-from ase_vibent.harmonic.system import ENGINES
+from ase_vibent.harmonic.system import Engine
 from ase_vibent.hessian import HessianOptions
 
 #: See `HessianEntropyCalculator`.
@@ -29,10 +30,10 @@ DEFAULTS: dict[str, Any] = {
 #: Parameters that leave a structure's Hessian, and what has been solved of it, as they are.
 OF_RESULTS = frozenset({"temperature", "quantum", "decomposition", "radius", "steps"})
 
-_CHOICES = {
-    "decomposition": ("mass-weighted", "mass-free", "normalised"),
-    "engine": ("auto", *ENGINES, "ball"),
-}
+#: See `HessianEntropyCalculator`.
+Decomposition = Literal["mass-weighted", "mass-free", "normalised"]
+EngineChoice = Literal["auto", Engine, "ball"]
+_CHOICES = {"decomposition": get_args(Decomposition), "engine": get_args(EngineChoice)}
 
 
 def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
@@ -52,10 +53,7 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
     if not isinstance(wanted["steps"], int | np.integer) or wanted["steps"] < 1:
         raise InvalidInputError(f"steps: expected at least one, got {wanted['steps']!r}")
     for name, allowed in _CHOICES.items():
-        if wanted[name] not in allowed:
-            raise InvalidInputError(
-                f"{name}: expected one of {', '.join(allowed)}, got {wanted[name]!r}"
-            )
+        check_choice(name, wanted[name], allowed)
     engine, normalised = wanted["engine"], wanted["decomposition"] == "normalised"
     if wanted["quantum"] and wanted["decomposition"] != "mass-weighted":
         raise InvalidInputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator, require_volume
-from ase_vibent.calculators.surrogate_base import SiteModelCalculator
+from ase_vibent.calculators.surrogate_base import Policy, SiteModelCalculator
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENERGY, ENTROPY
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
 
@@ -67,8 +68,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
         *EntropyCalculator.implemented_properties,
-        "entropy_std",
-        "entropies_std",
+        *ENTROPY.deviations,
         "extrapolation_grades",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
@@ -77,9 +77,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         "quantum": False,
         "extrapolation": "warn",
     }
-    target = "entropy"
-    deviations = ("entropy_std", "entropies_std")
-    deviation_unit = kB
+    target = ENTROPY
 
     def __init__(
         self,
@@ -87,7 +85,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         *,
         temperature: float = 300.0,
         quantum: bool = False,
-        extrapolation: str = "warn",
+        extrapolation: Policy = "warn",
     ):
         super().__init__(
             model, temperature=temperature, quantum=quantum, extrapolation=extrapolation
@@ -210,19 +208,18 @@ class SiteEnergyCalculator(SiteModelCalculator):
         "energies",
         "forces",
         "stress",
-        "energy_std",
-        "energies_std",
+        *ENERGY.deviations,
         "extrapolation_grades",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "model": None,
         "extrapolation": "warn",
     }
-    target = "energy"
-    deviations = ("energy_std", "energies_std")
-    deviation_unit: ClassVar[float] = 1.0
+    target = ENERGY
 
-    def __init__(self, model: SiteModel | str | os.PathLike[str], *, extrapolation: str = "warn"):
+    def __init__(
+        self, model: SiteModel | str | os.PathLike[str], *, extrapolation: Policy = "warn"
+    ):
         super().__init__(model, extrapolation=extrapolation)
 
     def calculate(

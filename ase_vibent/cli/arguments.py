@@ -8,6 +8,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ase_vibent.quantities import QUANTITIES, TARGETS
+
 if TYPE_CHECKING:
     from ase_vibent.hessian import HessianOptions
 
@@ -71,12 +73,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantities",
         nargs="+",
-        choices=("total", "gradient", "strain", "sites", "site_gradients", "force_constants"),
+        choices=QUANTITIES,
         help="labels to fit; default: totals and their derivatives",
     )
     parser.add_argument(
         "--target",
-        choices=("entropy", "energy"),
+        choices=tuple(TARGETS),
         default="entropy",
         help="what is learned; energies, forces, virials and force constants make a potential",
     )

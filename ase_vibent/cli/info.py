@@ -7,6 +7,7 @@ import argparse
 from ase_vibent.cli.arguments import MODEL
 from ase_vibent.cli.files import model_file, plain, show
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENTROPY
 from ase_vibent.training.report import format_metrics
 
 
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
     what = f"{model.target} of {', '.join(model.species)}"
-    if model.target == "entropy":
+    if model.target == ENTROPY.name:
         what += ", classical" if model.moments is None else ", classical and quantum"
     lines = [f"{options.model}: {what}"]
     for key, value in header.items():

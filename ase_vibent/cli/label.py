@@ -22,8 +22,9 @@ from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.quantities import ENERGY, EVALUATED
 from ase_vibent.structures.cells import match_references
-from ase_vibent.training.selection import TOLD, Choice, select
+from ase_vibent.training.selection import Choice, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -223,8 +224,8 @@ def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
-    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
+    given = {q for q in EVALUATED if model.target == ENERGY.name or getattr(options, q, True)}
+    wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,
         structures,

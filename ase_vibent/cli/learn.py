@@ -16,13 +16,13 @@ from ase_vibent.cli.descriptors import chosen_descriptor
 from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
 from ase_vibent.cli.plots import curve_plot
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.quantities import TARGETS
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
     random_splits,
     rows_by_configuration,
 )
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import tune
 
@@ -138,8 +138,8 @@ def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[
 
 
 def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
-    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
-    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({units[kind]})':>24}" for kind in curves)]
+    curves, axis, target = _by_kind(points), _AXES[options.against], TARGETS[options.target]
+    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({target[kind].unit})':>24}" for kind in curves)]
     for x in sorted({point["x"] for point in points}):
         cells = []
         for values in curves.values():

@@ -11,8 +11,8 @@ from ase_vibent.cli.arguments import DESCRIPTOR, add_fit, length, positive_numbe
 from ase_vibent.cli.descriptors import descriptor_of_text, spelled
 from ase_vibent.cli.files import progress_bar, require_writable, show
 from ase_vibent.descriptors import Descriptor
+from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import Trial, tune
 
@@ -84,11 +84,11 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
     return grid + [descriptor_of_text(text, training_set, {}) for text in options.descriptors]
 
 
-def _trial_table(trials: Sequence[Trial], target: str) -> str:
+def _trial_table(trials: Sequence[Trial], target: TargetName) -> str:
     kinds = list(trials[0].rmse) if trials else []
     lines = [
         f"{'functions':>9} "
-        + " ".join(f"{f'{k} ({UNITS[target][k]})':>18}" for k in kinds)
+        + " ".join(f"{f'{k} ({TARGETS[target][k].unit})':>18}" for k in kinds)
         + "  descriptor"
     ]
     for trial in trials:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -53,7 +53,8 @@ from ase_vibent.harmonic.spectrum import (
 )
 
 #: How the sums over modes are made; see `HarmonicSystem`.
-ENGINES = ("dense", "lanczos", "contour")
+Engine = Literal["dense", "lanczos", "contour"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 class HarmonicSystem:
@@ -91,7 +92,7 @@ class HarmonicSystem:
         *,
         free: NDArray[np.intp] | None = None,
         unstable: int | str = 0,
-        engine: str = "dense",
+        engine: Engine = "dense",
         tolerance: float = 1e-6,
         tangent: Array | None = None,
     ):

@@ -13,8 +13,9 @@ from typing import Any
 
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, LabelError
+from ase_vibent.quantities import DEFAULT_WEIGHTS
+from ase_vibent.regression.solvers import SolverName
 from ase_vibent.runs.workers import results_as_completed
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import cross_validated_errors
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import gather_rows
@@ -47,7 +48,7 @@ def tune(
     descriptors: Sequence[Descriptor],
     *,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
     path: str | os.PathLike[str] | None = None,
     n_jobs: int = 1,
@@ -81,7 +82,7 @@ def tune(
     """
     options = dict(solver_options or {})
     setting = {
-        "target": training_set.references.target,
+        "target": training_set.references.target.name,
         "data": training_set.checksum(),
         "quantities": list(training_set.quantities),
         "weights": dict(weights),
@@ -144,7 +145,7 @@ def _try_group(
     *,
     training_set: TrainingSet,
     weights: Mapping[str, float],
-    solver: str,
+    solver: SolverName,
     options: Mapping[str, Any],
 ) -> list[Trial]:
     """Trials of nested descriptors, all on the rows of the first one."""

@@ -17,6 +17,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENTROPY, OF_SITES
 from ase_vibent.structures.validity import check_structure, strip_labels
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
 from ase_vibent.verification.sample import SiteSample, ranked_sites
@@ -171,7 +172,7 @@ def verify(
     UnstableStructureError
         If a ball is unstable, and with it the structure.
     """
-    if model.target != "entropy":
+    if model.target != ENTROPY.name:
         raise InvalidInputError(f"model: expected one of entropies, got one of {model.target}")
     if not isinstance(n_sites, int | np.integer) or n_sites < 1:
         raise InvalidInputError(f"n_sites: expected at least one, got {n_sites!r}")
@@ -246,7 +247,7 @@ class _Uncertainties(NamedTuple):
 
 def _split_remarks(model: SiteModel) -> list[str]:
     fitted = model.header.get("quantities", ())
-    if {"sites", "site_gradients"}.intersection(fitted):
+    if {*OF_SITES}.intersection(fitted):
         return []
     return [
         f"the model was fitted to {', '.join(fitted) or 'unknown labels'}, which leave open how a "

@@ -27,9 +27,9 @@ from tqdm import tqdm
 from ase_vibent import ACE
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, interstitials, rattle
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ase_vibent import ACE, SiteModel, train
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import _products, _products_with_gradients, fit_curvature
 from ase_vibent.training.left_out import calibration_frames, left_out

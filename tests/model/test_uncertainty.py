@@ -12,9 +12,9 @@ from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
 from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import calibrate
 from ase_vibent.training.left_out import LeftOut, calibration_frames, left_out, without
 from ase_vibent.training.problem import SiteProblem

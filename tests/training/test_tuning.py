@@ -8,7 +8,8 @@ from ase.build import bulk
 
 from ase_vibent import ACE, dataset, train
 from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor
+from ase_vibent.quantities import DEFAULT_WEIGHTS
+from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import _by_law as by_law
 from ase_vibent.training.budget import _statistics as budget_statistics
 from ase_vibent.training.budget import as_header, error_budget, format_budget
