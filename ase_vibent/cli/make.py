@@ -18,8 +18,7 @@ from ase_vibent import structures as library
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.potentials import CalculatorSpec, calculator_failures
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import CalculatorSpec, with_results
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
@@ -132,7 +131,7 @@ def _unique(
     def job() -> list[Atoms]:
         frames = inputs
         if options.calculator:
-            frames = [_evaluate(atoms, options.calculator) for atoms in inputs]
+            frames = [with_results(a, CalculatorSpec(options.calculator)) for a in inputs]
         tolerance = options.energy_tolerance
         kept = library.unique(frames, crystal=crystal, energy_tolerance=tolerance)
         for k in kept:
@@ -212,14 +211,6 @@ def _relax(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list
         keywords["relax_cell"] = options.cell
     calculator = CalculatorSpec(options.calculator)()
     return [stationary.relax(atoms, calculator, **keywords) for atoms in draw()]
-
-
-def _evaluate(atoms: Atoms, calculator: str) -> Atoms:
-    """Copy with energy and forces."""
-    copy = atoms.copy()
-    copy.calc = CalculatorSpec(calculator)()
-    with calculator_failures(copy.calc):
-        return with_results(copy)
 
 
 def _event(found: stationary.Saddle) -> list[Atoms]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.potentials import calculator_failures
-from ase_vibent.stationary.relaxation import follow, relax, resolved, with_results
+from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
+from ase_vibent.stationary.relaxation import follow, relax
 from ase_vibent.structures.validity import check_structure, starting_copy
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
@@ -180,11 +180,11 @@ def _band_maximum(
     initial: Atoms, final: Atoms, calculator: object, n_images: int, steps: int
 ) -> tuple[Atoms, Array]:
     """Highest image of a climbing band, and the direction between its neighbours."""
-    shared = resolved(calculator)
+    shared = resolve_calculator(calculator)
     band = [initial, *(starting_copy(initial) for _ in range(n_images)), final]
     for image in band[1:-1]:
         image.calc = shared
-    with calculator_failures(shared):
+    with calculator_failures(shared, "forces", "an elastic band"):
         chain = NEB(band, method="improvedtangent", allow_shared_calculator=True)
         chain.interpolate("idpp", mic=True)
         rng = np.random.default_rng(0)
@@ -203,10 +203,10 @@ def _climb(guess: Atoms, direction: Array, calculator: object, fmax: float, step
     """Saddle reached by a dimer from a guess of its place and its unstable mode."""
     check_structure(guess)
     atoms = starting_copy(guess)
-    atoms.calc = resolved(calculator)
+    atoms.calc = resolve_calculator(calculator)
     mode = direction - direction.mean(axis=0) * (not atoms.constraints)
     with (
-        calculator_failures(atoms.calc),
+        calculator_failures(atoms.calc, "forces", "a dimer"),
         DimerControl(logfile=None, eigenmode_logfile=None) as control,
     ):
         dimer = MinModeAtoms(
