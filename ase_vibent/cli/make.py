@@ -15,6 +15,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_vibent import stationary
 from ase_vibent import structures as library
+from ase_vibent.cli import hessian_options
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import InvalidInputError, VibentError
@@ -163,6 +164,7 @@ def _search(
         rng=rng,
         fmax=options.fmax,
         steps=options.steps,
+        options=hessian_options(options),
     )
     return _event(found)
 
@@ -178,7 +180,11 @@ def _paths(
         numbers = {"images": options.images, "fmax": options.fmax, "steps": options.steps}
         initial, final = inputs
         found = stationary.path_saddle(
-            initial, final, CalculatorSpec(options.calculator), **numbers
+            initial,
+            final,
+            CalculatorSpec(options.calculator),
+            options=hessian_options(options),
+            **numbers,
         )
         return _event(found)
 

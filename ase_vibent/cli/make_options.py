@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ase_vibent.cli import direction, length, natural_number, positive_number
+from ase_vibent.cli import (
+    add_finite_differences,
+    direction,
+    length,
+    natural_number,
+    positive_number,
+)
 
 #: Options by name; those of a kind are listed below.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -160,6 +166,8 @@ def add_kinds(make: argparse.ArgumentParser) -> None:
                 parser.add_argument(flag, type=length, default=default, help=text)
             else:
                 parser.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
+        if kind in ("saddles", "path"):  # which a Hessian proves
+            add_finite_differences(parser)
         # A default here would undo a --json that stands before the kind.
         parser.add_argument(
             "--json",
