@@ -24,6 +24,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError
 from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
+from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.labelling.run import LabelTask
@@ -91,6 +92,7 @@ class Search:
             calculator,
             around=self.around,
             rng=np.random.default_rng([self.seed, self.number]),
+            options=self.options,
             **self.dimer,
         )
 
@@ -298,10 +300,11 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
         found = search.run(calculator)
         if search.connected and not found.connected:
             return NOT_CONNECTED, "descents from the saddle end in other minima"
-        ends = found.minimum_1, found.saddle, found.minimum_2
+        structures = found.minimum_1, found.saddle, found.minimum_2
+        systems = None, found.system, None
         frames = [
-            _label_point(atoms, calculator, point, search.options)
-            for atoms, point in zip(ends, POINTS, strict=True)
+            _label_point(atoms, calculator, point, search.options, system)
+            for atoms, point, system in zip(structures, POINTS, systems, strict=True)
         ]
     except RelaxationError as error:
         return NOT_CONVERGED, reason(error)
@@ -313,9 +316,15 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
     return Event(*frames)
 
 
-def _label_point(atoms: Atoms, calculator: Any, point: str, options: HessianOptions) -> Atoms:
+def _label_point(
+    atoms: Atoms,
+    calculator: Any,
+    point: str,
+    options: HessianOptions,
+    system: HarmonicSystem | None,
+) -> Atoms:
     exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **asdict(options))
-    frame = attach_labels(atoms, exact, gradient=False, sites=False)
+    frame = attach_labels(atoms, exact, gradient=False, sites=False, system=system)
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame

@@ -114,7 +114,8 @@ class HarmonicSystem:
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
-        self._on_path = tangent is not None
+        #: Whether motion along a path is left out.
+        self.on_path = tangent is not None
         if tangent is not None:
             column = _direction(tangent, len(atoms))[self.free].reshape(-1, 1)
             roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
@@ -441,7 +442,7 @@ class HarmonicSystem:
         _ = self.n_unstable
 
     def _require_no_path(self) -> None:
-        if self._on_path:
+        if self.on_path:
             raise InvalidInputError(
                 "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
                 "change too; take differences of values"

@@ -147,12 +147,11 @@ def _analytic(
     free: NDArray[np.intp],
 ) -> Matrix:
     """Free block of the calculator's own Hessian."""
+    if _has_property(calculator):
+        own = displaced_forces.property("hessian")
+    else:
+        own = displaced_forces.hessian()
     try:
-        own = (
-            displaced_forces.property("hessian")
-            if _has_property(calculator)
-            else displaced_forces.hessian()
-        )
         return free_block(own, n_atoms, free)
     except InvalidInputError as error:
         raise CalculatorError(

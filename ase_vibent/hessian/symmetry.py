@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import spglib
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
@@ -15,6 +16,9 @@ from ase_vibent.hessian.options import HessianOptions
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
 LARGEST_CRYSTAL = 1000
+#: What phonopy and spglib raise where they find no symmetry: of coincident atoms, of dummies, in
+#: cells that they cannot reduce. Older versions of spglib raise nothing of their own.
+NO_SYMMETRY = (RuntimeError, getattr(spglib, "SpglibError", RuntimeError))
 
 
 class SymmetricDifferences:
@@ -62,7 +66,12 @@ def symmetric_differences(
     SymmetricDifferences or None
         None for what is not periodic along three directions, has more than
         `LARGEST_CRYSTAL` atoms, has initial charges or tags that tell atoms of one species
-        apart, or is refused by phonopy.
+        apart, or has no symmetry that phonopy finds.
+
+    Warns
+    -----
+    UserWarning
+        If phonopy fails for another reason; then None.
     """
     alike = all(
         np.ptp(marks[atoms.numbers == z]) == 0
@@ -73,7 +82,14 @@ def symmetric_differences(
         return None
     try:
         return SymmetricDifferences(atoms, displaced_forces, options)
-    except Exception:  # coincident atoms, dummies, needle-like cells: each fails in its own way
+    except NO_SYMMETRY:
+        return None
+    except Exception as error:
+        warnings.warn(
+            f"symmetry: phonopy failed to use it ({type(error).__name__}: {error}), so that all "
+            "atoms are displaced; pass symmetry=False to do without",
+            stacklevel=3,
+        )
         return None
 
 

@@ -20,7 +20,7 @@ from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
-from ase_vibent.structures.validity import strip_labels
+from ase_vibent.structures.validity import free_atoms, strip_labels
 
 
 def attach_labels(
@@ -37,6 +37,7 @@ def attach_labels(
     energies: bool = False,
     force_constants: bool | Sequence[int] = False,
     tangent: NDArray[np.float64] | None = None,
+    system: HarmonicSystem | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -78,6 +79,9 @@ def attach_labels(
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; gradients must then be off.
+    system : HarmonicSystem, optional
+        Of the structure, where it is known already, as that of a `Saddle`; by default the
+        calculator makes it.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -97,15 +101,18 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
-    system = calculator.harmonic_system(
-        atoms, gradient=gradient or strain or site_gradients, tangent=tangent
-    )
+    if system is None:
+        system = calculator.harmonic_system(
+            atoms, gradient=gradient or strain or site_gradients, tangent=tangent
+        )
+    else:
+        _check_system(system, atoms, tangent)
     labelled = strip_labels(atoms)
     if dataset.WEIGHT in atoms.info:  # of the user, and no label
         labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
-    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
+    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + system.on_path
     if sites:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes
@@ -143,6 +150,22 @@ def attach_labels(
             )
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _check_system(
+    system: HarmonicSystem, atoms: Atoms, tangent: NDArray[np.float64] | None
+) -> None:
+    if tangent is not None:
+        raise InvalidInputError(
+            "tangent: a system leaves motion along a path out by itself; pass tangent or system"
+        )
+    free = free_atoms(atoms)
+    masses = atoms.get_masses()[free]
+    if not (np.array_equal(system.free, free) and np.array_equal(system.masses, masses)):
+        raise InvalidInputError(
+            f"system: expected that of the structure, with {len(free)} free atoms of its masses, "
+            f"got one of {len(system.free)}, or of other masses; leave it out"
+        )
 
 
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:

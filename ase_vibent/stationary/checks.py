@@ -77,7 +77,7 @@ def stationary_energy(
             f"potential: {type(copy.calc).__name__} gives vibrational free energies; pass the "
             "calculator of the potential energy"
         )
-    with calculator_failures(copy.calc):
+    with calculator_failures(copy.calc, "energy and forces", "a structure at rest"):
         energy = float(copy.get_potential_energy())
         forces = copy.get_forces(apply_constraint=False)
     free = free_atoms(atoms)
@@ -133,10 +133,11 @@ def is_free_of_stress(atoms: Atoms) -> bool:
     """
     if atoms.calc is None:
         return False
-    try:
-        return bool(np.abs(atoms.get_stress()).max() * atoms.get_volume() <= LARGEST_VIRIAL)
-    except (PropertyNotImplementedError, NotImplementedError):
-        return False
+    with calculator_failures(atoms.calc, "stress"):
+        try:
+            return bool(np.abs(atoms.get_stress()).max() * atoms.get_volume() <= LARGEST_VIRIAL)
+        except (PropertyNotImplementedError, NotImplementedError):
+            return False
 
 
 def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> None:

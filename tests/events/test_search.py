@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import ase.io
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import kB
 
-from ase_vibent import AFS, HessianEntropyCalculator, dataset
+from ase_vibent import AFS, HessianEntropyCalculator, attach_labels, dataset
 from ase_vibent.cli import main
 from ase_vibent.errors import (
     InvalidInputError,
@@ -34,6 +36,7 @@ from ase_vibent.events import (
     split_errors,
 )
 from ase_vibent.events.search import search_list
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.stationary import path_saddle, relax
 from ase_vibent.thermo import attempt_frequency
 from ase_vibent.thermo.rates import PLANCK
@@ -170,6 +173,42 @@ def test_events_are_kept_once(events, minimum, around, tmp_path):
     summary = searched([minimum, twin], tmp_path / "twins.xyz", around, 1)
     assert summary.outcomes == {"event": 1, "duplicate": 1}
     assert searched([minimum, twin], tmp_path / "twins.xyz", around, 1).outcomes == summary.outcomes
+
+
+class Recording(EMT):
+    """Keeps the positions of every force call."""
+
+    positions: list[np.ndarray] = []  # noqa: RUF012 - of all of them
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        Recording.positions.append(atoms.positions.copy())
+        super().calculate(atoms, list(properties), system_changes)
+
+
+def single_displacements(rest: np.ndarray) -> Counter[tuple[int, float]]:
+    """Force calls with one coordinate of a structure displaced: which, and by how much."""
+    shifts = np.array(Recording.positions).reshape(-1, rest.size) - rest.ravel()
+    single = shifts[np.sum(np.abs(shifts) > 1e-6, axis=1) == 1]
+    which = np.abs(single).argmax(axis=1)
+    return Counter(
+        (int(k), round(float(shift[k]), 6)) for k, shift in zip(which, single, strict=True)
+    )
+
+
+def test_an_event_costs_one_hessian_of_each_structure(minimum, around, tmp_path):
+    """Of the saddle too: what proves it is what its label is made of, as the user wants it."""
+    Recording.positions.clear()
+    path, options = tmp_path / "cu.xyz", HessianOptions(displacement=0.02, symmetry=False)
+    summary = searched([minimum], path, around, 1, calculator=Recording, options=options)
+    assert summary.outcomes == {"event": 1}
+    (event,) = read_events(path)
+    once = Counter((k, shift) for k in range(3 * len(minimum)) for shift in (-0.02, 0.02))
+    for atoms in (event.minimum, event.saddle, event.final):
+        assert single_displacements(atoms.positions) == once
+    exact = HessianEntropyCalculator(EMT(), unstable=1, displacement=0.02, symmetry=False)
+    label = attach_labels(event.saddle, exact, gradient=False, sites=False)
+    expected = label.info[dataset.ENTROPY]
+    assert event.saddle.info[dataset.ENTROPY] == pytest.approx(expected, rel=1e-9)
 
 
 class Fragile(EMT):

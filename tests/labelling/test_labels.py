@@ -28,6 +28,31 @@ def small_cell(seed: int) -> Atoms:
 # --- One structure --------------------------------------------------------------------------
 
 
+def test_system_of_another_structure_is_refused():
+    exact, atoms = HessianEntropyCalculator(EMT()), small_cell(0)
+    system = exact.harmonic_system(atoms)
+    heavy, held = atoms.copy(), atoms.copy()
+    heavy.set_masses(2 * atoms.get_masses())
+    held.set_constraint(FixAtoms([0]))
+    for other in (heavy, held, atoms * (2, 1, 1)):
+        with pytest.raises(InvalidInputError, match="system: expected that of the structure"):
+            attach_labels(other, exact, system=system)
+    with pytest.raises(InvalidInputError, match="tangent: a system"):
+        attach_labels(atoms, exact, system=system, tangent=np.eye(4, 3))
+
+
+def test_system_on_a_path_counts_its_direction():
+    """As an unstable mode, like that of a tangent that is given."""
+    exact, atoms, tangent = HessianEntropyCalculator(EMT()), small_cell(0), np.eye(4, 3)
+    wanted = {"gradient": False, "sites": False}
+    expected = attach_labels(atoms, exact, tangent=tangent, **wanted)
+    found = attach_labels(
+        atoms, exact, system=exact.harmonic_system(atoms, tangent=tangent), **wanted
+    )
+    assert found.info == expected.info
+    assert found.info[dataset.N_UNSTABLE] == 1
+
+
 def test_attach_labels_writes_the_documented_labels_and_nothing_else(sw):
     atoms = bulk("Si", "diamond", a=5.431, cubic=True)
     atoms.rattle(0.02, seed=1)
