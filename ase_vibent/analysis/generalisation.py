@@ -76,7 +76,7 @@ def defect_errors(
     Parameters
     ----------
     minimum : Atoms
-        Relaxed with the reference, as by `relaxed`, whose energy it carries.
+        Relaxed with the reference, as by `relax`, whose energy it carries.
     crystal : Atoms
         Perfect crystal in the same cell, with the energy of the reference.
     surrogate : ASE calculator or factory

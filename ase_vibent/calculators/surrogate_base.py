@@ -141,7 +141,7 @@ class SiteModelCalculator(StrictCalculator):
         self._follow_policy({"atoms": atoms})
 
     def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
-        """See `EntropyCalculator.require_familiar`."""
+        """See `EntropyCalculator.check_extrapolation`."""
         if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
             self._follow_policy(structures)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from ase_vibent import pretrained
@@ -82,18 +83,13 @@ def show(options: argparse.Namespace, data: Any, text: str) -> None:
 
 
 def json_ready(data: Any) -> Any:
-    """NaN, which JSON does not know, as null."""
+    """What JSON does not know: NaN as null, arrays as lists, other objects as text."""
+    if isinstance(data, np.ndarray | np.generic):
+        data = data.tolist()
     if isinstance(data, dict):
         return {key: json_ready(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [json_ready(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
-
-
-def plain(value: Any) -> str:
-    """An entry of a header or card for people."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value)) or "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data if data is None or isinstance(data, bool | int | float | str) else str(data)

@@ -17,6 +17,7 @@ from ase_vibent.cli.arguments import (
     positive_number,
 )
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
+from ase_vibent.cli.tables import format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
@@ -238,14 +239,12 @@ def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[
 
 def _choice_table(choices: Sequence[Choice], sources: Sequence[str]) -> str:
     """Choices for people."""
-    lines = [
-        f"{len(choices)} of {len(sources)} structures chosen, in this order",
-        f"{'structure':<32} {'gain (nats)':>11} {'std of total*':>19} {'grade':>6}",
-    ]
-    lines += [
-        f"{sources[c.index]:<32} {c.gain:>11.2f} {c.std:>19.3g} {c.grade:>6.2f}" for c in choices
-    ]
-    return "\n".join([*lines, "* k_B, or eV where the model predicts energies"])
+    lines = format_table(
+        {"structure": "<", "gain (nats)": ">.2f", "std of total*": ">.3g", "grade": ">.2f"},
+        [(sources[c.index], c.gain, c.std, c.grade) for c in choices],
+    )
+    title = f"{len(choices)} of {len(sources)} structures chosen, in this order"
+    return "\n".join([title, *lines, "* k_B, or eV where the model predicts energies"])
 
 
 def _choice_data(choices: Sequence[Choice], sources: Sequence[str]) -> list[dict[str, object]]:

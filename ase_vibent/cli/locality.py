@@ -26,6 +26,7 @@ from ase_vibent.cli.arguments import (
 )
 from ase_vibent.cli.files import read_structures, require_plottable, show
 from ase_vibent.cli.plots import locality_plot
+from ase_vibent.cli.tables import format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import CalculatorSpec
 
@@ -153,22 +154,25 @@ def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any
 
 
 def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> str:
-    lines = [
-        f"{'site':>6} {'exponent':>16} {'prefactor (k_B/Å)':>18} {'fitted (Å)':>14}  "
-        f"cutoff (Å) for {options.error:g} k_B: expected, worst case"
-    ]
+    columns = {
+        "site": ">",
+        "exponent": "<",
+        "prefactor (k_B/Å)": ">.3g",
+        "fitted (Å)": "<",
+        f"cutoff (Å) for {options.error:g} k_B: expected, worst case": "<",
+    }
+    rows = []
     for site in sites:
         cutoffs = [
             _possible_cutoff(site, options.error, options.amplitude, worst_case=worst)
             for worst in (False, True)
         ]
         std = site.fit.exponent_std
-        spread = "theory " if np.isnan(std) else f"± {std:<5.2f}"
-        lines.append(
-            f"{site.site:>6} {site.fit.exponent:>8.2f} {spread} "
-            f"{site.fit.prefactor:>18.3g} {site.fit_range[0]:>6.2f} to {site.fit_range[1]:<5.2f}  "
-            f"{', '.join(map(_cutoff_text, cutoffs))}"
-        )
+        exponent = f"{site.fit.exponent:.2f} {'theory' if np.isnan(std) else f'± {std:.2f}'}"
+        fitted = "{:.2f} to {:.2f}".format(*site.fit_range)
+        limits = ", ".join(map(_cutoff_text, cutoffs))
+        rows.append((site.site, exponent, site.fit.prefactor, fitted, limits))
+    lines = format_table(columns, rows)
     lines.append(
         f"gradient of a site's entropy ≤ prefactor × (distance/Å)^-exponent; displacements of "
         f"{options.amplitude:g} Å, independent or all against the site"
@@ -195,11 +199,8 @@ def _truncation_data(found: TruncatedEntropies, error: float) -> dict[str, Any]:
 def _truncation_table(options: argparse.Namespace) -> Any:
     def table(found: TruncatedEntropies) -> str:
         lines = [f"site {found.site}, displacements up to {found.amplitude:.3g} Å taken back"]
-        lines.append(f"{'cutoff (Å)':>10} {'error (k_B)':>12}")
-        lines += [
-            f"{cutoff:>10.2f} {error:>12.3e}"
-            for cutoff, error in zip(found.cutoffs, found.errors, strict=True)
-        ]
+        columns = {"cutoff (Å)": ">.2f", "error (k_B)": ">.3e"}
+        lines += format_table(columns, zip(found.cutoffs, found.errors, strict=True))
         if found.fit is None:
             lines.append("no fit: it takes four cutoffs up to a quarter of the cell's width")
         else:

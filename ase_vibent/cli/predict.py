@@ -22,6 +22,7 @@ from ase_vibent.cli.files import (
     require_writable,
     show,
 )
+from ase_vibent.cli.tables import format_table
 from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
 from ase_vibent.model import SiteModel
 
@@ -142,42 +143,50 @@ def _statistics(calculator: SiteEntropyCalculator) -> str:
 
 
 def _entropy_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> list[str]:
-    lines = [
+    title = (
         f"T = {calculator.temperature:g} K, {_statistics(calculator)}; ± is one standard deviation "
-        "of S, grade the largest extrapolation grade (1 is the edge of the training set)",
-        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
-        f"{'± S (k_B)':>11} {'F_vib (eV)':>14} {'grade':>7}",
+        "of S, grade the largest extrapolation grade (1 is the edge of the training set)"
+    )
+    deviations = [row.get("entropy_std_eV_per_K") for row in rows]
+    columns = {
+        "S (eV/K)": ("entropy_eV_per_K", ">.8f"),
+        "S/atom (k_B)": ("entropy_per_atom_kB", ">.6f"),
+        "± S (k_B)": ("std", ">.4f"),
+        "F_vib (eV)": ("free_energy_eV", ">.6f"),
+    }
+    in_kB = [
+        {**row, "std": None if std is None else std / kB}
+        for row, std in zip(rows, deviations, strict=True)
     ]
-    for row in rows:
-        if "error" in row:
-            lines.append(f"{row['structure']:<24} failed")
-            continue
-        std, grade = row["entropy_std_eV_per_K"], row["largest_extrapolation_grade"]
-        lines.append(
-            f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
-            f"{row['entropy_eV_per_K']:>14.8f} {row['entropy_per_atom_kB']:>13.6f} "
-            f"{'-' if std is None else f'{std / kB:.4f}':>11} {row['free_energy_eV']:>14.6f} "
-            f"{'-' if grade is None else f'{grade:.2f}':>7}"
-        )
-    return lines
+    return [title, *_table(in_kB, columns)]
 
 
 def _energy_table(rows: Sequence[dict[str, Any]], calculator: SiteEnergyCalculator) -> list[str]:
-    lines = [
+    title = (
         "± is one standard deviation of E, grade the largest extrapolation grade (1 is the edge of "
-        "the training set)",
-        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'E (eV)':>14} {'E/atom (eV)':>12} "
-        f"{'± E (eV)':>10} {'max |F| (eV/Å)':>15} {'grade':>7}",
-    ]
-    for row in rows:
-        if "error" in row:
-            lines.append(f"{row['structure']:<24} failed")
-            continue
-        std, grade = row["energy_std_eV"], row["largest_extrapolation_grade"]
-        lines.append(
-            f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
-            f"{row['energy_eV']:>14.6f} {row['energy_per_atom_eV']:>12.6f} "
-            f"{'-' if std is None else f'{std:.5f}':>10} {row['largest_force_eV_per_A']:>15.4g} "
-            f"{'-' if grade is None else f'{grade:.2f}':>7}"
-        )
-    return lines
+        "the training set)"
+    )
+    columns = {
+        "E (eV)": ("energy_eV", ">.6f"),
+        "E/atom (eV)": ("energy_per_atom_eV", ">.6f"),
+        "± E (eV)": ("energy_std_eV", ">.5f"),
+        "max |F| (eV/Å)": ("largest_force_eV_per_A", ">.4g"),
+    }
+    return [title, *_table(rows, columns)]
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Lines with the columns of one target, titles with entries of rows and formats."""
+    grade = {"grade": ("largest_extrapolation_grade", ">.2f")}
+    shown = {"atoms": ("n_atoms", ">"), **columns, **grade}
+    return format_table(
+        {"structure": "<", "formula": "<"} | {title: style for title, (_, style) in shown.items()},
+        [
+            (
+                row["structure"],
+                row.get("formula", "failed"),
+                *(row.get(key) for key, _ in shown.values()),
+            )
+            for row in rows
+        ],
+    )

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural_number, default=0, help="of the split; default 0")
     parser.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
     parser.add_argument(
-        "--budget",
+        "--error-budget",
         action="store_true",
         help="split the error into truncation, basis, statistics and solver, by some dozen fits",
     )
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         test=held_out,
         progress=lambda items: progress_bar(items, None, "features"),
     )
-    if options.budget:
+    if options.error_budget:
         budgets = error_budget(
             training_set,
             model.descriptor,

@@ -10,6 +10,7 @@ from itertools import product
 from ase_vibent.cli.arguments import DESCRIPTOR, add_fit, length, positive_number
 from ase_vibent.cli.descriptors import descriptor_of_text, spelled
 from ase_vibent.cli.files import progress_bar, require_writable, show
+from ase_vibent.cli.tables import format_table
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor
@@ -86,12 +87,12 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
 
 def _trial_table(trials: Sequence[Trial], target: TargetName) -> str:
     kinds = list(trials[0].rmse) if trials else []
-    lines = [
-        f"{'functions':>9} "
-        + " ".join(f"{f'{k} ({TARGETS[target][k].unit})':>18}" for k in kinds)
-        + "  descriptor"
-    ]
-    for trial in trials:
-        cells = " ".join(f"{trial.rmse[kind]:>18.3e}" for kind in kinds)
-        lines.append(f"{trial.n_features:>9} {cells}  {spelled(trial.descriptor)}")
+    errors = {f"{kind} ({TARGETS[target][kind].unit})": ">.3e" for kind in kinds}
+    lines = format_table(
+        {"functions": ">"} | errors | {"descriptor": "<"},
+        [
+            (trial.n_features, *(trial.rmse[kind] for kind in kinds), spelled(trial.descriptor))
+            for trial in trials
+        ],
+    )
     return "\n".join([*lines, "RMSE of configurations that were left out; the best first"])

@@ -85,8 +85,8 @@ def stationary_energy(
     if not sizes.max() <= fmax:
         raise InvalidStructureError(
             f"{name}: not at rest, atom {free[sizes.argmax()]} feels a force of "
-            f"{sizes.max():.3g} eV/Å (at most {fmax:g}); relax it (vibent make relaxed, or "
-            "ase_vibent.structures), or raise fmax"
+            f"{sizes.max():.3g} eV/Å (at most {fmax:g}); relax it (vibent make relax, or "
+            "ase_vibent.stationary.relax), or raise fmax"
         )
     return energy, copy
 

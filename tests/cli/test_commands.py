@@ -286,7 +286,7 @@ def test_search_and_learning_curves(done, tmp_path, vibent, strict_json):
 def test_train_with_all_that_there_is(done, tmp_path, vibent):
     model = tmp_path / "all.vibent"
     result = vibent(
-        *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--budget"),
+        *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--error-budget"),
         *("--solver", "bayesian-ridge", "--descriptor", "AFS(n_max=3, l_max=3)", "--cutoff", 4),
     )
     assert (result.code, result.err) == (0, "")
