@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ase_vibent.errors import LabelError
 
 
@@ -59,6 +57,8 @@ def lock(path: Path) -> Iterator[None]:
     LabelError
         If another run holds it, or it cannot be written.
     """
+    from filelock import FileLock, Timeout
+
     path_of_lock = path.resolve().with_name(f"{path.resolve().name}.lock")
     held = FileLock(path_of_lock, timeout=0, thread_local=False)
     try:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
+from ase.build import bulk
 from ase.calculators.emt import EMT
-from test_run import small_cell
 
 from ase_vibent import dataset
 from ase_vibent.errors import LabelError
@@ -21,9 +22,13 @@ from ase_vibent.runs.files import lock
 from ase_vibent.runs.records import Frames, JsonLines, format_line
 from ase_vibent.runs.resumable import resume
 
+# Workers cannot import a test module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
 
 def frame(number: int) -> str:
-    atoms = small_cell(number)
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
+    atoms.rattle(0.02, seed=number)
     atoms.info |= {dataset.CALCULATOR: "emt", "number": number, "source": "Größe"}
     return dataset.format_frame(atoms)
 
