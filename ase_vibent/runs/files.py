@@ -67,11 +67,12 @@ def lock(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise LabelError(f"{path}: another run is writing to it") from error
     except OSError as error:
-        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
+        unwritable = error.filename or path
+        raise LabelError(f"{unwritable}: cannot write it ({error.strerror})") from error
     try:
         yield
     finally:
-        # Before others may lock it: what was opened already is then seen to be no file any more.
+        # While it is locked: then one who has opened it already finds it gone, and is refused.
         with suppress(OSError):  # Windows removes no open file, there FileLock does it
             path_of_lock.unlink()
         held.release()

@@ -223,7 +223,8 @@ def test_runs_that_take_turns_never_meet(tmp_path):
 
 def test_a_place_where_no_lock_can_be(tmp_path):
     (tmp_path / "results.lock").mkdir()
-    with pytest.raises(LabelError, match="cannot write it"), lock(tmp_path / "results"):
+    message = r"results\.lock: cannot write it"
+    with pytest.raises(LabelError, match=message), lock(tmp_path / "results"):
         pass
 
 
