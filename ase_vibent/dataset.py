@@ -88,7 +88,7 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
         if Path(path).suffix not in (".xyz", ".extxyz"):
             frames = ase.io.read(path, index=":")
         elif text := complete_frames(re.sub(r"\n+\Z", "\n", Path(path).read_text()))[0]:
-            frames = ase.io.read(io.StringIO(text), index=":", format="extxyz")
+            frames = parse_frames(text)
     except OSError as error:
         raise LabelError(f"{path}: cannot read it ({error.strerror})") from error
     except Exception as error:
@@ -127,6 +127,31 @@ def write_labels(
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
 
 
+def parse_frames(text: str) -> list[Atoms]:
+    """Structures of a text.
+
+    Parameters
+    ----------
+    text : str
+        Whole frames of extended XYZ, see `complete_frames`; at least one.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read.
+    """
+    import ase.io
+
+    try:
+        return ase.io.read(io.StringIO(text), index=":", format="extxyz")
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
     """The leading complete frames of a text that a run may have left unfinished.
 
@@ -156,7 +181,7 @@ def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
             break
         starts.append(end)
     tail = "\n".join(lines[starts[-1] :])
-    if not _UNFINISHED_FRAME.fullmatch(tail):
+    if not _UNFINISHED_FRAME.fullmatch(tail) or tail.count(f"\n{_BEGINNING}") > 1:
         begin = starts[-1]
         raise ValueError(f"line {begin + 1} begins no frame of labels: {lines[begin][:40]!r}")
     count = len(starts) - 1

@@ -163,6 +163,18 @@ def test_a_killed_run_goes_on(run, file, minimum, around):
     assert searched([minimum], file, around, 2).skipped == 1
 
 
+def test_two_runs_do_not_share_a_file(minimum, around, tmp_path):
+    path = tmp_path / "cu.xyz"
+
+    def beside_another(results, total):
+        with pytest.raises(LabelError, match="another run is writing to it"):
+            searched([minimum], path, around, 1)
+        yield from results
+
+    assert searched([minimum], path, around, 1, steps=3, progress=beside_another).done == 1
+    assert set(tmp_path.iterdir()) == {path, search_list(path)}
+
+
 def test_events_are_kept_once(events, minimum, around, tmp_path):
     for event in events:
         assert [other.key for other in events if event.is_same(other)] == [event.key]
@@ -260,10 +272,18 @@ def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
     with pytest.raises(LabelError, match="no file of labels"):
         searched([minimum], foreign, around)
     labels = [atoms for atoms in dataset.read_labels(file) if atoms.info["vibent_n_unstable"]]
-    dataset.write_labels(foreign, labels)
-    for act in (lambda: read_events(foreign), lambda: searched([minimum], foreign, around)):
-        with pytest.raises(LabelError, match="expected frames of events"):
-            act()
+    for count in (1, 2, len(labels)):  # also too few for an event
+        dataset.write_labels(foreign, labels[:count])
+        before = foreign.read_bytes()
+        for act in (lambda: read_events(foreign), lambda: searched([minimum], foreign, around)):
+            with pytest.raises(LabelError, match="expected frames of events"):
+                act()
+        assert foreign.read_bytes() == before
+    listed = search_list(file).read_bytes() + b'{"key": "k", "outcome"\n'
+    search_list(file).write_bytes(listed)
+    with pytest.raises(LabelError, match=r"searches\.jsonl: line \d+ is no outcome"):
+        searched([minimum], file, around)
+    assert search_list(file).read_bytes() == listed
     with pytest.raises(LabelError, match="cannot read it"):
         read_events(tmp_path / "missing.xyz")
 
