@@ -14,11 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
-from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
 from ase_vibent.errors import LabelError
@@ -81,6 +78,8 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
     LabelError
         If the file is missing, unreadable, or holds no complete frame.
     """
+    import ase.io
+
     try:
         frames: list[Atoms] = []
         if Path(path).suffix not in (".xyz", ".extxyz"):
@@ -181,6 +180,9 @@ def format_frame(atoms: Atoms) -> str:
     -------
     str
     """
+    from ase.constraints import FixAtoms
+    from ase.io.extxyz import key_val_dict_to_str
+
     arrays: dict[str, NDArray[Any]] = {
         "species": np.array(atoms.get_chemical_symbols()),
         "pos": atoms.positions,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line says its version without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class VibentError(Exception):

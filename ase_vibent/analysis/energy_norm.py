@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigvalsh
@@ -46,6 +45,8 @@ class EnergyNorm:
     """
 
     def __init__(self, atoms: Atoms, reach: float, components: Sequence[int] = (0, 1, 2)):
+        import vesin
+
         check_structure(atoms)
         check_positive("reach", reach)
         if not components or not {0, 1, 2}.issuperset(components):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -17,12 +16,12 @@ from ase.build import bulk
 from ase.calculators.mixing import SumCalculator
 from ase.optimize import BFGS
 from ase.units import kB
-from tqdm import tqdm
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.arguments import positive_number
+from ase_vibent.cli.files import progress_bar
 from ase_vibent.cli.plots import parity_plot
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
@@ -121,9 +120,7 @@ def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str,
         spec,
         calculator_name=spec.text,
         n_jobs=n_jobs,
-        progress=lambda items, total: tqdm(
-            items, total=total, desc="labelling", disable=None, file=sys.stderr
-        ),
+        progress=lambda items, total: progress_bar(items, total, "labelling"),
     )
     if summary.failed:
         raise VibentError(f"labelling failed: {summary.failed[0][1]}")

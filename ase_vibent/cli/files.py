@@ -10,9 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.io
 from ase import Atoms
-from tqdm import tqdm
 
 from ase_vibent import pretrained
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
@@ -20,6 +18,8 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 
 def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
     """Names, file and frame, and structures of all frames of all files."""
+    import ase.io
+
     sources: list[str] = []
     structures: list[Atoms] = []
     for path in paths:
@@ -71,6 +71,8 @@ def require_plottable(path: str | None) -> None:
 
 def progress_bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
     """Bar with rate and time left on a terminal, nothing in a pipe."""
+    from tqdm import tqdm
+
     return tqdm(items, total=total, desc=title, disable=None, file=sys.stderr)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.units import kB
 
-from ase_vibent.analysis import SiteLocality, TruncatedEntropies
-from ase_vibent.thermo import (
-    CompensationLaw,
-    DefectFormation,
-    PathProfile,
-    TransitionRate,
-    have_a_limit,
-    size_convergence,
-)
 from ase_vibent.training.report import UNITS, Comparison
+
+if TYPE_CHECKING:
+    from ase_vibent.analysis import SiteLocality, TruncatedEntropies
+    from ase_vibent.thermo import (
+        CompensationLaw,
+        DefectFormation,
+        PathProfile,
+        TransitionRate,
+    )
 
 _TITLES = {
     "entropy": {
@@ -146,6 +146,8 @@ def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.Pat
 
 
 def _size_panel(panel: Any, formations: Sequence[DefectFormation]) -> None:
+    from ase_vibent.thermo import have_a_limit, size_convergence
+
     for found in formations:
         bars = {"yerr": found.entropy_std / kB} if found.entropy_std > 0 else {}
         panel.errorbar(1 / found.n_atoms, found.entropies[0] / kB, fmt="o", capsize=3, **bars)

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import LabelError
 
 
@@ -69,6 +70,47 @@ def widths(atoms: Atoms) -> NDArray[np.float64]:
     """Distances between opposite faces of the cell, periodic directions only, Å."""
     distances = 1 / atoms.cell.complete().reciprocal().lengths()
     return np.asarray(distances[atoms.pbc])
+
+
+def periodic_images(atoms: Atoms, reach: float) -> tuple[IntArray, Array]:
+    """Atoms, wrapped into the cell, and all their periodic images within reach of it.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Periodic along any of its directions.
+    reach : float, Å
+
+    Returns
+    -------
+    owners : ndarray of int, shape (n,)
+        Atoms that the points belong to; the first N are the atoms themselves.
+    shifts : ndarray, shape (n, 3)
+        Whole numbers of cell vectors: a point lies at positions[owner] + shift @ cell.
+    """
+    # Whatever vectors stand along directions that are not periodic, they do not matter.
+    cell = atoms.cell.copy()
+    cell[~atoms.pbc] = 0
+    cell = cell.complete()
+    scaled = atoms.positions @ np.linalg.inv(cell.array)
+    shifts = np.where(atoms.pbc, -np.floor(scaled), 0.0)
+    owners = np.arange(len(atoms))
+    # Heights of the cell over its faces.
+    margins = reach * np.linalg.norm(cell.reciprocal(), axis=1)
+    for axis in np.flatnonzero(atoms.pbc):
+        most = int(np.ceil(margins[axis]))
+        place = scaled[owners, axis] + shifts[:, axis]
+        copies = [(owners, shifts)]
+        for images in (*range(-most, 0), *range(1, most + 1)):
+            near = np.flatnonzero(
+                (place + images >= -margins[axis]) & (place + images <= 1 + margins[axis])
+            )
+            moved = shifts[near]
+            moved[:, axis] += images
+            copies.append((owners[near], moved))
+        owners = np.concatenate([o for o, _ in copies])
+        shifts = np.concatenate([s for _, s in copies])
+    return owners, shifts
 
 
 def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
@@ -205,6 +204,8 @@ def _unit_vector(direction: Sequence[int], conventional: Array) -> Array:
 
 def _shell(crystal: Atoms, site: int, shell: int) -> NDArray[np.intp]:
     """Atoms in the n-th shell of neighbours around a site."""
+    import vesin
+
     cutoff = nearest_distance(crystal)
     while True:
         cutoff *= 1.3

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import linregress, normaltest
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
@@ -76,6 +75,8 @@ class CompensationLaw:
 
         The test of D'Agostino and Pearson on skewness and kurtosis.
         """
+        from scipy.stats import normaltest
+
         return float(normaltest(self.residuals).pvalue)
 
     def kappa(self, logarithms: ArrayLike | None = None) -> float:
@@ -125,6 +126,8 @@ def compensation_law(
     InvalidInputError
         If there are fewer than ten events, shapes differ, or a number is not finite and positive.
     """
+    from scipy.stats import linregress
+
     energies, frequencies = (np.asarray(a, dtype=float) for a in (barriers, attempt_frequencies))
     if energies.ndim != 1 or energies.shape != frequencies.shape or len(energies) < 10:
         raise InvalidInputError(
