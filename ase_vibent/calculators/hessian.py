@@ -78,6 +78,16 @@ class HessianEntropyCalculator(EntropyCalculator):
         that are displaced together.
     cache : path, optional
         Folder that keeps finished displacements, for a restart.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import HessianEntropyCalculator
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = HessianEntropyCalculator(EMT(), temperature=600)
+    >>> print(f"{atoms.get_potential_energy():.3f} eV")
+    -0.337 eV
     """
 
     _method = "auto"
