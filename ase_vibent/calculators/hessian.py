@@ -79,6 +79,16 @@ class HessianEntropyCalculator(EntropyCalculator):
     cache : path, optional
     method : {"auto", "analytic", "finite-differences"}
         How Hessians are made; see `HessianOptions`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import HessianEntropyCalculator
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = HessianEntropyCalculator(EMT(), temperature=600)
+    >>> print(f"{atoms.get_potential_energy():.3f} eV")
+    -0.337 eV
     """
 
     sees_modes = True

@@ -64,6 +64,17 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         If a parameter is out of range, or the model predicts something else.
     ModelFileError
         If the file is none of ours.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent import SiteEntropyCalculator
+    >>> atoms = bulk("Si", a=5.431, cubic=True) * 3
+    >>> atoms.calc = SiteEntropyCalculator.from_pretrained("si-sw", temperature=600)
+    >>> print(f"{atoms.get_potential_energy() / len(atoms):.3f} eV per atom")
+    -0.033 eV per atom
+    >>> atoms.calc.get_property("entropies", atoms).shape
+    (216,)
     """
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's

@@ -70,6 +70,14 @@ def bulk_site_entropies(
         If it is not periodic along three directions, or otherwise unusable.
     UnstableStructureError
         If the crystal has imaginary phonons.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import bulk_site_entropies
+    >>> bulk_site_entropies(bulk("Cu"), EMT(), width=8.0).round(2)
+    array([0.75])
     """
     found = InfiniteCrystal(crystal, calculator, width=width, tolerance=tolerance, options=options)
     return found.site_entropies

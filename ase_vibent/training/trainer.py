@@ -106,6 +106,21 @@ def train(
     Raises
     ------
     TrainingError, LabelError, UnknownSpeciesError
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
+    >>> from ase_vibent.structures import rattle
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> exact = HessianEntropyCalculator(EMT(), unstable="any")
+    >>> frames = [attach_labels(crystal, exact, name="cu4", bulk_width=8.0)]
+    >>> rattled = rattle(crystal, 0.1, 3)
+    >>> frames += [attach_labels(atoms, exact, reference="cu4") for atoms in rattled]
+    >>> model = train(frames, ACE(["Cu"], cutoff=4.0, order=2, degree=6))
+    >>> model.weights.shape  # species, features
+    (1, 17)
     """
     if isinstance(frames, str | os.PathLike):
         frames = dataset.read_labels(frames)
