@@ -12,6 +12,7 @@ from typing import Any
 
 from ase_vibent._version import __version__
 from ase_vibent.errors import VibentError
+from ase_vibent.quantities import DEFAULT_LABELS, LABELS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,32 +109,14 @@ def _add_label(commands: _Commands) -> None:
         "from them, labelled too and named as its reference",
     )
     label.add_argument(
-        "--gradient",
-        action="store_true",
-        help="entropy gradients, 3N numbers a cell: wanted for training",
-    )
-    label.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
-    label.add_argument("--sites", action="store_true", help="site entropies")
-    label.add_argument(
-        "--site-gradients",
-        action="store_true",
-        help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
-    )
-    label.add_argument(
-        "--moments",
-        action="store_true",
-        help="moments of local densities of states: wanted for quantum corrections",
-    )
-    label.add_argument(
-        "--energies",
-        action="store_true",
-        help="energy, forces and virial of the calculator too, to train a potential "
-        "('vibent train --target energy')",
-    )
-    label.add_argument(
-        "--force-constants",
-        action="store_true",
-        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+        "--labels",
+        nargs="+",
+        choices=tuple(LABELS),
+        default=DEFAULT_LABELS,
+        metavar="NAME",
+        help="beside totals, some of "
+        + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
+        + f"; default: {' '.join(DEFAULT_LABELS)}",
     )
     add_finite_differences(label)
     label.add_argument(

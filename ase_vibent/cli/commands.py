@@ -111,13 +111,7 @@ def _label_tasks(
 ) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
-        "gradient": options.gradient,
-        "strain": options.strain,
-        "sites": options.sites,
-        "site_gradients": options.site_gradients,
-        "moments": options.moments,
-        "energies": options.energies,
-        "force_constants": options.force_constants,
+        "labels": options.labels,
         "options": {
             "displacement": options.displacement,
             "interaction_range": options.interaction_range,

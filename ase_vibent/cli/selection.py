@@ -28,7 +28,7 @@ def selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in EVALUATED if model.target == ENERGY.name or getattr(options, q, True)}
+    given = EVALUATED if model.target == ENERGY.name else options.labels
     wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,

@@ -317,7 +317,7 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
 
 def _label_point(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]) -> Atoms:
     exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **options)
-    frame = attach_labels(atoms, exact, gradient=False, sites=False)
+    frame = attach_labels(atoms, exact, labels=["total"])
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame

@@ -80,7 +80,7 @@ class Slow(EMT):
 
 
 def test_killed_worker_of_a_cluster_loses_nothing(cluster, tmp_path):
-    jobs = [LabelTask(small_cell(k)) for k in range(8)]
+    jobs = [LabelTask(small_cell(k), labels=["total"]) for k in range(8)]
     path = tmp_path / "labels.xyz"
 
     def kill_a_worker_while_it_works(results, total):
@@ -103,7 +103,7 @@ def test_killed_worker_of_a_cluster_loses_nothing(cluster, tmp_path):
 
 
 def test_structure_that_kills_workers_of_a_cluster_fails_alone(cluster, tmp_path, monkeypatch):
-    tasks = [LabelTask(small_cell(k)) for k in range(3)]
+    tasks = [LabelTask(small_cell(k), labels=["total"]) for k in range(3)]
     jobs = [tasks[0], LabelTask(small_cell(9, tag=66)), *tasks[1:]]
     path = tmp_path / "labels.xyz"
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
@@ -140,7 +140,16 @@ def test_factory_in_the_working_folder(place, request, tmp_path, monkeypatch, ca
     Path("my_calc.py").write_text(MY_CALC)
     Path("parameters.txt").write_text("mine")
     ase.io.write("in.traj", [small_cell(0), small_cell(1) * (2, 1, 1), small_cell(2)])
-    command = ["label", "in.traj", "-o", "out.xyz", "--calculator", "my_calc:make(fail_above=4)"]
+    command = [
+        "label",
+        "in.traj",
+        "--labels",
+        "total",
+        "-o",
+        "out.xyz",
+        "--calculator",
+        "my_calc:make(fail_above=4)",
+    ]
     assert main([*command, *options, "--json"]) == 1
     out, err = capsys.readouterr()
     result = json.loads(out)
