@@ -1,11 +1,14 @@
-"""What can be learned and compared, and how it is named: the kinds of row of every target."""
+"""What can be labelled and learned, and how it is named: labels, and the quantities of targets."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ase.units import kB
+
+from ase_vibent.errors import InvalidInputError
 
 #: What a site model predicts.
 TargetName = Literal["entropy", "energy"]
@@ -17,6 +20,29 @@ QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
 VALUES: tuple[QuantityName, ...] = ("total", "sites")
 OF_SITES: tuple[QuantityName, ...] = ("sites", "site_gradients")
 EVALUATED: tuple[QuantityName, ...] = ("total", "gradient", "strain", "sites")
+
+#: What structures are labelled with, beside totals.
+LabelName = Literal[
+    "total",
+    "gradient",
+    "strain",
+    "sites",
+    "site_gradients",
+    "moments",
+    "energies",
+    "force_constants",
+]
+LABELS: dict[LabelName, str] = {
+    "total": "nothing else",
+    "gradient": "entropy gradients, 3N numbers a cell: wanted for training",
+    "strain": "strain derivatives (needs stresses)",
+    "sites": "site entropies",
+    "site_gradients": "gradients of every site entropy, N × 3N numbers a cell: for small cells",
+    "moments": "moments of local densities of states: wanted for quantum corrections",
+    "energies": "energy, forces and virial of the calculator, to train a potential",
+    "force_constants": "rows of the Hessian, to train a potential",
+}
+DEFAULT_LABELS: tuple[LabelName, ...] = ("gradient", "sites")
 
 #: Weights of rows of values beside derivatives, P0 4.2.1, but for sites: with its 600, values are
 #: fitted at the expense of gradients, and both are predicted worse
@@ -38,7 +64,7 @@ class Quantity:
     key : str
         Label in a frame's `info` or `arrays`, see `ase_vibent.dataset`.
     label : str
-        What `attach_labels` is asked for.
+        One of `LABELS`: what `attach_labels` is asked for.
     weight : float
         Of its rows in a fit, by default; zero of what is compared only.
     """
@@ -47,7 +73,7 @@ class Quantity:
     unit: str
     title: str
     key: str
-    label: str
+    label: LabelName
     weight: float = 1.0
 
 
@@ -172,3 +198,27 @@ TARGETS: dict[TargetName, Target] = {target.name: target for target in (ENTROPY,
 DEFAULT_WEIGHTS: dict[str, float] = {
     name: quantity.weight for target in TARGETS.values() for name, quantity in target.fitted.items()
 }
+
+
+def label_key(label: LabelName) -> str:
+    """Where a frame keeps a label, or the first of its parts."""
+    return next(
+        quantity.key
+        for target in TARGETS.values()
+        for quantity in target.quantities
+        if quantity.label == label
+    )
+
+
+def check_labels(labels: Collection[LabelName]) -> None:
+    """Raise InvalidInputError unless all labels have known names."""
+    unknown = [labels] if isinstance(labels, str) else [k for k in labels if k not in LABELS]
+    if unknown:
+        raise InvalidInputError(
+            f"labels: expected a list of names among {', '.join(LABELS)}, got {unknown[0]!r}"
+        )
+
+
+def how_to_label(label: LabelName) -> str:
+    """Advice for messages: the call and the command that make a label."""
+    return f"attach_labels(..., labels=[{label!r}, …]) or 'vibent label --labels {label} …'"

@@ -110,11 +110,11 @@ def copper_frames(rattle) -> list[Atoms]:
     vacancy = crystal.copy()
     del vacancy[0]
     reference = HessianEntropyCalculator(EMT(), unstable="any")
-    frames = [attach_labels(crystal, reference, name="cu16", gradient=False)]
+    frames = [attach_labels(crystal, reference, name="cu16", labels=["sites"])]
     for seed in range(3):
         for start in (crystal, vacancy):
             atoms = rattle(start, 0.1, seed)
-            frames.append(attach_labels(atoms, reference, reference="cu16", sites=False))
+            frames.append(attach_labels(atoms, reference, reference="cu16", labels=["gradient"]))
     return frames
 
 

@@ -47,11 +47,11 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         May be set later.
     quantum : bool
         Quantum statistics with zero-point energy instead of classical ones, for models trained on
-        labels of moments (`attach_labels(..., moments=True)`): each site's density of states by
-        the two-point Gauss quadrature of its moments. Made for k_B T above a tenth of the
-        largest ħω; below it, only acoustic modes are excited, which two points do not resolve.
-        Masses are then free per species, see `MomentModel`. Unstable modes, which
-        `HessianEntropyCalculator` leaves out, count as parabolic barriers.
+        labels of "moments": each site's density of states by the two-point Gauss quadrature of its
+        moments. Made for k_B T above a tenth of the largest ħω; below it, only acoustic modes are
+        excited, which two points do not resolve. Masses are then free per species, see
+        `MomentModel`. Unstable modes, which `HessianEntropyCalculator` leaves out, count as
+        parabolic barriers.
     extrapolation : {"warn", "raise", "ignore"}
         What to do where an atom's extrapolation grade exceeds `EXTRAPOLATION_LIMIT`. "warn"
         looks once in a while, whenever atoms have moved so far that neighbours

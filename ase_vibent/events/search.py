@@ -321,7 +321,7 @@ def _label_point(
     system: HarmonicSystem | None,
 ) -> Atoms:
     exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **asdict(options))
-    frame = attach_labels(atoms, exact, gradient=False, sites=False, system=system)
+    frame = attach_labels(atoms, exact, labels=["total"], system=system)
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
+from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels, label_key
 from ase_vibent.runs.calculator_folders import CalculatorFolders
 from ase_vibent.runs.files import append
 from ase_vibent.runs.records import Frames, format_line
@@ -35,8 +36,8 @@ class LabelTask:
     atoms : Atoms
     name, reference : str or None
         See `attach_labels`.
-    gradient, strain, sites, site_gradients, moments, energies, force_constants : bool
-        Labels wanted beside the total.
+    labels : collection of str
+        Wanted beside the total, see `attach_labels`.
     unstable : int or "any"
         Expected number of unstable modes.
     crystal : Atoms or None
@@ -52,18 +53,15 @@ class LabelTask:
     atoms: Atoms
     name: str | None = None
     reference: str | None = None
-    gradient: bool = False
-    strain: bool = False
-    sites: bool = False
-    site_gradients: bool = False
-    moments: bool = False
-    energies: bool = False
-    force_constants: bool = False
+    labels: Collection[LabelName] = DEFAULT_LABELS
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
     options: HessianOptions = HessianOptions()
     source: str = ""
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels)
 
     def key(self, calculator: str) -> str:
         """Fingerprint of structure, its part in the dataset, and calculator."""
@@ -94,18 +92,8 @@ class LabelTask:
 
     def missing_label(self, frame: Atoms) -> str | None:
         """A wanted label that a labelled frame lacks, or None."""
-        wanted = {
-            dataset.GRADIENT: self.gradient,
-            dataset.STRAIN: self.strain,
-            dataset.SITES: self.sites,
-            dataset.SITE_GRADIENTS: self.site_gradients,
-            dataset.MOMENTS: self.moments,
-            dataset.ENERGY: self.energies,
-            dataset.FORCE_CONSTANTS: self.force_constants,
-        }
-        return next(
-            (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
-        )
+        present = {**frame.info, **frame.arrays}
+        return next((key for key in map(label_key, self.labels) if key not in present), None)
 
     def run(self, calculator: Any) -> Atoms:
         """Labelled copy of the structure, from a calculator or a factory of one."""
@@ -121,13 +109,7 @@ class LabelTask:
             exact,
             name=self.name,
             reference=self.reference,
-            gradient=self.gradient,
-            strain=self.strain,
-            sites=self.sites,
-            site_gradients=self.site_gradients,
-            moments=self.moments,
-            energies=self.energies,
-            force_constants=self.force_constants,
+            labels=self.labels,
             tangent=self.tangent,
         )
 

@@ -23,7 +23,7 @@ from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 from ase_vibent.neighbours.lists import NeighbourLists
-from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.quantities import TARGETS, TargetName, how_to_label
 from ase_vibent.structures.atom_types import species_indices
 
 _ARRAYS = ("constants", "weights", "shift", "scale")
@@ -199,7 +199,7 @@ class SiteModel:
         if self.moments is None:
             raise InvalidInputError(
                 "quantum: the model has no moments of densities of states; label with "
-                "attach_labels(..., moments=True) or 'vibent label --moments', and train again"
+                f"{how_to_label('moments')}, and train again"
             )
         return self.moments
 

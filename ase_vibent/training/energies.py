@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
-from ase_vibent.quantities import ENERGY, Target, TargetName
+from ase_vibent.quantities import ENERGY, Target, TargetName, how_to_label
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 
 
@@ -47,8 +47,7 @@ class EnergyReferences(ReferenceCrystals):
         if not keys.intersection({**atoms.info, **atoms.arrays}):
             raise LabelError(
                 f"frame {number}: has no energy, forces, virial or force constants; make them with "
-                "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
-                "calculator that gave them on the frame"
+                f"{how_to_label('energies')}, or keep the calculator that gave them on the frame"
             )
         energy = _label(atoms.info, dataset.ENERGY, (), number)
         forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)

@@ -262,7 +262,7 @@ def _strain_correction(crystal: Atoms) -> Array:
     if missing:
         raise LabelError(
             f"{missing[0]}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}; "
-            "label it with attach_labels(crystal, calculator, name=…, strain=True)"
+            "label it with attach_labels(crystal, calculator, name=…, labels=['strain', …])"
         )
     converged, own = (
         np.reshape(crystal.info[k], (3, 3)) / kB for k in (dataset.BULK_STRAIN, dataset.STRAIN)

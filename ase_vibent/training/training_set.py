@@ -20,6 +20,7 @@ from ase_vibent.quantities import (
     TARGETS,
     QuantityName,
     TargetName,
+    how_to_label,
 )
 from ase_vibent.structures.atom_types import kinds_of
 from ase_vibent.structures.sublattices import SUBLATTICES
@@ -150,7 +151,7 @@ def _chosen_quantities(
             raise LabelError(
                 f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with "
                 f"one, where it needs that; present: {', '.join(present) or 'none'}); label with "
-                f"attach_labels(..., {fitted[quantity].label}=True) or 'vibent label'"
+                f"{how_to_label(fitted[quantity].label)}"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")

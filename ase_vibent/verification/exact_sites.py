@@ -106,13 +106,13 @@ class ExactSites:
         frames, name, remarks = [], None, []
         if self._crystal is not None:
             name, (same_cell,) = "crystal", match_references([atoms], [self._crystal])
-            frames.append(attach_labels(same_cell, exact, name=name, gradient=False))
+            frames.append(attach_labels(same_cell, exact, name=name, labels=["sites"]))
         elif atoms.pbc.any():
             remarks.append(
                 "without a perfect crystal the measured values are sums over the Γ point of this "
                 "cell, not those of the infinite structure"
             )
-        frames.append(attach_labels(atoms, exact, reference=name, gradient=False))
+        frames.append(attach_labels(atoms, exact, reference=name, labels=["sites"]))
         n_unstable = frames[-1].info[dataset.N_UNSTABLE]
         if n_unstable:
             remarks.append(f"{n_unstable} unstable modes are left out of the measured values")

@@ -67,10 +67,10 @@ def labelled(
     name: str, structures: Sequence[Atoms], folder: Path, n_jobs: int, *, sites: bool
 ) -> list[Atoms]:
     """The perfect crystal and the structures, with labels."""
-    wanted = {"gradient": True, "sites": sites, "site_gradients": sites}
-    tasks = [LabelTask(crystal(), name="perfect", **wanted)]
+    labels = ["gradient", *(SITES if sites else ())]
+    tasks = [LabelTask(crystal(), name="perfect", labels=labels)]
     tasks += [
-        LabelTask(atoms, reference="perfect", unstable="any", **wanted) for atoms in structures
+        LabelTask(atoms, reference="perfect", unstable="any", labels=labels) for atoms in structures
     ]
     return run_labels(tasks, folder / f"{name}.xyz", n_jobs)
 

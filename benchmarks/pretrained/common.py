@@ -124,8 +124,7 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
         tasks.append(
             LabelTask(
                 atoms,
-                gradient=bool(atoms.info["gradient"]),
-                moments=True,
+                labels=["moments", *(["gradient"] if atoms.info["gradient"] else [])],
                 unstable=int(atoms.info["unstable"]),
                 tangent=atoms.arrays.get("tangent"),
                 options=HessianOptions(displacement=recipe.displacement),

@@ -218,7 +218,7 @@ def test_an_event_costs_one_hessian_of_each_structure(minimum, around, tmp_path)
     for atoms in (event.minimum, event.saddle, event.final):
         assert single_displacements(atoms.positions) == once
     exact = HessianEntropyCalculator(EMT(), unstable=1, displacement=0.02, symmetry=False)
-    label = attach_labels(event.saddle, exact, gradient=False, sites=False)
+    label = attach_labels(event.saddle, exact, labels=["total"])
     expected = label.info[dataset.ENTROPY]
     assert event.saddle.info[dataset.ENTROPY] == pytest.approx(expected, rel=1e-9)
 

@@ -173,7 +173,10 @@ def test_label_of_a_saddle_from_what_proved_it(path):
     plain, spared = Counting(), Counting()
     expected, label = (
         attach_labels(
-            path.saddle, HessianEntropyCalculator(emt, unstable=1), system=own, moments=True
+            path.saddle,
+            HessianEntropyCalculator(emt, unstable=1),
+            labels=["gradient", "sites", "moments"],
+            system=own,
         )
         for emt, own in ((plain, None), (spared, path.system))
     )

@@ -105,10 +105,10 @@ def test_tangents_follow_the_path(crystal):
 
 
 def test_models_of_paths(path, exact, profile, crystal):
-    perfect = attach_labels(crystal, exact, name="perfect", gradient=False, sites=False)
+    perfect = attach_labels(crystal, exact, name="perfect", labels=["total"])
     labels = [perfect, *label_path(path, exact, reference="perfect")]
     assert [frame.info["vibent_n_modes"] for frame in labels[1:]] == [3 * 15 - 4] * 7
-    minimum = attach_labels(path[0], exact, reference="perfect", gradient=False, sites=False)
+    minimum = attach_labels(path[0], exact, reference="perfect", labels=["total"])
     model, other = (
         train(frames, {"cutoff": 4.5, "degree": 6}, quantities=("total",))
         for frames in (labels, [perfect, minimum])
