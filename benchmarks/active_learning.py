@@ -66,10 +66,10 @@ def tasks() -> list[LabelTask]:
         ("strain-0.01", crystals["strain-0.01"], 0.3, 15),
         ("strain0.02", crystals["strain0.02"], 0.3, 15),
     ]
-    made = [LabelTask(atoms, name=name, gradient=True) for name, atoms in crystals.items()]
+    made = [LabelTask(atoms, name=name, labels=["gradient"]) for name, atoms in crystals.items()]
     for seed, (name, atoms, amplitude, count) in enumerate(plan):
         made += [
-            LabelTask(copy, reference=name, gradient=True, unstable="any")
+            LabelTask(copy, reference=name, labels=["gradient"], unstable="any")
             for copy in rattle(atoms, amplitude, count, seed)
         ]
     return made

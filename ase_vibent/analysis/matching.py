@@ -16,8 +16,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import compute_hessian
-from ase_vibent.potentials import calculator_failures, resolve_calculator
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import resolve_calculator, with_results
 from ase_vibent.structures.cells import widths
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.validity import starting_copy
@@ -269,12 +268,8 @@ def evaluate(atoms: Atoms, calculator: Any, name: str) -> Atoms:
             raise InvalidInputError(
                 f"{name}: carries no energy of the reference; relax or evaluate it with that"
             )
-        with calculator_failures(atoms.calc):
-            return with_results(atoms)
-    copy = starting_copy(atoms)
-    copy.calc = calculator
-    with calculator_failures(calculator):
-        found = with_results(copy)
+        return with_results(atoms)
+    found = with_results(starting_copy(atoms), calculator)
     if not (np.isfinite(found.get_potential_energy()) and np.all(np.isfinite(_forces(found)))):
         raise CalculatorError(f"calculator: energy or forces of the {name} are not finite")
     return found

@@ -107,9 +107,9 @@ def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str,
         "bulk": rattle(_crystal(2), 0.08, 5, 3),
         "vacancy": rattle(vacancy, 0.1, 5, 4),
     }
-    tasks = [LabelTask(_crystal(2), name="perfect", gradient=True)]
+    tasks = [LabelTask(_crystal(2), name="perfect", labels=["gradient"])]
     tasks += [
-        LabelTask(atoms, reference="perfect", gradient=True, unstable="any")
+        LabelTask(atoms, reference="perfect", labels=["gradient"], unstable="any")
         for group in plan.values()
         for atoms in group
     ]

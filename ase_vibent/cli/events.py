@@ -7,6 +7,7 @@ import sys
 
 from ase_vibent.cli.arguments import (
     add_finite_differences,
+    hessian_options,
     length,
     natural_number,
     positive_number,
@@ -84,11 +85,7 @@ def run(options: argparse.Namespace) -> int:
         amplitude=options.amplitude,
         fmax=options.fmax,
         steps=options.steps,
-        hessian={
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        options=hessian_options(options),
         n_jobs=options.j,
         scheduler=options.scheduler,
         progress=lambda items, total: progress_bar(items, total, "searches"),

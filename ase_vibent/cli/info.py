@@ -8,6 +8,7 @@ from ase_vibent.cli.arguments import MODEL
 from ase_vibent.cli.files import model_file, show
 from ase_vibent.cli.tables import format_entries
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENTROPY
 from ase_vibent.training.report import format_metrics
 
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
     what = f"{model.target} of {', '.join(model.species)}"
-    if model.target == "entropy":
+    if model.target == ENTROPY.name:
         what += ", classical" if model.moments is None else ", classical and quantum"
     entries = format_entries({k: v for k, v in header.items() if k not in ("errors", "card")})
     lines = [f"{options.model}: {what}", *(f"  {line}" for line in entries)]

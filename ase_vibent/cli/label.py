@@ -10,7 +10,12 @@ from dataclasses import asdict
 
 from ase import Atoms
 
-from ase_vibent.cli.arguments import add_finite_differences, number_or_any, positive_number
+from ase_vibent.cli.arguments import (
+    add_finite_differences,
+    hessian_options,
+    number_or_any,
+    positive_number,
+)
 from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
 from ase_vibent.cli.tables import format_table
 from ase_vibent.errors import InvalidInputError
@@ -18,8 +23,9 @@ from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS
 from ase_vibent.structures.cells import match_references
-from ase_vibent.training.selection import TOLD, Choice, select
+from ase_vibent.training.selection import Choice, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,32 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "from them, labelled too and named as its reference",
     )
     parser.add_argument(
-        "--gradient",
-        action="store_true",
-        help="entropy gradients, 3N numbers a cell: wanted for training",
-    )
-    parser.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
-    parser.add_argument("--sites", action="store_true", help="site entropies")
-    parser.add_argument(
-        "--site-gradients",
-        action="store_true",
-        help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
-    )
-    parser.add_argument(
-        "--moments",
-        action="store_true",
-        help="moments of local densities of states: wanted for quantum corrections",
-    )
-    parser.add_argument(
-        "--energies",
-        action="store_true",
-        help="energy, forces and virial of the calculator too, to train a potential "
-        "('vibent train --target energy')",
-    )
-    parser.add_argument(
-        "--force-constants",
-        action="store_true",
-        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+        "--labels",
+        nargs="+",
+        choices=tuple(LABELS),
+        default=DEFAULT_LABELS,
+        metavar="NAME",
+        help="beside totals, some of "
+        + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
+        + f"; default: {' '.join(DEFAULT_LABELS)}",
     )
     add_finite_differences(parser)
     parser.add_argument(
@@ -157,18 +145,8 @@ def _label_tasks(
 ) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
-        "gradient": options.gradient,
-        "strain": options.strain,
-        "sites": options.sites,
-        "site_gradients": options.site_gradients,
-        "moments": options.moments,
-        "energies": options.energies,
-        "force_constants": options.force_constants,
-        "options": {
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        "labels": options.labels,
+        "options": hessian_options(options),
     }
     tasks = []
     names: list[str | None] = [None] * len(structures)
@@ -223,8 +201,8 @@ def _choices(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
-    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
+    given = EVALUATED if model.target == ENERGY.name else options.labels
+    wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,
         structures,

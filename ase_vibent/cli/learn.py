@@ -17,13 +17,13 @@ from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, re
 from ase_vibent.cli.plots import curve_plot
 from ase_vibent.cli.tables import format_table
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.quantities import TARGETS
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
     random_splits,
     rows_by_configuration,
 )
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import tune
 
@@ -139,9 +139,9 @@ def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[
 
 
 def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
-    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
+    curves, axis, target = _by_kind(points), _AXES[options.against], TARGETS[options.target]
     lines = format_table(
-        {axis: "<g"} | {f"{kind} ({units[kind]})": ">" for kind in curves},
+        {axis: "<g"} | {f"{kind} ({target[kind].unit})": ">" for kind in curves},
         [
             (x, *(_mean_and_spread(values[x]) for values in curves.values()))
             for x in sorted({point["x"] for point in points})

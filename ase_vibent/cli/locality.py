@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from ase_vibent.analysis import (
     truncated_site_entropies,
 )
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.cli.arguments import add_finite_differences, length, natural_number, number_or_any
+from ase_vibent.cli.arguments import (
+    add_finite_differences,
+    hessian_options,
+    length,
+    natural_number,
+    number_or_any,
+)
 from ase_vibent.cli.files import read_structures, require_plottable, show
 from ase_vibent.cli.plots import locality_plot
 from ase_vibent.cli.tables import format_table
@@ -101,9 +108,7 @@ def run(options: argparse.Namespace) -> int:
         engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
         tolerance=TOLERANCE,
         unstable=options.unstable,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        **asdict(hessian_options(options)),
     )
     fit_range = None if options.fit_range is None else tuple(options.fit_range)
     sites = site_locality(atoms, calculator, options.sites, fit_range=fit_range)

@@ -11,7 +11,13 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ase_vibent.cli.arguments import direction, length, natural_number, positive_number
+from ase_vibent.cli.arguments import (
+    add_finite_differences,
+    direction,
+    length,
+    natural_number,
+    positive_number,
+)
 from ase_vibent.cli.files import (
     json_ready,
     progress_bar,
@@ -174,6 +180,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 own.add_argument(flag, type=length, default=default, help=text)
             else:
                 own.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
+        if kind in ("saddles", "path"):  # which a Hessian proves
+            add_finite_differences(own)
         # A default here would undo a --json that stands before the kind.
         own.add_argument(
             "--json",

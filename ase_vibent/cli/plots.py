@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import kB
 
-from ase_vibent.training.report import UNITS, Comparison
+from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.training.report import Comparison
 
 if TYPE_CHECKING:
     from ase_vibent.analysis import SiteLocality, TruncatedEntropies
@@ -20,28 +21,11 @@ if TYPE_CHECKING:
         TransitionRate,
     )
 
-_TITLES = {
-    "entropy": {
-        "total": "total entropy (all masses 1 amu)",
-        "gradient": "entropy gradient",
-        "strain": "strain derivative of the entropy",
-        "sites": "site entropies",
-        "site_gradients": "gradients of site entropies",
-        "quantum": "quantum correction of site free energies",
-    },
-    "energy": {
-        "total": "energy",
-        "gradient": "energy gradient",
-        "strain": "virial",
-        "force_constants": "force constants",
-    },
-}
-
 
 def parity_plot(
     sets: Mapping[str, Mapping[str, Comparison]],
     path: str | os.PathLike[str],
-    target: str = "entropy",
+    target: TargetName = "entropy",
 ) -> None:
     """Predicted against exact values, one panel per kind of row, errors beneath.
 
@@ -56,29 +40,32 @@ def parity_plot(
     """
     from matplotlib.figure import Figure
 
-    units, titles = UNITS[target], _TITLES[target]
-    kinds = [k for k in units if any(k in comparisons for comparisons in sets.values())]
+    kinds = [
+        quantity
+        for quantity in TARGETS[target].quantities
+        if any(quantity.name in comparisons for comparisons in sets.values())
+    ]
     figure = Figure(figsize=(4.2 * len(kinds), 5.2), layout="constrained")
     panels = figure.subplots(2, len(kinds), squeeze=False, height_ratios=[3, 1], sharex="col")
     for column, kind in enumerate(kinds):
         upper, lower = panels[:, column]
         for name, comparisons in sets.items():
-            if kind not in comparisons:
+            if kind.name not in comparisons:
                 continue
-            comparison = comparisons[kind]
+            comparison = comparisons[kind.name]
             error = comparison.predicted - comparison.exact
-            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {units[kind]}"
+            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {kind.unit}"
             style: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.6}
             upper.plot(comparison.exact, comparison.predicted, label=f"{name}: {rmse}", **style)
             lower.plot(comparison.exact, error, **style)
         low, high = upper.get_xlim()
         upper.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=0)
         lower.axhline(0, color="0.4", lw=0.8, zorder=0)
-        upper.set_title(titles[kind])
-        upper.set_ylabel(f"predicted ({units[kind]})")
+        upper.set_title(kind.title)
+        upper.set_ylabel(f"predicted ({kind.unit})")
         upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
-        lower.set_ylabel(f"error ({units[kind]})")
-        lower.set_xlabel(f"exact ({units[kind]})")
+        lower.set_ylabel(f"error ({kind.unit})")
+        lower.set_xlabel(f"exact ({kind.unit})")
     figure.savefig(path, dpi=150)
 
 
@@ -86,7 +73,7 @@ def curve_plot(
     curves: Mapping[str, Mapping[float, Sequence[float]]],
     axis: str,
     path: str | os.PathLike[str],
-    target: str = "entropy",
+    target: TargetName = "entropy",
 ) -> None:
     """Errors of held-out configurations against what varies, on logarithmic axes.
 
@@ -105,13 +92,14 @@ def curve_plot(
 
     figure = Figure(figsize=(4.4 * len(curves), 3.6), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
-    for panel, (kind, values) in zip(panels, curves.items(), strict=True):
+    for panel, (name, values) in zip(panels, curves.items(), strict=True):
+        kind = TARGETS[target][name]
         places = sorted(values)
         for x in places:
             panel.plot([x] * len(values[x]), values[x], ".", color="C0", alpha=0.4, ms=5)
         panel.plot(places, [np.mean(values[x]) for x in places], "-", color="C0", lw=1.2)
-        panel.set(xscale="log", yscale="log", xlabel=axis, title=_TITLES[target][kind])
-        panel.set_ylabel(f"RMSE ({UNITS[target][kind]})")
+        panel.set(xscale="log", yscale="log", xlabel=axis, title=kind.title)
+        panel.set_ylabel(f"RMSE ({kind.unit})")
         panel.grid(which="both", lw=0.3, alpha=0.5)
     figure.savefig(path, dpi=150)
 

@@ -26,18 +26,6 @@ from ase_vibent.cli.tables import format_table
 from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
 from ase_vibent.model import SiteModel
 
-#: Results that go into the output file as predicted_NAME, per structure and per atom, by target.
-_KEPT = {
-    "entropy": (
-        ("entropy", "entropy_std", "free_energy"),
-        ("entropies", "entropies_std", "entropy_gradient", "extrapolation_grades"),
-    ),
-    "energy": (
-        ("energy", "energy_std"),
-        ("energies", "energies_std", "forces", "extrapolation_grades"),
-    ),
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -91,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _calculator(
     model: SiteModel, options: argparse.Namespace
 ) -> SiteEntropyCalculator | SiteEnergyCalculator:
-    if model.target == SiteEntropyCalculator.target:
+    if model.target == SiteEntropyCalculator.target.name:
         return SiteEntropyCalculator(
             model,
             temperature=300.0 if options.temperature is None else options.temperature,
@@ -109,7 +97,7 @@ def _calculate(calculator: SiteEntropyCalculator | SiteEnergyCalculator, atoms: 
     """Fill the results with all that the model can tell."""
     calculator.get_property("forces", atoms)
     if calculator.model.posterior is not None:
-        calculator.get_property(calculator.deviations[1], atoms)
+        calculator.get_property(calculator.target.deviations[1], atoms)
     if calculator.model.domain is not None:
         calculator.get_property("extrapolation_grades", atoms)
 
@@ -144,9 +132,9 @@ def _with_predictions(
     if isinstance(calculator, SiteEntropyCalculator):
         copy.info["predicted_temperature"] = calculator.temperature
         copy.info["predicted_statistics"] = _statistics(calculator)
-    of_structure, of_atoms = _KEPT[calculator.target]
-    copy.info |= {f"predicted_{k}": values[k] for k in of_structure if k in values}
-    copy.arrays |= {f"predicted_{k}": values[k] for k in of_atoms if k in values}
+    target = calculator.target
+    copy.info |= {f"predicted_{k}": values[k] for k in target.of_structure if k in values}
+    copy.arrays |= {f"predicted_{k}": values[k] for k in target.of_atoms if k in values}
     return copy
 
 

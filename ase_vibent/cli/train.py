@@ -11,7 +11,7 @@ from ase_vibent.cli.files import progress_bar, require_plottable, require_writab
 from ase_vibent.cli.plots import parity_plot
 from ase_vibent.descriptors import RESOLUTIONS
 from ase_vibent.training.budget import as_header, error_budget, format_budget
-from ase_vibent.training.energies import TARGETS
+from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.trainer import split_frames, train
 from ase_vibent.training.training_set import TrainingSet
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         model.header["budget"] = as_header(budgets)
     model.save(options.output)
     if options.plot:
-        references = TARGETS[target](frames)
+        references = REFERENCES[target](frames)
         sets = {"train": fitted, "test": held_out}
         comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
         parity_plot(comparisons, options.plot, target)

@@ -12,8 +12,8 @@ from ase_vibent.cli.descriptors import descriptor_of_text, descriptor_text
 from ase_vibent.cli.files import progress_bar, require_writable, show
 from ase_vibent.cli.tables import format_table
 from ase_vibent.descriptors import Descriptor
+from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import Trial, tune
 
@@ -85,9 +85,9 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
     return grid + [descriptor_of_text(text, training_set, {}) for text in options.descriptors]
 
 
-def _trial_table(trials: Sequence[Trial], target: str) -> str:
+def _trial_table(trials: Sequence[Trial], target: TargetName) -> str:
     kinds = list(trials[0].rmse) if trials else []
-    errors = {f"{kind} ({UNITS[target][kind]})": ">.3e" for kind in kinds}
+    errors = {f"{kind} ({TARGETS[target][kind].unit})": ">.3e" for kind in kinds}
     lines = format_table(
         {"functions": ">"} | errors | {"descriptor": "<"},
         [

@@ -10,6 +10,7 @@ import numpy as np
 from ase_vibent.cli.arguments import (
     MODEL,
     add_finite_differences,
+    hessian_options,
     length,
     natural_number,
     positive_number,
@@ -59,9 +60,7 @@ def run(options: argparse.Namespace) -> int:
         crystal=crystal,
         radius=options.radius,
         seed=options.seed,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        options=hessian_options(options),
     )
     show(options, _as_data(found), _table(found, options.sites))
     return 0

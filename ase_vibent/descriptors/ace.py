@@ -53,6 +53,14 @@ class ACE(DensityDescriptor):
     ------
     InvalidInputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent import ACE
+    >>> descriptor = ACE(["Si"], cutoff=4.5, order=2, degree=8)
+    >>> descriptor.compute(bulk("Si", cubic=True)).shape  # atoms, features
+    (8, 31)
     """
 
     species: Sequence[str]

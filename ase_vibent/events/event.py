@@ -160,14 +160,15 @@ def events_of(frames: Sequence[Atoms], path: str | os.PathLike[str]) -> list[Eve
         If frames are not those of events.
     """
     events = []
-    for start in range(0, len(frames) - 2, 3):
+    for start in range(0, len(frames), 3):
         group = frames[start : start + 3]
-        if tuple(atoms.info.get(POINT) for atoms in group) != POINTS:
+        if tuple(atoms.info.get(POINT) for atoms in group) != POINTS[: len(group)]:
             raise LabelError(
                 f"{path}: expected frames of events (minimum, saddle, final), frame {start} begins "
                 "none; was it written by find_events or vibent events?"
             )
-        events.append(Event(*group))
+        if len(group) == len(POINTS):
+            events.append(Event(*group))
     return events
 
 

@@ -16,7 +16,7 @@ from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events.event import Event
 from ase_vibent.events.table import EventTable
 from ase_vibent.regression.r_factor import RFactor
-from ase_vibent.regression.solvers import solve
+from ase_vibent.regression.solvers import SolverName, solve
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.thermo.compensation import THZ
 
@@ -116,7 +116,7 @@ class EventSurrogate:
         quadratic: bool = False,
         difference: bool = False,
         both_ways: bool = False,
-        solver: str = "ridge",
+        solver: SolverName = "ridge",
         **options: Any,
     ) -> EventSurrogate:
         """Fit to events.
@@ -131,7 +131,7 @@ class EventSurrogate:
             Weights of saddle less minimum, in place of P3's D_min ⊕ D_saddle: half as many.
         both_ways : bool
             Every event trains backwards, too, from its final minimum: twice as many data.
-        solver : str
+        solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
             As of `ase_vibent.train`.
         **options
             Of the solver.
@@ -207,7 +207,7 @@ def split_errors(
     splits: int = 20,
     by_minimum: bool = False,
     seed: int = 0,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     **options: Any,
 ) -> SplitErrors:
     """Errors of `EventSurrogate` on events that it was not fitted to, inset of P3 Fig. 3.
@@ -286,7 +286,7 @@ def _targets(events: Sequence[Event]) -> Array:
 
 
 def _fit_weights(
-    features: Array, targets: Array, solver: str, options: dict[str, Any]
+    features: Array, targets: Array, solver: SolverName, options: dict[str, Any]
 ) -> tuple[Array, Array]:
     """Means of the columns, and weights after a constant that carries no penalty."""
     centre = features.mean(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -53,7 +53,8 @@ from ase_vibent.harmonic.spectrum import (
 )
 
 #: How the sums over modes are made; see `HarmonicSystem`.
-ENGINES = ("dense", "lanczos", "contour")
+Engine = Literal["dense", "lanczos", "contour"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 class HarmonicSystem:
@@ -91,7 +92,7 @@ class HarmonicSystem:
         *,
         free: NDArray[np.intp] | None = None,
         unstable: int | str = 0,
-        engine: str = "dense",
+        engine: Engine = "dense",
         tolerance: float = 1e-6,
         tangent: Array | None = None,
     ):
@@ -113,7 +114,8 @@ class HarmonicSystem:
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
-        self._on_path = tangent is not None
+        #: Whether motion along a path is left out.
+        self.on_path = tangent is not None
         if tangent is not None:
             column = _direction(tangent, len(atoms))[self.free].reshape(-1, 1)
             roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
@@ -440,7 +442,7 @@ class HarmonicSystem:
         _ = self.n_unstable
 
     def _require_no_path(self) -> None:
-        if self._on_path:
+        if self.on_path:
             raise InvalidInputError(
                 "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
                 "change too; take differences of values"

@@ -12,6 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_choice
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
@@ -22,10 +23,8 @@ from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.quantities import TARGETS, TargetName, how_to_label
 from ase_vibent.structures.atom_types import species_indices
-
-#: What models predict.
-MODEL_TARGETS = ("entropy", "energy")
 
 _ARRAYS = ("constants", "weights", "shift", "scale")
 #: Optional parts by the name of the attribute.
@@ -43,7 +42,7 @@ class SiteModel:
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
     of the perfect crystal, so the model is strictly extensive. Its target is one of
-    `MODEL_TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
+    `TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
     k_B, for "energy" shares of the potential energy in eV.
 
     Attributes
@@ -73,7 +72,7 @@ class SiteModel:
     weights: Array
     shift: Array
     scale: Array
-    target: str = "entropy"
+    target: TargetName = "entropy"
     header: dict[str, Any] = field(default_factory=dict)
     curvature: Curvature | None = None
     posterior: Posterior | None = None
@@ -81,10 +80,7 @@ class SiteModel:
     moments: MomentModel | None = None
 
     def __post_init__(self) -> None:
-        if self.target not in MODEL_TARGETS:
-            raise InvalidInputError(
-                f"target: expected one of {', '.join(MODEL_TARGETS)}, got {self.target!r}"
-            )
+        check_choice("target", self.target, TARGETS)
         shape = len(self.descriptor.species), self.descriptor.n_features
         for name in _ARRAYS:
             array, expected = getattr(self, name), shape[:1] if name == "constants" else shape
@@ -203,7 +199,7 @@ class SiteModel:
         if self.moments is None:
             raise InvalidInputError(
                 "quantum: the model has no moments of densities of states; label with "
-                "attach_labels(..., moments=True) or 'vibent label --moments', and train again"
+                f"{how_to_label('moments')}, and train again"
             )
         return self.moments
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular, svd
 from scipy.optimize import minimize_scalar
 
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.regression.r_factor import RFactor, upper_factor
 
@@ -257,7 +258,8 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
     return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
 
 
-SOLVERS: dict[str, Callable[..., Solution]] = {
+SolverName = Literal["ridge", "bayesian-ridge", "ard", "rrqr"]
+SOLVERS: dict[SolverName, Callable[..., Solution]] = {
     "ridge": ridge,
     "bayesian-ridge": bayesian_ridge,
     "ard": ard,
@@ -267,7 +269,7 @@ SOLVERS: dict[str, Callable[..., Solution]] = {
 
 def solve(
     r_factor: RFactor,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     *,
     n_free: int = 0,
     scale: Array | None = None,
@@ -297,8 +299,7 @@ def solve(
     InvalidInputError
         If there is no such solver.
     """
-    if solver not in SOLVERS:
-        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
+    check_choice("solver", solver, SOLVERS)
     inner = r_factor.eliminate(n_free)
     inverse = np.ones(inner.n_columns) if scale is None else 1 / scale
     found = SOLVERS[solver](inner.scale(inverse), **options)

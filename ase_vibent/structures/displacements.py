@@ -40,6 +40,15 @@ def rattle(
     ------
     InvalidInputError
         If the amplitude is no length.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent.structures import rattle
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> copies = rattle(crystal, 0.1, 5)
+    >>> bool(max(abs(copy.positions - crystal.positions).max() for copy in copies) <= 0.05)
+    True
     """
     check_structure(atoms)
     check_positive("amplitude", amplitude)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.geometry import find_mic
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.potentials import calculator_failures
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
 
@@ -133,9 +133,12 @@ def _comparable(one: Atoms, other: Atoms) -> bool:
 
 
 def _energies(structures: Sequence[Atoms]) -> list[float]:
-    try:
-        return [float(atoms.get_potential_energy()) for atoms in structures]
-    except (RuntimeError, PropertyNotImplementedError) as error:
+    if any(atoms.calc is None for atoms in structures):
         raise InvalidInputError(
             "energies: the structures carry none; relax them first or pass energies"
-        ) from error
+        )
+    energies = []
+    for atoms in structures:
+        with calculator_failures(atoms.calc, "energy", "telling structures apart"):
+            energies.append(float(atoms.get_potential_energy()))
+    return energies

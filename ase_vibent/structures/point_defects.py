@@ -32,6 +32,14 @@ def vacancies(crystal: Atoms) -> list[Atoms]:
     -------
     list of Atoms
         One per inequivalent site.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent.structures import vacancies
+    >>> crystal = bulk("NaCl", "rocksalt", a=5.64) * 2
+    >>> [atoms.get_chemical_formula() for atoms in vacancies(crystal)]
+    ['Cl8Na7', 'Cl7Na8']
     """
     symmetry = CrystalSymmetry(crystal)
     return _structures(

@@ -15,6 +15,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.model.domain import LEAST_REST
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.quantities import EVALUATED
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
 from ase_vibent.structures.atom_types import species_indices
@@ -81,9 +82,7 @@ def fit_curvature(
     frames = zip(training_set.frames, training_set.targets, strict=True)
     for number, (atoms, target) in progress(list(enumerate(frames))):
         wanted = [
-            q
-            for q in training_set.quantities
-            if q not in ("site_gradients", "force_constants") and getattr(target, q) is not None
+            q for q in training_set.quantities if q in EVALUATED and getattr(target, q) is not None
         ]
         if not wanted:
             continue

@@ -10,7 +10,8 @@ import numpy as np
 
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.quantities import DEFAULT_WEIGHTS
+from ase_vibent.regression.solvers import SolverName
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows, split_folds
@@ -64,7 +65,7 @@ def random_splits(
     n_splits: int,
     *,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
     """Splits at several test fractions, P2 Fig. 2, P3 Fig. 2.
@@ -107,7 +108,7 @@ def learning_curve(
     *,
     test_fraction: float = 0.2,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
     """Errors on the same held-out configurations as training grows, P0 Fig. 8.

@@ -60,8 +60,8 @@ def fit_moments(
     for kind, of_kind in zip(descriptor.species, r_factors, strict=True):
         if not of_kind[0].n_rows:
             raise TrainingError(
-                f"frames: none with labels of moments holds {kind}; label all with moments=True, "
-                "or none"
+                f"frames: none with labels of moments holds {kind}; label all with 'moments', or "
+                "none"
             )
     fits = [
         [_fit(r_factor, magnitude) for r_factor in of_kind]

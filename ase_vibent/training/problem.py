@@ -15,8 +15,9 @@ from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.model.force_constants import displaced_differences
+from ase_vibent.quantities import ENERGY, QuantityName, TargetName
 from ase_vibent.regression.r_factor import RFactor
-from ase_vibent.regression.solvers import Solution, solve
+from ase_vibent.regression.solvers import Solution, SolverName, solve
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.targets import ReferenceCrystals, Targets
 
@@ -42,7 +43,7 @@ class SiteProblem:
     descriptor: Descriptor
     shift: Array
     known: Mapping[str, float]
-    target: str = "entropy"
+    target: TargetName = "entropy"
 
     @classmethod
     def of_frames(
@@ -77,7 +78,7 @@ class SiteProblem:
                 )
         known = references.known_constants(descriptor.species)
         shift = _mean_features(descriptor, frames, references)
-        return cls(descriptor, shift, known, references.target)
+        return cls(descriptor, shift, known, references.target.name)
 
     @property
     def free(self) -> list[int]:
@@ -90,7 +91,7 @@ class SiteProblem:
         return len(self.free) + self.shift.size
 
     def rows(
-        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
+        self, atoms: Atoms, target: Targets, quantities: Sequence[QuantityName]
     ) -> Iterator[tuple[str, Array, Array]]:
         """Rows of one frame.
 
@@ -114,7 +115,7 @@ class SiteProblem:
             yield kind, matrix, values - counts @ constants
 
     def _feature_rows(
-        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
+        self, atoms: Atoms, target: Targets, quantities: Sequence[QuantityName]
     ) -> Iterator[tuple[str, Array, Array, Array]]:
         """Kind, features, counts of constants, and values."""
         descriptor = self.descriptor
@@ -174,7 +175,7 @@ class SiteProblem:
             features = features.reshape(rows.size, -1)
             yield "force_constants", features, np.zeros((rows.size, n_kinds)), rows.ravel()
 
-    def fit(self, rows: RFactor, solver: str, options: Mapping[str, Any]) -> LinearFit:
+    def fit(self, rows: RFactor, solver: SolverName, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
 
         Where the compositions do not tell the constants of an energy apart, as those of one
@@ -220,7 +221,7 @@ class SiteProblem:
         rank = np.linalg.matrix_rank(counts) if n_free else 0
         if rank == n_free:
             return rows
-        if rank == 0 or self.target != "energy":
+        if rank == 0 or self.target != ENERGY.name:
             names = ", ".join(self.descriptor.species[z] for z in self.free)
             raise TrainingError(
                 f"species: nothing determines the constants of {names} ({rank} of {n_free} are "
@@ -284,7 +285,7 @@ def _mean_features(
 
 
 def _roughness(
-    descriptor: Descriptor, solver: str, options: Mapping[str, Any]
+    descriptor: Descriptor, solver: SolverName, options: Mapping[str, Any]
 ) -> tuple[Array, dict[str, Any]]:
     """What coefficients are penalised by, column by column, and the solver's own options."""
     options = dict(options)

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
+from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets, frame_weight
@@ -62,7 +63,7 @@ class TrainingRows:
         Of the frames that have one, whether totals are fitted or not.
     """
 
-    def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
+    def __init__(self, problem: SiteProblem, quantities: Sequence[QuantityName]):
         self.problem, self.quantities = problem, tuple(quantities)
         self.r_factors: dict[int, dict[str, RFactor]] = defaultdict(dict)
         self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)

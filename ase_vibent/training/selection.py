@@ -14,8 +14,8 @@ from scipy.linalg import solve_triangular
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import DEFAULT_WEIGHTS, EVALUATED, QuantityName
 from ase_vibent.structures.cells import has_volume
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets
 
@@ -23,8 +23,6 @@ from ase_vibent.training.targets import Targets
 NEGLIGIBLE = 1e-4
 #: Two structures whose totals differ by less than this share of what is unknown are the same.
 SAME = 1e-4
-#: Labels whose information can be told beforehand.
-TOLD = ("total", "gradient", "strain", "sites")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def select(
     budget: int,
     *,
     unit: str = "structures",
-    quantities: Sequence[str] | None = None,
+    quantities: Sequence[QuantityName] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items,
 ) -> list[Choice]:
     """Choose from a pool by expected information, one after the other (D-optimality).
@@ -132,7 +130,7 @@ class _Knowledge:
     quantities : sequence of str, optional
     """
 
-    def __init__(self, model: SiteModel, quantities: Sequence[str] | None):
+    def __init__(self, model: SiteModel, quantities: Sequence[QuantityName] | None):
         posterior = model.posterior
         if posterior is None:
             raise InvalidInputError(
@@ -229,14 +227,16 @@ def _blank(atoms: Atoms) -> Targets:
     return Targets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
 
 
-def _checked_quantities(model: SiteModel, wanted: Sequence[str] | None) -> list[str]:
+def _checked_quantities(
+    model: SiteModel, wanted: Sequence[QuantityName] | None
+) -> list[QuantityName]:
     if wanted is None:
-        fitted = [q for q in model.header.get("quantities", ()) if q in TOLD]
+        fitted = [q for q in model.header.get("quantities", ()) if q in EVALUATED]
         return fitted or ["total"]
     for quantity in wanted:
-        if quantity not in TOLD:
+        if quantity not in EVALUATED:
             raise InvalidInputError(
-                f"quantities: expected some of {', '.join(TOLD)}, got {quantity!r}"
+                f"quantities: expected some of {', '.join(EVALUATED)}, got {quantity!r}"
             )
     if not wanted:
         raise InvalidInputError("quantities: expected at least one, got none")

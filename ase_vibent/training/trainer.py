@@ -14,12 +14,21 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
-from ase_vibent.descriptors import Descriptor, collapse
+from ase_vibent.checks import check_choice
+from ase_vibent.descriptors import Descriptor, Resolution, collapse
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel, TrainingDomain
-from ase_vibent.regression.solvers import SOLVERS
+from ase_vibent.quantities import (
+    DEFAULT_WEIGHTS,
+    ENTROPY,
+    QUANTITIES,
+    TARGETS,
+    QuantityName,
+    TargetName,
+)
+from ase_vibent.regression.solvers import SOLVERS, SolverName
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
+from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.left_out import left_out
@@ -27,26 +36,19 @@ from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
-from ase_vibent.training.targets import QUANTITIES
-from ase_vibent.training.training_set import TrainingSet, check_target, shuffled_configurations
-
-#: Of the values that a model predicts.
-_UNITS = {
-    "entropy": "k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
-    "energy": "eV per site",
-}
+from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 
 def train(
     frames: Sequence[Atoms] | str | os.PathLike[str],
     descriptor: Descriptor | Mapping[str, Any] | None = None,
     *,
-    target: str = "entropy",
-    resolve: str = "sublattices",
-    quantities: Sequence[str] | None = None,
+    target: TargetName = "entropy",
+    resolve: Resolution = "sublattices",
+    quantities: Sequence[QuantityName] | None = None,
     weights: Mapping[str, float] | None = None,
     quadratic: bool | Mapping[str, Any] = False,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
     test: Sequence[Atoms] | float = 0.0,
     seed: int = 0,
@@ -104,12 +106,26 @@ def train(
     Raises
     ------
     TrainingError, LabelError, UnknownSpeciesError
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
+    >>> from ase_vibent.structures import rattle
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> exact = HessianEntropyCalculator(EMT(), unstable="any")
+    >>> frames = [attach_labels(crystal, exact, name="cu4", bulk_width=8.0)]
+    >>> rattled = rattle(crystal, 0.1, 3)
+    >>> frames += [attach_labels(atoms, exact, reference="cu4") for atoms in rattled]
+    >>> model = train(frames, ACE(["Cu"], cutoff=4.0, order=2, degree=6))
+    >>> model.weights.shape  # species, features
+    (1, 17)
     """
     if isinstance(frames, str | os.PathLike):
         frames = dataset.read_labels(frames)
-    if solver not in SOLVERS:
-        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
-    check_target(target)
+    check_choice("solver", solver, SOLVERS)
+    check_choice("target", target, TARGETS)
     given_weights = None if weights is None else _checked_weights(weights)
     if isinstance(test, int | float):
         frames, held_out = split_frames(frames, float(test), seed)
@@ -129,7 +145,7 @@ def train(
     model = replace(
         fit.model(),
         domain=_domain(problem, frames),
-        moments=fit_moments(descriptor, frames, problem.shift) if target == "entropy" else None,
+        moments=fit_moments(descriptor, frames, problem.shift) if target == ENTROPY.name else None,
     )
     changes = None
     if quadratic:
@@ -146,7 +162,7 @@ def train(
         test=evaluate_frames(model, held_out, references) if held_out else {},
     )
     model.header.update(
-        units=_UNITS[target],
+        units=TARGETS[target].site_values,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
         quantities=list(training_set.quantities),

@@ -255,7 +255,7 @@ def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
     """Perfect crystal with its total and its converged value, which is needed less exactly here."""
     perfect = crystal(potential, edge, strain)
     exact = HessianEntropyCalculator(calculator(potential))
-    labels = attach_labels(perfect, exact, gradient=False, sites=False)
+    labels = attach_labels(perfect, exact, labels=["total"])
     converged = bulk_site_entropies(perfect, calculator(potential), width=9.0, tolerance=1e-4)
     labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
     name = crystal_name(potential, edge, strain)
@@ -273,7 +273,12 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
     file = f"{potential}-{name}"
     summary = label_structures(
         [
-            LabelTask(atoms, reference=reference, gradient=gradient, source=f"{name} {number}")
+            LabelTask(
+                atoms,
+                reference=reference,
+                labels=["gradient"] if gradient else ["total"],
+                source=f"{name} {number}",
+            )
             for number, atoms in enumerate(structures(name, potential, folder))
         ],
         folder / f"{file}.labels.xyz",

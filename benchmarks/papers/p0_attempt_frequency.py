@@ -66,9 +66,10 @@ def labelled(folder: Path, n_jobs: int) -> list[Atoms]:
         *rattle(found.saddle, 0.1, COUNTS[-1], 2),
         *rattle(found.saddle, 0.1, TESTS, 3),
     ]
-    tasks = [LabelTask(crystal(), name="perfect", gradient=True)]
+    tasks = [LabelTask(crystal(), name="perfect", labels=["gradient"])]
     tasks += [
-        LabelTask(atoms, reference="perfect", gradient=True, unstable="any") for atoms in structures
+        LabelTask(atoms, reference="perfect", labels=["gradient"], unstable="any")
+        for atoms in structures
     ]
     path = folder / "labels.xyz"
     summary = label_structures(

@@ -27,9 +27,9 @@ from tqdm import tqdm
 from ase_vibent import ACE
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, interstitials, rattle
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows
@@ -67,10 +67,10 @@ def labelled(
     name: str, structures: Sequence[Atoms], folder: Path, n_jobs: int, *, sites: bool
 ) -> list[Atoms]:
     """The perfect crystal and the structures, with labels."""
-    wanted = {"gradient": True, "sites": sites, "site_gradients": sites}
-    tasks = [LabelTask(crystal(), name="perfect", **wanted)]
+    labels = ["gradient", *(SITES if sites else ())]
+    tasks = [LabelTask(crystal(), name="perfect", labels=labels)]
     tasks += [
-        LabelTask(atoms, reference="perfect", unstable="any", **wanted) for atoms in structures
+        LabelTask(atoms, reference="perfect", unstable="any", labels=labels) for atoms in structures
     ]
     return run_labels(tasks, folder / f"{name}.xyz", n_jobs)
 

@@ -93,9 +93,7 @@ def labelled(
 ) -> list[Atoms]:
     path = folder / f"{'-'.join(filter(None, (protocol, decomposition, str(seed))))}.xyz"
     wanted = {
-        "gradient": not decomposition,
-        "sites": bool(decomposition),
-        "site_gradients": bool(decomposition),
+        "labels": ["sites", "site_gradients"] if decomposition else ["gradient"],
         "crystal": crystal() if decomposition == "normalised" else None,
     }
     tasks = [LabelTask(crystal(), name="perfect", **wanted)]

@@ -135,7 +135,7 @@ def labelled(
     normalised: bool = True,
 ) -> list[Atoms]:
     """Perfect crystal and perturbed cells with site entropies and sublattice labels."""
-    wanted: dict[str, Any] = {"sites": True, "crystal": crystal if normalised else None}
+    wanted: dict[str, Any] = {"labels": ["sites"], "crystal": crystal if normalised else None}
     tasks = [LabelTask(crystal, name="perfect", **wanted)]
     tasks += [LabelTask(a, reference="perfect", unstable="any", **wanted) for a in cells]
     name = path.stem

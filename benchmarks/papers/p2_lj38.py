@@ -134,7 +134,7 @@ def main() -> None:
     path = options.folder / "minima.labels.xyz"
     if not path.exists():
         summary = label_structures(
-            [LabelTask(atoms) for atoms in minima(options.walks, options.hops)],
+            [LabelTask(atoms, labels=["total"]) for atoms in minima(options.walks, options.hops)],
             path,
             LennardJones,
             calculator_name="lennard-jones",

@@ -31,7 +31,7 @@ from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, r
 
 from ase_vibent import SiteEnergyCalculator
 from ase_vibent.analysis import TrainingCell, displaced_samples
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 LATTICE = 5.4264  # Å, of the model
 RADIUS = 0.01  # Å

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ase_vibent import ACE, train
 from ase_vibent.analysis import convergence_rate, defect_errors
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 #: Structures between two writes of a file.
 BATCH = 10

@@ -28,7 +28,7 @@ from scipy.sparse.linalg import splu
 
 from ase_vibent import SiteEnergyCalculator, dataset
 from ase_vibent.analysis import TrainingCell, displaced_samples
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import potentials

