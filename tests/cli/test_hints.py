@@ -1,17 +1,15 @@
-"""Command lines that the package and its README mention: they are what a user types next."""
+"""Commands that the package and its README mention: they are what a user types next."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_commands import vibent
 
 import ase_vibent
-from ase_vibent.cli import COMMANDS, build_parser
+from ase_vibent.cli import COMMANDS
 from ase_vibent.cli.make import KINDS
 
 PACKAGE = Path(ase_vibent.__file__).parent
@@ -22,24 +20,27 @@ MENTION = re.compile(r"(?<![\w.-])vibent ([a-z]+)([^`'\"\n|;(]*)")
 BREAK = re.compile(r"\"\s*\n\s*f?\"")
 
 
-@cache
-def flags(*words: str) -> set[str]:
-    return set(re.findall(r"--[a-z-]+", vibent(*words, "--help").out))
+@pytest.fixture(scope="session")
+def wrong_mentions(vibent) -> Callable[[str], list[str]]:
+    """Finds those whose command, kind of structure or option there is not."""
+
+    def find(text: str) -> list[str]:
+        wrong = []
+        for command, rest in MENTION.findall(BREAK.sub("", text)):
+            kind = re.match(r" ([a-z]+)", rest) if command == "make" else None
+            known = command in COMMANDS and (kind is None or kind[1] in KINDS)
+            flags = set(re.findall(r"--[a-z-]+", rest))
+            if known and flags:
+                page = vibent(command, *(kind.groups() if kind else ()), "--help").out
+                known = flags.issubset(re.findall(r"--[a-z-]+", page))
+            if not known:
+                wrong.append(command + rest)
+        return wrong
+
+    return find
 
 
-def wrong_mentions(text: str) -> list[str]:
-    """Those whose command, kind of structure or option there is not."""
-    wrong = []
-    for command, rest in MENTION.findall(BREAK.sub("", text)):
-        kind = re.match(r" ([a-z]+)", rest) if command == "make" else None
-        known = command in COMMANDS and (kind is None or kind[1] in KINDS)
-        words = (command, *(kind.groups() if kind else ()))
-        if not known or not flags(*words).issuperset(re.findall(r"--[a-z-]+", rest)):
-            wrong.append(command + rest)
-    return wrong
-
-
-def test_wrong_mentions_are_found():
+def test_wrong_mentions_are_found(wrong_mentions):
     text = """
         relax it (vibent make relaxed, or another), see 'vibent lable' and `vibent label --magic`,
         "the same of 'vibent "
@@ -49,30 +50,13 @@ def test_wrong_mentions_are_found():
     assert found == ["make relaxed", "lable", "label --magic", "learned"]
 
 
-def test_commands_that_are_mentioned_exist():
+def test_commands_that_are_mentioned_exist(wrong_mentions):
     files = [README, *PACKAGE.rglob("*.py")]
     assert not {path: wrong for path in files if (wrong := wrong_mentions(path.read_text()))}
 
 
-def readme_lines() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```|^((?:    \S.*\n)+)", README.read_text(), re.M | re.S)
-    lines = "\n".join(fenced or indented for fenced, indented in blocks).splitlines()
-    return [line.strip() for line in lines if line.strip().startswith("vibent ")]
-
-
-def test_readme_lists_command_lines():
-    assert len(readme_lines()) > 10
-
-
-@pytest.mark.parametrize("line", readme_lines())
-def test_command_lines_of_the_readme_parse(line):
-    _, command, *rest = shlex.split(line, comments=True)
-    options = build_parser(command).parse_args([command, *rest])
-    assert options.command == command
-
-
 @pytest.mark.parametrize(("typed", "meant"), [("lable", "'label'"), ("rates", "'rate'")])
-def test_a_slip_of_the_keys_is_answered_with_the_command(typed, meant):
+def test_a_slip_of_the_keys_is_answered_with_the_command(vibent, typed, meant):
     result = vibent(typed)
     assert result.code == 2
     assert f"did you mean {meant}?" in result.err
