@@ -15,7 +15,7 @@ from ase_vibent.training.cross_validation import (
     held_out_errors,
     pooled_errors,
 )
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -177,8 +177,7 @@ def _larger(descriptor: Descriptor) -> Descriptor:
 
 
 def _rows(training_set: TrainingSet, descriptor: Descriptor) -> TrainingRows:
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
-    return gather_rows(problem, training_set)
+    return gather_rows(FrameFeatures(descriptor), training_set)
 
 
 def _error_removed(own: HeldOutErrors, others: Sequence[HeldOutErrors], kind: str) -> float:

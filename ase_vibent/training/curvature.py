@@ -19,6 +19,7 @@ from ase_vibent.quantities import EVALUATED
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
 from ase_vibent.structures.atom_types import species_indices
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
 from ase_vibent.training.targets import Targets, frame_weight
@@ -33,6 +34,7 @@ def fit_curvature(
     training_set: TrainingSet,
     weights: Mapping[str, float],
     *,
+    features: FrameFeatures | None = None,
     directions: int = DIRECTIONS,
     rank: int | None = None,
     progress: Progress = lambda items: items,
@@ -51,6 +53,8 @@ def fit_curvature(
         Gradients of sites and force constants are not fitted.
     weights : mapping of str to float
         Of the kinds of row.
+    features : FrameFeatures, optional
+        What has been computed already.
     directions : int
         Feature combinations.
     rank : int, optional
@@ -73,6 +77,7 @@ def fit_curvature(
         if value is not None and value < 1:
             raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {value!r}")
     assert model.domain is not None
+    features = features or FrameFeatures(model.descriptor)
     basis = _combinations(model.domain, model.shift, directions)
     n_kinds, n_directions, _ = basis.shape
     pairs = list(combinations_with_replacement(range(n_directions), 2))
@@ -86,7 +91,7 @@ def fit_curvature(
         ]
         if not wanted:
             continue
-        found = _rows(model, basis, pairs, atoms, target, wanted)
+        found = _rows(model, features, basis, pairs, atoms, target, wanted)
         own = weighted_rows(found, wanted, weights, frame_weight(atoms))
         rows.merge(own)
         if number in calibrating:
@@ -122,6 +127,7 @@ def _combinations(domain: TrainingDomain, shift: Array, directions: int) -> Arra
 
 def _rows(
     model: SiteModel,
+    features: FrameFeatures,
     basis: Array,
     pairs: Sequence[tuple[int, int]],
     atoms: Atoms,
@@ -140,10 +146,12 @@ def _rows(
         "gradient": linear.gradient,
         "strain": linear.strain,
     }
-    products = _products_with_gradients if gradient else _products
-    columns = list(products(model, basis, pairs, atoms))
+    if gradient:
+        columns = list(_products_with_gradients(model, basis, pairs, atoms))
+    else:
+        columns = list(_products(model, basis, pairs, atoms, features.values(atoms)))
     found = {}
-    for kind in {*kinds, "total"}:
+    for kind in dict.fromkeys([*kinds, "total"]):
         value = getattr(target, kind)
         matrix = np.stack([np.ravel(column[kind]) for column in columns], axis=1)
         residual = np.zeros(1) if value is None else np.ravel(value - known[kind])
@@ -152,11 +160,15 @@ def _rows(
 
 
 def _products(
-    model: SiteModel, basis: Array, pairs: Sequence[tuple[int, int]], atoms: Atoms
+    model: SiteModel,
+    basis: Array,
+    pairs: Sequence[tuple[int, int]],
+    atoms: Atoms,
+    features: Array,
 ) -> Iterator[dict[str, Any]]:
     """Site values and sums of every product q_a q_b of every kind of site."""
     kinds = species_indices(atoms, model.species)
-    centred = model.descriptor.compute(atoms) - model.shift[kinds]
+    centred = features - model.shift[kinds]
     for z, directions in enumerate(basis):
         q = np.where(kinds == z, directions @ centred.T, 0.0)
         for a, b in pairs:

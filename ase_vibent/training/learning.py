@@ -13,7 +13,7 @@ from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.regression.solvers import SolverName
 from ase_vibent.training.cross_validation import held_out_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows, split_folds
 from ase_vibent.training.training_set import TrainingSet
 
@@ -54,9 +54,8 @@ def rows_by_configuration(
     -------
     TrainingRows
     """
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = split_folds(training_set.frames, None)
-    return gather_rows(problem, training_set, folds=folds, progress=progress)
+    return gather_rows(FrameFeatures(descriptor), training_set, folds=folds, progress=progress)
 
 
 def random_splits(

@@ -13,6 +13,7 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
+from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
@@ -68,7 +69,10 @@ class Report:
 
 
 def evaluate_frames(
-    model: SiteModel, frames: Sequence[Atoms], references: ReferenceCrystals | None = None
+    model: SiteModel,
+    frames: Sequence[Atoms],
+    references: ReferenceCrystals | None = None,
+    sums: Sequence[SiteSums] | None = None,
 ) -> dict[str, Comparison]:
     """Compare a model with every label the frames have.
 
@@ -82,6 +86,8 @@ def evaluate_frames(
         Labelled.
     references : ReferenceCrystals, optional
         By default those among the frames.
+    sums : sequence of SiteSums, optional
+        What `model.evaluate` gives for the frames, where it is known.
 
     Returns
     -------
@@ -92,7 +98,8 @@ def evaluate_frames(
         references = REFERENCES[model.target](frames)
     pairs: defaultdict[str, list[tuple[Array, Array]]] = defaultdict(list)
     for number, atoms in enumerate(frames):
-        for name, pair in _compare(model, atoms, references.targets(atoms, number)):
+        own = model.evaluate(atoms) if sums is None else sums[number]
+        for name, pair in _compare(model, atoms, references.targets(atoms, number), own):
             pairs[name].append(pair)
     comparisons: dict[str, Comparison] = {}
     for quantity in TARGETS[model.target].quantities:
@@ -106,10 +113,9 @@ def evaluate_frames(
 
 
 def _compare(
-    model: SiteModel, atoms: Atoms, target: Targets
+    model: SiteModel, atoms: Atoms, target: Targets, sums: SiteSums
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Exact and predicted values of all that a frame is labelled with, by kind of row."""
-    sums = model.evaluate(atoms)
     for name, exact, predicted in (
         ("total", target.total, sums.values.sum()),
         ("gradient", target.gradient, sums.gradient),

@@ -15,6 +15,7 @@ from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
 from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.targets import Targets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
@@ -25,6 +26,15 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 ALWAYS = -1
 #: Folds of cross-validation.
 FOLDS = 5
+#: Order in which the rows of a frame count, where rounding shows it.
+ORDER: tuple[QuantityName, ...] = (
+    "gradient",
+    "strain",
+    "total",
+    "sites",
+    "site_gradients",
+    "force_constants",
+)
 #: Totals that are kept as they are, to see how well they are predicted when left out.
 MOST_TOTALS = 2000
 
@@ -69,23 +79,30 @@ class TrainingRows:
         self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
-    def add(self, atoms: Atoms, target: Targets, fold: int) -> None:
-        """Add the rows of a frame.
+    def expect(self, target: Targets, fold: int) -> None:
+        """Make room for the rows of a frame: R factors are merged in the order of frames."""
+        for kind in ORDER:
+            if kind in self.quantities and getattr(target, kind) is not None:
+                self.r_factors[fold].setdefault(kind, RFactor(self.problem.n_columns))
+
+    def add(
+        self, rows: Iterable[tuple[QuantityName, Array, Array]], fold: int, weight: float
+    ) -> None:
+        """Add rows of a frame.
 
         Parameters
         ----------
-        atoms : Atoms
-        target : Targets
+        rows : iterable of (kind, matrix, values)
+            Of `SiteProblem.rows`.
         fold : int
+        weight : float
+            Of the frame.
         """
-        wanted, weight = {*self.quantities, "total"}, frame_weight(atoms)
-        for kind, matrix, values in self.problem.rows(atoms, target, tuple(wanted)):
+        for kind, matrix, values in rows:
             if kind == "total" and len(self.totals) < MOST_TOTALS:
                 self.totals.append(Total(fold, matrix[0], values[0]))
             if kind in self.quantities:
-                of_fold = self.r_factors[fold]
-                r_factor = of_fold.setdefault(kind, RFactor(matrix.shape[1]))
-                r_factor.add(weight * matrix, weight * values)
+                self.r_factors[fold][kind].add(weight * matrix, weight * values)
                 self.squared_weights[fold, kind] += weight**2 * len(values)
 
     @property
@@ -157,17 +174,17 @@ class TrainingRows:
 
 
 def gather_rows(
-    problem: SiteProblem,
+    features: FrameFeatures,
     training_set: TrainingSet,
     *,
     folds: Sequence[int] | None = None,
     progress: Progress = lambda items: items,
 ) -> TrainingRows:
-    """Rows of all frames.
+    """Rows of all frames, in one pass over their features.
 
     Parameters
     ----------
-    problem : SiteProblem
+    features : FrameFeatures
     training_set : TrainingSet
     folds : sequence of int, optional
         Of the frames; by default `split_folds`.
@@ -178,11 +195,23 @@ def gather_rows(
     -------
     TrainingRows
     """
+    frames, references = training_set.frames, training_set.references
+    problem = SiteProblem.of_frames(features.descriptor, frames, references)
     rows = TrainingRows(problem, training_set.quantities)
-    frames, targets = training_set.frames, training_set.targets
+    wanted = {*rows.quantities, "total"}
     numbers = split_folds(frames) if folds is None else folds
-    for atoms, target, fold in progress(list(zip(frames, targets, numbers, strict=True))):
-        rows.add(atoms, target, fold)
+    parts = list(zip(frames, training_set.targets, numbers, strict=True))
+    for _, target, fold in parts:
+        rows.expect(target, fold)
+    # The centre may be the mean of all features; rows of derivatives do without, and are many.
+    for atoms, target, fold in progress(parts):
+        derivatives = problem.derivative_rows(atoms, target, wanted, features)
+        rows.add(derivatives, fold, frame_weight(atoms))
+        features.values(atoms)
+    rows.problem = problem = problem.centred(features, frames, references)
+    for atoms, target, fold in parts:
+        values = problem.value_rows(atoms, target, wanted, features)
+        rows.add(values, fold, frame_weight(atoms))
     return rows
 
 

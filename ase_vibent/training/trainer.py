@@ -31,9 +31,9 @@ from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
-from ase_vibent.training.left_out import left_out
+from ase_vibent.training.features import FrameFeatures
+from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
-from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
@@ -137,28 +137,40 @@ def train(
         descriptor = choose_descriptor(training_set, **(descriptor or {}))
     descriptor = collapse(descriptor, resolve)
     options = solver_options or {}
-    problem = SiteProblem.of_frames(descriptor, frames, references)
-    rows = gather_rows(problem, training_set, progress=progress)
+    calibrating = [frames[k] for k in calibration_frames(training_set)]
+    features = FrameFeatures(descriptor, again=calibrating)
+    rows = gather_rows(features, training_set, progress=progress)
     fit_weights = given_weights or choose_weights(rows, solver, options)
     all_rows = rows.merge(fit_weights)
-    fit = problem.fit(all_rows, solver, options)
+    fit = rows.problem.fit(all_rows, solver, options)
+    shift = rows.problem.shift
     model = replace(
         fit.model(),
-        domain=_domain(problem, frames),
-        moments=fit_moments(descriptor, frames, problem.shift) if target == ENTROPY.name else None,
+        domain=_domain(features, frames, shift),
+        moments=fit_moments(features, frames, shift) if target == ENTROPY.name else None,
     )
     changes = None
     if quadratic:
         keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}
         curvature, changes = fit_curvature(
-            model, training_set, fit_weights, progress=progress, **keywords
+            model, training_set, fit_weights, features=features, progress=progress, **keywords
         )
         model = replace(model, curvature=curvature)
-    errors = left_out(model, fit, training_set, fit_weights, changes=changes, progress=progress)
+    sums = [model.evaluate(atoms) for atoms in frames]
+    totals = [own.values.sum() for own in sums]
+    errors = left_out(
+        fit,
+        training_set,
+        fit_weights,
+        totals,
+        features=features,
+        changes=changes,
+        progress=progress,
+    )
     if np.isfinite(fit.solution.noise):  # which rows that are all fitted exactly do not tell
         model = replace(model, posterior=posterior(fit, fit_weights, errors))
     report = Report(
-        train=evaluate_frames(model, frames, references),
+        train=evaluate_frames(model, frames, references, sums),
         test=evaluate_frames(model, held_out, references) if held_out else {},
     )
     model.header.update(
@@ -210,12 +222,11 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     return {**DEFAULT_WEIGHTS, **(weights or {})}
 
 
-def _domain(problem: SiteProblem, frames: Sequence[Atoms]) -> TrainingDomain:
+def _domain(features: FrameFeatures, frames: Sequence[Atoms], shift: Array) -> TrainingDomain:
     """Where the frames' environments lie."""
 
     def environments() -> Iterator[tuple[Array, NDArray[np.int64]]]:
         for atoms in frames:
-            descriptor = problem.descriptor
-            yield descriptor.compute(atoms), species_indices(atoms, descriptor.species)
+            yield features.values(atoms), species_indices(atoms, features.descriptor.species)
 
-    return TrainingDomain.of_environments(environments, problem.shift)
+    return TrainingDomain.of_environments(environments, shift)

@@ -17,7 +17,7 @@ from ase_vibent.regression.solvers import SolverName
 from ase_vibent.runs.records import JsonLines, format_line
 from ase_vibent.runs.resumable import resume
 from ase_vibent.training.cross_validation import cross_validated_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -151,8 +151,7 @@ def _try_group(
 ) -> list[Trial]:
     """Trials of nested descriptors, all on the rows of the first one."""
     largest = group[0]
-    problem = SiteProblem.of_frames(largest, training_set.frames, training_set.references)
-    rows = gather_rows(problem, training_set)
+    rows = gather_rows(FrameFeatures(largest), training_set)
     trials = []
     for member in group:
         errors = cross_validated_errors(rows.restrict(member), weights, solver, options)

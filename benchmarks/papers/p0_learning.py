@@ -31,7 +31,7 @@ from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, interstitials, rattle
 from ase_vibent.training.cross_validation import held_out_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -82,10 +82,12 @@ def basis(cutoff: float, degree: float) -> ACE:
 def rows_of(frames: Sequence[Atoms], descriptor: ACE, quantities: Sequence[str]) -> TrainingRows:
     """Every frame in a fold of its own, in their order."""
     training_set = TrainingSet.of(frames, quantities)
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = [ALWAYS, *range(len(frames) - 1)]
     return gather_rows(
-        problem, training_set, folds=folds, progress=lambda items: tqdm(items, disable=None)
+        FrameFeatures(descriptor),
+        training_set,
+        folds=folds,
+        progress=lambda items: tqdm(items, disable=None),
     )
 
 

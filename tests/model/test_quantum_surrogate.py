@@ -39,6 +39,7 @@ from ase_vibent.harmonic.moments import (
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
 
 LATTICE_SI = 5.431
@@ -210,8 +211,8 @@ def test_kinds_without_labels_of_moments_are_refused(frames):
     both = ACE(["Si", "Ge"], cutoff=4.2, order=2, degree=4)
     shift = np.zeros((2, both.n_features))
     with pytest.raises(TrainingError, match="Ge"):
-        fit_moments(both, [*frames[:2], mixed], shift)
-    assert fit_moments(both, [mixed], shift) is None  # neither has labels
+        fit_moments(FrameFeatures(both), [*frames[:2], mixed], shift)
+    assert fit_moments(FrameFeatures(both), [mixed], shift) is None  # neither has labels
 
 
 # --- The surrogate --------------------------------------------------------------------------

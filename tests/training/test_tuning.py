@@ -14,8 +14,8 @@ from ase_vibent.training.budget import _by_law as by_law
 from ase_vibent.training.budget import _statistics as budget_statistics
 from ase_vibent.training.budget import as_header, error_budget, format_budget
 from ase_vibent.training.cross_validation import HeldOutErrors, cross_validated_errors
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.learning import learning_curve, random_splits, rows_by_configuration
-from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.rows import ALWAYS, gather_rows, split_folds
 from ase_vibent.training.training_set import TrainingSet
@@ -46,8 +46,7 @@ def test_smaller_bases_are_parts_of_larger_ones(silicon):
 
 def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames):
     """R factors against fitting and predicting anew."""
-    problem = SiteProblem.of_frames(SMALL, silicon_frames, training_set.references)
-    rows = gather_rows(problem, training_set)
+    rows = gather_rows(FrameFeatures(SMALL), training_set)
     options = {"strength": 1e-6}
     found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", options)
     folds = np.array(split_folds(silicon_frames))
@@ -77,8 +76,9 @@ def test_errors_do_not_scale_with_the_weights_of_frames(training_set, silicon_fr
         atoms.info[dataset.WEIGHT] = 0.1
     errors = []
     for chosen in (training_set, TrainingSet.of(light)):
-        problem = SiteProblem.of_frames(SMALL, chosen.frames, chosen.references)
-        rows = gather_rows(problem, chosen).restrict(ACE(["Si"], cutoff=4.2, order=2, degree=5))
+        rows = gather_rows(FrameFeatures(SMALL), chosen).restrict(
+            ACE(["Si"], cutoff=4.2, order=2, degree=5)
+        )
         found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", {"strength": 1e-6})
         errors.append(found.rmse)
     assert errors[1] == pytest.approx(errors[0], rel=1e-6)
