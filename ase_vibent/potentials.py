@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -30,7 +31,15 @@ def stillinger_weber_silicon() -> Any:
         Stillinger_Weber_PRB_31_5262_Si,
     )
 
-    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
+    form = StillingerWeber(Stillinger_Weber_PRB_31_5262_Si)
+    slope = form["d2G"]
+
+    def slope_or_nothing(r_ij: Any, r_ik: Any, *types: Any) -> Any:
+        # matscipy's loop over quadruplets asks for one triplet at a time and multiplies it by
+        # ∂²F/∂ξ², which is 0 here; all else has as many triplets as there are, never one.
+        return np.zeros_like(r_ij) if len(r_ij) == 1 else slope(r_ij, r_ik, *types)
+
+    return Manybody(**{**form, "d2G": slope_or_nothing})
 
 
 def tersoff_silicon_carbide() -> Any:
