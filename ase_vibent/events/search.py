@@ -183,6 +183,7 @@ def find_events(
     radius, amplitude, fmax, steps
         Of `dimer_saddle`.
     options : HessianOptions
+        Of the Hessians that prove saddles, and that labels are made of.
     n_jobs, scheduler, progress
         As of `label_structures`.
 
