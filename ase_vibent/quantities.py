@@ -44,9 +44,9 @@ LABELS: dict[LabelName, str] = {
 }
 DEFAULT_LABELS: tuple[LabelName, ...] = ("gradient", "sites")
 
-#: Weights of rows of values beside derivatives, P0 4.2.1, but for sites: with its 600, values are
-#: fitted at the expense of gradients, and both are predicted worse
-#: (benchmarks/papers/p0_silicon.py).
+#: Weights of rows of values beside derivatives, [Torabi2024] 4.2.1, but for sites: with its 600,
+#: values are fitted at the expense of gradients, and both are predicted worse
+#: (benchmarks/papers/torabi2024_silicon.py).
 VALUE_WEIGHT, HESSIAN_WEIGHT = 60.0, 0.1
 
 

@@ -1,4 +1,7 @@
-"""The norm ‖Du‖ of displacements in which errors of relaxed structures are measured, P4 (2.1)."""
+"""The norm ‖Du‖ of displacements in which errors of relaxed structures are measured.
+
+[Ortner2022] (2.1).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ DENSE = 800
 
 
 class EnergyNorm:
-    """‖Du‖² = Σ_ℓ Σ_ρ |u(ℓ+ρ) - u(ℓ)|² over all nearest neighbours ℓ+ρ of all atoms ℓ, P4 (2.1).
+    """‖Du‖² = Σ_ℓ Σ_ρ |u(ℓ+ρ) - u(ℓ)|² over all nearest neighbours ℓ+ρ of all atoms ℓ.
+
+    [Ortner2022] (2.1).
 
     Every pair counts twice. The norm does not see translations. As a quadratic form it is uᵀKu, K
     twice the Laplacian of the graph of neighbours.
@@ -105,7 +110,7 @@ class EnergyNorm:
         Parameters
         ----------
         matrix : ndarray or sparse, shape (3N, 3N), eV/Å²
-            Such as a Hessian, whose smallest value is its stability constant, P4 (6.10).
+            Such as a Hessian, whose smallest value is its stability constant, [Ortner2022] (6.10).
 
         Returns
         -------
@@ -138,7 +143,10 @@ class EnergyNorm:
         return float(low), float(high)
 
     def operator(self, matrix: Any) -> float:
-        """Norm of a symmetric matrix (3N, 3N), eV/Å², from displacements to forces, P4 (3.5)."""
+        """Norm of a symmetric matrix (3N, 3N), eV/Å², from displacements to forces.
+
+        [Ortner2022] (3.5).
+        """
         low, high = self.extremes(matrix)
         return max(abs(low), abs(high))
 

@@ -61,7 +61,8 @@ class HessianEntropyCalculator(EntropyCalculator):
     decomposition : {"mass-weighted", "mass-free", "normalised"}
         Site entropies on the eigenvectors of the dynamical matrix (physical local density
         of states), on those of the Hessian (what the surrogate is trained on; with one species
-        they agree), or as the crystal's plus the difference normalised by its Hessian, P0 (2.22).
+        they agree), or as the crystal's plus the difference normalised by its Hessian, [Torabi2024]
+        (2.22).
     engine : {"auto", "dense", "lanczos", "contour", "ball"}
         "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
         a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
@@ -272,8 +273,8 @@ class HessianEntropyCalculator(EntropyCalculator):
     ) -> Array:
         """Gradients of classical site entropies with respect to all positions.
 
-        P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
-        site; all engines but "ball", of structures that can turn "dense" only.
+        [Torabi2024] (C.8), [Torabi2026] (44)-(46), in the calculator's decomposition. Some tens of
+        force calls per site; all engines but "ball", of structures that can turn "dense" only.
 
         Parameters
         ----------

@@ -193,7 +193,9 @@ def _add_correction(
 
 
 class SiteEnergyCalculator(SiteModelCalculator):
-    """Potential energy of every atom from a trained site model: a linear ACE potential, P4 (4.1).
+    """Potential energy of every atom from a trained site model: a linear ACE potential.
+
+    [Ortner2022] (4.1).
 
     Trained by `train(..., target="energy")`. Beside `SiteEntropyCalculator` in ASE's SumCalculator
     it makes E + F_vib(T) from two fitted models.

@@ -36,7 +36,8 @@ from ase_vibent.training.trainer import train
 
 LATTICE = 5.4310
 TEMPERATURE = 600.0
-#: P0 Fig. 5, RMSE in k_B and k_B/Å; 70 training cells of 2 × 2 × 1 there, 27 of 2 × 2 × 2 here.
+#: [Torabi2024] Fig. 5, RMSE in k_B and k_B/Å; 70 training cells of 2 × 2 × 1 there, 27 of 2 × 2 × 2
+#: here.
 PAPER = {"bulk": (1.68e-4, 1.46e-3), "vacancy": (3.81e-4, 2.56e-3)}
 
 
@@ -159,7 +160,7 @@ def _train(
     say(f"errors on held-out cells\n{format_metrics(errors)}")
     for name, (entropy, gradient) in PAPER.items():
         say(
-            f"  P0 Fig. 5, {name:<8} {entropy:.2e} k_B, {gradient:.2e} k_B/Å "
+            f"  [Torabi2024] Fig. 5, {name:<8} {entropy:.2e} k_B, {gradient:.2e} k_B/Å "
             "(2 × 2 × 1 cells, 70 in training)"
         )
     parity_plot(comparisons, folder / "parity.png")

@@ -198,7 +198,9 @@ def path_plot(profile: PathProfile, path: str | os.PathLike[str]) -> None:
 
 
 def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLike[str]) -> None:
-    """Attempt frequencies against barriers with both regressions, and the marginal variance, P3.
+    """Attempt frequencies against barriers with both regressions, and the marginal variance.
+
+    [Lapointe2022].
 
     Parameters
     ----------

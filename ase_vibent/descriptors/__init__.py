@@ -100,7 +100,7 @@ def descriptor_from_text(text: str, **defaults: Any) -> Descriptor:
 
 
 def collapse(descriptor: Descriptor, resolve: Resolution) -> Descriptor:
-    """The same descriptor telling less apart: for ablations, P1 5.2.
+    """The same descriptor telling less apart: for ablations, [Torabi2026] 5.2.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from ase_vibent.structures.atom_types import bond_length
 
 @dataclass(frozen=True)
 class ACE(DensityDescriptor):
-    """Atomic cluster expansion in real solid harmonics, P0 App. D, P4 App. C.
+    """Atomic cluster expansion in real solid harmonics, [Torabi2024] App. D, [Ortner2022] App. C.
 
     A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species z; features are all
     linearly independent O(3)-invariant polynomials of up to `order` factors whose total

@@ -1,4 +1,7 @@
-"""Activated events: saddles over minima, searched for, labelled and kept in a file, P3 IV."""
+"""Activated events: saddles over minima, searched for, labelled and kept in a file.
+
+[Lapointe2022] IV.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ class Event:
 
     @property
     def attempt_frequency(self) -> float:
-        """Vineyard's ν*, P3 (24), Hz."""
+        """Vineyard's ν*, [Lapointe2022] (24), Hz."""
         return float(self.rate().attempt_frequencies[0])
 
     @property
@@ -102,9 +105,9 @@ class Event:
     def is_same(self, other: Event) -> bool:
         """Whether two events are one, forwards or backwards.
 
-        As in P3 by the barrier (to 1 meV) and the displacement of the most displaced atom between
-        minimum and saddle; of the displacement all components count (0.1 Å), so that events that
-        symmetry makes alike stay apart.
+        As in [Lapointe2022] by the barrier (to 1 meV) and the displacement of the most displaced
+        atom between minimum and saddle; of the displacement all components count (0.1 Å), so that
+        events that symmetry makes alike stay apart.
 
         Parameters
         ----------

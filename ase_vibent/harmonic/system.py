@@ -74,7 +74,7 @@ class HarmonicSystem:
         not let a cluster or wire turn.
     unstable : int or "any"
         Expected number of unstable modes: 0 at a minimum, 1 at a saddle, "any" for the
-        log⁺ of P0 (2.10).
+        log⁺ of [Torabi2024] (2.10).
     engine : {"dense", "lanczos", "contour"}
         Diagonalisation; Lanczos recursions from every site; contour integration with (sparse)
         factorisations. Only the first gives frequencies and gradients of totals.
@@ -283,7 +283,8 @@ class HarmonicSystem:
     ) -> tuple[Array, Array]:
         """Site entropies and free energies on the physical modes.
 
-        P0 (B.15), P2 (11): weights |e_νi|² of the dynamical matrix' eigenvectors.
+        [Torabi2024] (B.15), [Lapointe2020] (11): weights |e_νi|² of the dynamical matrix'
+        eigenvectors.
 
         Parameters
         ----------
@@ -357,7 +358,7 @@ class HarmonicSystem:
     ) -> Array:
         """Gradients of chosen sites' reduced entropies with respect to all positions.
 
-        P0 (C.8), P1 (44)-(46). Some tens of force calls per site.
+        [Torabi2024] (C.8), [Torabi2026] (44)-(46). Some tens of force calls per site.
 
         Parameters
         ----------

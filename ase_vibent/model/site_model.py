@@ -38,7 +38,9 @@ _PARTS: dict[str, type[ModelPart]] = {
 
 @dataclass(frozen=True)
 class SiteModel:
-    """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z, P2 (13)-(15), P3 (16).
+    """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z.
+
+    [Lapointe2020] (13)-(15), [Lapointe2022] (16).
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
     of the perfect crystal, so the model is strictly extensive. Its target is one of

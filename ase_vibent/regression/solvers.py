@@ -131,7 +131,7 @@ def _minimise(criterion: Callable[[float], float], largest: float) -> float:
 
 
 def bayesian_ridge(r_factor: RFactor, **options: Any) -> Solution:
-    """Bayesian ridge regression of scikit-learn, P0 4.2.1, as on all rows.
+    """Bayesian ridge regression of scikit-learn, [Torabi2024] 4.2.1, as on all rows.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def _posterior(
 
 
 def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution:
-    """Pivoted QR that sets dependent columns to zero, P4 4.1.2.
+    """Pivoted QR that sets dependent columns to zero, [Ortner2022] 4.1.2.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ SAME_POSITION, SAME_ENERGY = 0.1, 1e-3
 
 @dataclass(frozen=True)
 class Saddle:
-    """A first-order saddle with the minima on its two sides: an event of P3 IV.
+    """A first-order saddle with the minima on its two sides: an event of [Lapointe2022] IV.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ CLOSEST = 0.5
 def rattle(
     atoms: Atoms, amplitude: float, count: int, rng: np.random.Generator | int = 0
 ) -> list[Atoms]:
-    """Randomly displaced copies, P0 4.2.1.
+    """Randomly displaced copies, [Torabi2024] 4.2.1.
 
     Components are uniform in [-α/2, α/2] with α = amplitude · U(0, 1), one α per copy.
 
@@ -64,7 +64,9 @@ def rattle(
 
 
 def apply_strain(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
-    """Homogeneously strained copy, P3 III.A (isotropic, -1 % to 3 %); atoms follow the cell.
+    """Homogeneously strained copy.
+
+    [Lapointe2022] III.A (isotropic, -1 % to 3 %); atoms follow the cell.
 
     Parameters
     ----------
@@ -108,7 +110,9 @@ def damage(
     count: int,
     rng: np.random.Generator | int = 0,
 ) -> list[Atoms]:
-    """Copies with many atoms displaced at random, which relax to many Frenkel pairs, P2 V.C.
+    """Copies with many atoms displaced at random, which relax to many Frenkel pairs.
+
+    [Lapointe2020] V.C.
 
     Displacements are uniform in a ball; one that brings two atoms closer than half the
     smallest distance in `atoms` is drawn again.

@@ -1,4 +1,4 @@
-"""Which structures are the same, by the two criteria of P2 IV.A."""
+"""Which structures are the same, by the two criteria of [Lapointe2020] IV.A."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unique(
     energy_tolerance: float = 1e-2,
     inertia_tolerance: float = 1e-3,
 ) -> list[int]:
-    """Indices of structures no two of which are equivalent, P2 IV.A.
+    """Indices of structures no two of which are equivalent, [Lapointe2020] IV.A.
 
     Two structures are non-equivalent if (i) their energies differ, and (ii) where they
     hold interstitials, so does the sum of squares of the principal components of the
@@ -40,9 +40,9 @@ def unique(
         Perfect, as in `wigner_seitz_defects`: it tells where interstitials are. Without it
         only energies are compared.
     energy_tolerance : float, eV
-        P2 has 10⁻².
+        [Lapointe2020] has 10⁻².
     inertia_tolerance : float
-        Relative; P2 gives none. Twins relaxed to 1e-3 eV/Å agree to 2e-4, and <110> and
+        Relative; [Lapointe2020] gives none. Twins relaxed to 1e-3 eV/Å agree to 2e-4, and <110> and
         <111> dumbbells in iron differ by 1e-2.
 
     Returns
@@ -80,7 +80,7 @@ def unique(
 
 
 def interstitial_inertia(atoms: Atoms, crystal: Atoms) -> float | None:
-    """Sum of squares of the principal components of the inertia tensor, P2 IV.A (ii).
+    """Sum of squares of the principal components of the inertia tensor, [Lapointe2020] IV.A (ii).
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ class SiteOccupation:
 
 
 def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
-    """Wigner-Seitz analysis, by which P2 IV.A and V.C find their defects.
+    """Wigner-Seitz analysis, by which [Lapointe2020] IV.A and V.C find their defects.
 
     Parameters
     ----------

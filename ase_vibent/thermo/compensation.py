@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 
-#: ν_0 of P3, Hz.
+#: ν_0 of [Lapointe2022], Hz.
 THZ = 1e12
 #: Fewest events in a bin whose variance counts.
 FEWEST = 3
@@ -18,7 +18,7 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class CompensationLaw:
-    """ln(ν*/ν_0) against ΔE over many events, P3 (28)-(36); ν_0 is 1 THz.
+    """ln(ν*/ν_0) against ΔE over many events, [Lapointe2022] (28)-(36); ν_0 is 1 THz.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class CompensationLaw:
         return float(normaltest(self.residuals).pvalue)
 
     def kappa(self, logarithms: ArrayLike | None = None) -> float:
-        """Mean κ_ij, P3 (34), (35): how far the law is from exact, in descriptor space.
+        """Mean κ_ij, [Lapointe2022] (34), (35): how far the law is from exact, in descriptor space.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class CompensationLaw:
 def compensation_law(
     barriers: ArrayLike, attempt_frequencies: ArrayLike, *, bins: int = 50
 ) -> CompensationLaw:
-    """Direct and marginal correlation of attempt frequencies with barriers, P3 V.
+    """Direct and marginal correlation of attempt frequencies with barriers, [Lapointe2022] V.
 
     Parameters
     ----------

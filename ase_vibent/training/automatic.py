@@ -23,7 +23,8 @@ VALUE_WEIGHTS = (10.0, 30.0, 60.0, 150.0)
 CUTOFF = 2.13
 #: Radial functions reach this much below the shortest distance of the data.
 MARGIN = 0.95
-#: Weight of the angular in the total degree: at equal size more accurate than 1.0 or 1.5 (P0).
+#: Weight of the angular in the total degree: at equal size more accurate than 1.0 or 1.5
+#: ([Torabi2024]).
 L_WEIGHT = 0.75
 #: Degrees that are considered, and how many rows every coefficient should have.
 DEGREES = (4, 5, 6, 7, 8, 9, 10, 11, 12)

@@ -24,7 +24,7 @@ CUTOFFS = (1.2, 1.4)
 MORE_DEGREES = 2
 #: Strengths of ridge regression beside the chosen one, as factors.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3)
-#: Exponent d of the truncation error r_cut^-d, P0 Thm 3.2, P1 Thm 18.
+#: Exponent d of the truncation error r_cut^-d, [Torabi2024] Thm 3.2, [Torabi2026] Thm 18.
 DECAY = 3
 
 

@@ -39,7 +39,7 @@ def fit_curvature(
     rank: int | None = None,
     progress: Progress = lambda items: items,
 ) -> tuple[Curvature, dict[int, float]]:
-    """W of a quadratic model on the residual of a linear one, P3 (16)-(18).
+    """W of a quadratic model on the residual of a linear one, [Lapointe2022] (16)-(18).
 
     W acts on the leading principal combinations of the standardised features, so that there
     are few coefficients, directions · (directions + 1) / 2 for each kind of site, and is then

@@ -1,7 +1,7 @@
 """Potential energies as the target: forces, virials and force constants are their derivatives.
 
-Linear ACE potentials, P4 4.1. An energy is extensive as it stands, so that no frame needs a perfect
-crystal; where there is one, it is the centre of the features.
+Linear ACE potentials, [Ortner2022] 4.1. An energy is extensive as it stands, so that no frame needs
+a perfect crystal; where there is one, it is the centre of the features.
 """
 
 from __future__ import annotations

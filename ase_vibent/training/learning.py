@@ -67,7 +67,7 @@ def random_splits(
     solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
-    """Splits at several test fractions, P2 Fig. 2, P3 Fig. 2.
+    """Splits at several test fractions, [Lapointe2020] Fig. 2, [Lapointe2022] Fig. 2.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def learning_curve(
     solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
-    """Errors on the same held-out configurations as training grows, P0 Fig. 8.
+    """Errors on the same held-out configurations as training grows, [Torabi2024] Fig. 8.
 
     Parameters
     ----------

@@ -55,7 +55,9 @@ class Total(NamedTuple):
 
 
 class TrainingRows:
-    """All rows of a training set, P0 (4.3), (4.4), in memory that does not grow with their number.
+    """All rows of a training set.
+
+    [Torabi2024] (4.3), (4.4), in memory that does not grow with their number.
 
     Parameters
     ----------
@@ -216,7 +218,7 @@ def gather_rows(
 
 
 def split_folds(frames: Sequence[Atoms], n_folds: int | None = FOLDS, seed: int = 0) -> list[int]:
-    """Fold of every frame, whole configurations at a time, P1 5.2.
+    """Fold of every frame, whole configurations at a time, [Torabi2026] 5.2.
 
     Parameters
     ----------

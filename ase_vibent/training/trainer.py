@@ -54,7 +54,9 @@ def train(
     seed: int = 0,
     progress: Progress = lambda items: items,
 ) -> SiteModel:
-    """Fit a model of site entropies, P0 (4.3), (4.4), P3 (16)-(18), or site energies, P4 (4.2).
+    """Fit a model of site entropies.
+
+    [Torabi2024] (4.3), (4.4), [Lapointe2022] (16)-(18), or site energies, [Ortner2022] (4.2).
 
     Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged

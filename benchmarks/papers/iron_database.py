@@ -1,4 +1,6 @@
-"""Labelled defects of iron for P2 and P3: exploration, relaxation, total entropies.
+"""Labelled defects of iron for.
+
+[Lapointe2020] and [Lapointe2022]: exploration, relaxation, total entropies.
 
     python benchmarks/papers/iron_database.py [--folder p2-iron] [--sets clusters-0 …]
 
@@ -56,7 +58,7 @@ FMAX = 1e-3  # eV/Å
 #: Walks: displaced are atoms within this distance of a defect (Å), by at most that (Å); steps
 #: further above the lowest energy than so much (eV) are taken back.
 RADIUS, AMPLITUDE, WINDOW = 4.0, 1.2, 4.0
-#: Two structures are one below these differences (eV, relative). P2 has 10 meV.
+#: Two structures are one below these differences (eV, relative). [Lapointe2020] has 10 meV.
 ENERGY_TOLERANCE, INERTIA_TOLERANCE = 1e-3, 1e-4
 STRAINS = (-0.01, 0.01, 0.02, 0.03)
 

@@ -1,6 +1,6 @@
-"""P0 4.2 and 4.3, Figs. 7 to 10: learning curves of total and site entropies of silicon.
+"""[Torabi2024] 4.2 and 4.3, Figs. 7 to 10: learning curves of total and site entropies of silicon.
 
-    python benchmarks/papers/p0_learning.py [--figure 7|8|9|10] [--folder p0-silicon] [-j 2]
+    python benchmarks/papers/torabi2024_learning.py [--figure 7|8|9|10] [--folder p0-silicon] [-j 2]
 
 Cells of 2 × 2 × 1 cubic cells. Figs. 8 and 9: rattled crystals, vacancies, divacancies and
 interstitials (the most stable one) in equal numbers, 16 to 200 of them in training, 20 of each
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from p0_silicon import crystal, relaxed_vacancy, run_labels
+from torabi2024_silicon import crystal, relaxed_vacancy, run_labels
 from tqdm import tqdm
 
 from ase_vibent import ACE
