@@ -33,7 +33,8 @@ ROWS = [
     ["harmonic"],
     ["regression"],
     ["potentials"],
-    ["checks", "dataset", "quantities"],
+    ["dataset"],
+    ["checks", "quantities"],
     ["compiled"],
     ["arrays", "errors", "_version"],
 ]
