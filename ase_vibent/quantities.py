@@ -12,6 +12,8 @@ from ase_vibent.errors import InvalidInputError
 
 #: What a site model predicts.
 TargetName = Literal["entropy", "energy"]
+#: How coefficients are fitted, see `ase_vibent.regression.solvers`.
+SolverName = Literal["ridge", "bayesian-ridge", "ard", "rrqr"]
 #: Kinds of row that a site model can be fitted to.
 QuantityName = Literal["total", "gradient", "strain", "sites", "site_gradients", "force_constants"]
 QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
@@ -200,14 +202,12 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 
-def label_key(label: LabelName) -> str:
-    """Where a frame keeps a label, or the first of its parts."""
-    return next(
-        quantity.key
-        for target in TARGETS.values()
-        for quantity in target.quantities
-        if quantity.label == label
-    )
+#: Where a frame keeps every label, or the first of its parts.
+LABEL_KEYS: dict[str, str] = {
+    quantity.label: quantity.key
+    for target in reversed(TARGETS.values())
+    for quantity in reversed(target.quantities)
+}
 
 
 def check_labels(labels: Collection[LabelName]) -> None:

@@ -16,6 +16,7 @@ import ase_vibent
 #: Rooms of one row do not know each other. A room is a folder, or a file beside them.
 ROWS = [
     ["cli"],
+    ["figures"],
     ["events"],
     ["thermo", "analysis", "verification"],
     ["stationary"],

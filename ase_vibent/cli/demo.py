@@ -20,11 +20,11 @@ from ase.units import kB
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.arguments import positive_number
-from ase_vibent.cli.files import progress_bar
-from ase_vibent.cli.plots import parity_plot
+from ase_vibent.cli.shared.arguments import positive_number
+from ase_vibent.cli.shared.files import progress_bar
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
+from ase_vibent.figures import parity_plot
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon

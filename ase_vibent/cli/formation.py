@@ -15,14 +15,14 @@ from ase.data import chemical_symbols
 from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.cli.arguments import length
-from ase_vibent.cli.files import progress_bar, read_structures, require_plottable, show
-from ase_vibent.cli.plots import formation_plot
-from ase_vibent.cli.tables import format_table
-from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.arguments import length
+from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.figures import formation_plot
 from ase_vibent.stationary import relax
-from ase_vibent.structures.cells import _supercell
+from ase_vibent.structures.cells import closest_supercell
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     if options.energy is not None and len(defects) > 1:
         raise InvalidInputError(f"--energy: is that of one defect, got {len(defects)} structures")
     given = read_structures([options.reference])[1]
-    crystals = [_supercell(defect, given) for defect in defects]
+    crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))
     for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):

@@ -10,19 +10,19 @@ from dataclasses import asdict
 
 from ase import Atoms
 
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
     hessian_options,
     number_or_any,
     positive_number,
 )
-from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.files import model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
-from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS
 from ase_vibent.structures.cells import match_references
 from ase_vibent.training.selection import Choice, select
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calculator",
         required=True,
         metavar="SPEC",
-        help="sw-si, tersoff-sic, emt, or an import path: 'ase.calculators.lj:LennardJones"
+        help=f"{', '.join(BUILT_IN)}, or an import path: 'ase.calculators.lj:LennardJones"
         "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
         "this folder, and gets a folder of its own below OUTPUT.work for its files",
     )

@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.cli.arguments import add_basis, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import descriptor_of_options
-from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
-from ase_vibent.cli.plots import curve_plot
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.arguments import add_basis, add_fit, length, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_options
+from ase_vibent.cli.shared.files import (
+    json_ready,
+    progress_bar,
+    require_plottable,
+    require_writable,
+    show,
+)
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.figures import curve_plot
 from ase_vibent.quantities import TARGETS
 from ase_vibent.training.learning import (
     Split,

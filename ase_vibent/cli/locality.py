@@ -17,17 +17,17 @@ from ase_vibent.analysis import (
     truncated_site_entropies,
 )
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
     hessian_options,
     length,
     natural_number,
     number_or_any,
 )
-from ase_vibent.cli.files import read_structures, require_plottable, show
-from ase_vibent.cli.plots import locality_plot
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import CalculatorSpec
 
 #: Atoms up to which a structure is diagonalised.

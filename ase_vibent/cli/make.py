@@ -11,25 +11,25 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.make_kinds import JOBS
+from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
     direction,
     length,
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.files import (
+from ase_vibent.cli.shared.files import (
     json_ready,
     progress_bar,
     read_structures,
     require_writable,
     show,
 )
-from ase_vibent.cli.make_kinds import JOBS
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import VibentError
-from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
@@ -104,7 +104,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--images": {"type": positive_number, "default": 5, "help": "of the band; default 5"},
     "--calculator": {
         "metavar": "SPEC",
-        "help": "as in 'vibent label': sw-si, tersoff-sic, emt, or an import path",
+        "help": f"as in 'vibent label': {', '.join(BUILT_IN)}, or an import path",
     },
     "--reference": {
         "metavar": "CRYSTAL",

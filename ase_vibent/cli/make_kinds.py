@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ase_vibent import stationary
 from ase_vibent import structures as library
-from ase_vibent.cli.arguments import hessian_options
+from ase_vibent.cli.shared.arguments import hessian_options
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import CalculatorSpec, with_results
 from ase_vibent.structures.wigner_seitz import defect_atoms

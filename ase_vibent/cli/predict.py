@@ -14,15 +14,15 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
-from ase_vibent.cli.arguments import MODEL
-from ase_vibent.cli.files import (
+from ase_vibent.cli.shared.arguments import MODEL
+from ase_vibent.cli.shared.files import (
     model_file,
     progress_bar,
     read_structures,
     require_writable,
     show,
 )
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
 from ase_vibent.model import SiteModel
 

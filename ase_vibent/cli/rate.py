@@ -7,10 +7,10 @@ from typing import Any
 
 from ase.units import kB
 
-from ase_vibent.cli.files import read_structures, require_plottable, show
-from ase_vibent.cli.plots import rate_plot
-from ase_vibent.cli.tables import format_table
-from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.figures import rate_plot
 from ase_vibent.thermo import TransitionRate, transition_rate
 
 

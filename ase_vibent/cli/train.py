@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from ase_vibent import dataset
-from ase_vibent.cli.arguments import add_basis, add_fit, natural_number, positive_number
-from ase_vibent.cli.descriptors import descriptor_of_options, descriptor_text
-from ase_vibent.cli.files import progress_bar, require_plottable, require_writable, show
-from ase_vibent.cli.plots import parity_plot
+from ase_vibent.cli.shared.arguments import add_basis, add_fit, natural_number, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_options, descriptor_text
+from ase_vibent.cli.shared.files import progress_bar, require_plottable, require_writable, show
 from ase_vibent.descriptors import RESOLUTIONS
+from ase_vibent.figures import parity_plot
 from ase_vibent.training.budget import as_header, error_budget, format_budget
 from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.report import evaluate_frames, format_metrics

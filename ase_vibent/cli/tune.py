@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
 
-from ase_vibent.cli.arguments import DESCRIPTOR, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import descriptor_of_text, descriptor_text
-from ase_vibent.cli.files import progress_bar, require_writable, show
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.arguments import DESCRIPTOR, add_fit, length, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_text, descriptor_text
+from ase_vibent.cli.shared.files import progress_bar, require_writable, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor

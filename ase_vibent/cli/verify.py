@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     MODEL,
     add_finite_differences,
     hessian_options,
@@ -15,8 +15,8 @@ from ase_vibent.cli.arguments import (
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.files import model_file, read_structures, show
-from ase_vibent.cli.tables import format_table
+from ase_vibent.cli.shared.files import model_file, read_structures, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.verification.verify import Verification, verify

@@ -15,8 +15,9 @@ from ase_vibent.descriptors.interface import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events.event import Event
 from ase_vibent.events.table import EventTable
+from ase_vibent.quantities import SolverName
 from ase_vibent.regression.r_factor import RFactor
-from ase_vibent.regression.solvers import SolverName, solve
+from ase_vibent.regression.solvers import solve
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.thermo.compensation import THZ
 
@@ -216,9 +217,9 @@ def split_errors(
     solver: SolverName = "ridge",
     **options: Any,
 ) -> SplitErrors:
-    """Errors of `EventSurrogate` on events that it was not fitted to, inset of.
+    """Errors of `EventSurrogate` on events that it was not fitted to.
 
-    [Lapointe2022] Fig. 3.
+    [Lapointe2022] inset of Fig. 3.
 
     Parameters
     ----------

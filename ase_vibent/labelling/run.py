@@ -20,7 +20,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
-from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels, label_key
+from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
 from ase_vibent.runs.calculator_folders import CalculatorFolders
 from ase_vibent.runs.files import append
 from ase_vibent.runs.records import Frames, format_line
@@ -93,7 +93,7 @@ class LabelTask:
     def missing_label(self, frame: Atoms) -> str | None:
         """A wanted label that a labelled frame lacks, or None."""
         present = {**frame.info, **frame.arrays}
-        return next((key for key in map(label_key, self.labels) if key not in present), None)
+        return next((key for n in self.labels if (key := LABEL_KEYS[n]) not in present), None)
 
     def run(self, calculator: Any) -> Atoms:
         """Labelled copy of the structure, from a calculator or a factory of one."""

@@ -257,8 +257,8 @@ class SiteModel:
     def _require_posterior(self) -> Posterior:
         if self.posterior is None:
             raise InvalidInputError(
-                "model: keeps no posterior covariance; train it with a solver that has one "
-                "(ridge, bayesian-ridge, ard)"
+                "model: keeps no posterior covariance; train it on more rows than it has "
+                "coefficients"
             )
         return self.posterior
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular, svd
@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.quantities import SolverName
 from ase_vibent.regression.r_factor import RFactor, upper_factor
 
 
@@ -42,7 +43,7 @@ def ridge(r_factor: RFactor, *, strength: float | str = "evidence") -> Solution:
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     strength : float, "evidence" or "gcv"
         A fixed penalty, the maximum of the marginal likelihood, or the minimum of
         generalised cross-validation.
@@ -135,7 +136,7 @@ def bayesian_ridge(r_factor: RFactor, **options: Any) -> Solution:
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     **options
         Of `sklearn.linear_model.BayesianRidge`.
 
@@ -178,7 +179,7 @@ def ard(
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     max_iter : int
     tol : float
         Sum of the changes of coefficients at which the iteration ends.
@@ -237,7 +238,7 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     tolerance : float
         Relative to the largest pivot.
 
@@ -258,7 +259,6 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
     return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
 
 
-SolverName = Literal["ridge", "bayesian-ridge", "ard", "rrqr"]
 SOLVERS: dict[SolverName, Callable[..., Solution]] = {
     "ridge": ridge,
     "bayesian-ridge": bayesian_ridge,
@@ -279,7 +279,7 @@ def solve(
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     n_free : int
         The first so many columns carry no penalty, and are linearly independent.

@@ -24,7 +24,7 @@ def clusters(
     *,
     reach: float | None = None,
 ) -> list[Atoms]:
-    """Crystal with several point defects next to each other, such as I2–I4 and V4 of.
+    """Crystal with several point defects next to each other, such as I2 to I4 and V4.
 
     [Lapointe2020] IV.A.
 

@@ -11,8 +11,7 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import ACE
-from ase_vibent.quantities import DEFAULT_WEIGHTS, VALUES
-from ase_vibent.regression.solvers import SolverName
+from ase_vibent.quantities import DEFAULT_WEIGHTS, VALUES, SolverName
 from ase_vibent.training.cross_validation import cross_validated_errors
 from ase_vibent.training.rows import TrainingRows
 from ase_vibent.training.training_set import TrainingSet

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.regression.solvers import SolverName
+from ase_vibent.quantities import SolverName
 from ase_vibent.training.rows import ALWAYS, TrainingRows
 
 

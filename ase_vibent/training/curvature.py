@@ -22,7 +22,7 @@ from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
-from ase_vibent.training.targets import Targets, frame_weight
+from ase_vibent.training.targets import FrameTargets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
 
 #: Feature combinations that the quadratic form is made of, for each kind of site.
@@ -131,7 +131,7 @@ def _rows(
     basis: Array,
     pairs: Sequence[tuple[int, int]],
     atoms: Atoms,
-    target: Targets,
+    target: FrameTargets,
     kinds: Collection[str],
 ) -> dict[str, tuple[Array, Array]]:
     """By kind of row: products q_a q_b, or their derivatives, and what the linear model leaves.

@@ -19,7 +19,7 @@ from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.quantities import ENERGY, Target, TargetName, how_to_label
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 class EnergyReferences(ReferenceCrystals):
@@ -40,7 +40,7 @@ class EnergyReferences(ReferenceCrystals):
         """None: all are fitted, see `SiteProblem.fit`."""
         return {}
 
-    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> FrameTargets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
         atoms = with_energy_labels(atoms)
         keys = {quantity.key for quantity in self.target.fitted.values()}
@@ -52,7 +52,7 @@ class EnergyReferences(ReferenceCrystals):
         energy = _label(atoms.info, dataset.ENERGY, (), number)
         forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
         rows, displaced = force_constants(atoms, number)
-        return Targets(
+        return FrameTargets(
             None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
             strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),

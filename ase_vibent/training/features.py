@@ -13,7 +13,7 @@ from ase_vibent.descriptors import Descriptor
 from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.quantities import QuantityName
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import FrameTargets
 
 #: Memory of what is kept, bytes.
 MOST_BYTES = 2**30
@@ -70,14 +70,14 @@ class FrameFeatures:
         return self._remember(atoms, self.descriptor.compute(atoms))
 
     def derivative_rows(
-        self, atoms: Atoms, target: Targets, quantities: Collection[str]
+        self, atoms: Atoms, target: FrameTargets, quantities: Collection[str]
     ) -> Iterator[DerivativeRows]:
         """Rows of derivatives that are wanted and labelled.
 
         Parameters
         ----------
         atoms : Atoms
-        target : Targets
+        target : FrameTargets
         quantities : collection of str
             Of a frame whose rows are kept, always the same.
 
@@ -103,7 +103,7 @@ class FrameFeatures:
         yield from found
 
     def _compute_rows(
-        self, atoms: Atoms, target: Targets, wanted: Collection[QuantityName]
+        self, atoms: Atoms, target: FrameTargets, wanted: Collection[QuantityName]
     ) -> Iterator[DerivativeRows]:
         if not {"gradient", "strain"}.isdisjoint(wanted):
             summed = self.descriptor.compute_with_gradients(atoms)

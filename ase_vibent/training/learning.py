@@ -10,8 +10,7 @@ import numpy as np
 
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
-from ase_vibent.quantities import DEFAULT_WEIGHTS
-from ase_vibent.regression.solvers import SolverName
+from ase_vibent.quantities import DEFAULT_WEIGHTS, SolverName
 from ase_vibent.training.cross_validation import held_out_errors
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows, split_folds

@@ -14,12 +14,12 @@ from ase_vibent.descriptors import Descriptor
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
-from ase_vibent.quantities import ENERGY, QuantityName, TargetName
+from ase_vibent.quantities import ENERGY, QuantityName, SolverName, TargetName
 from ase_vibent.regression.r_factor import RFactor
-from ase_vibent.regression.solvers import Solution, SolverName, solve
+from ase_vibent.regression.solvers import Solution, solve
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.features import FrameFeatures
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 #: How much constants that nothing tells apart are drawn together, of the rows that hold them.
 WEAK = 1e-4
@@ -99,7 +99,7 @@ class SiteProblem:
     def rows(
         self,
         atoms: Atoms,
-        target: Targets,
+        target: FrameTargets,
         quantities: Collection[str],
         features: FrameFeatures | None = None,
     ) -> Iterator[tuple[QuantityName, Array, Array]]:
@@ -108,7 +108,7 @@ class SiteProblem:
         Parameters
         ----------
         atoms : Atoms
-        target : Targets
+        target : FrameTargets
         quantities : collection of str
             Kinds of row that are wanted; those without a label are left out.
         features : FrameFeatures, optional
@@ -126,7 +126,11 @@ class SiteProblem:
         yield from self.value_rows(atoms, target, quantities, features)
 
     def derivative_rows(
-        self, atoms: Atoms, target: Targets, quantities: Collection[str], features: FrameFeatures
+        self,
+        atoms: Atoms,
+        target: FrameTargets,
+        quantities: Collection[str],
+        features: FrameFeatures,
     ) -> Iterator[tuple[QuantityName, Array, Array]]:
         """Those of `rows` that the centre of the features does not matter to."""
         for kind, matrix, values in features.derivative_rows(atoms, target, quantities):
@@ -134,7 +138,11 @@ class SiteProblem:
             yield kind, np.hstack([constants, matrix]), values
 
     def value_rows(
-        self, atoms: Atoms, target: Targets, quantities: Collection[str], features: FrameFeatures
+        self,
+        atoms: Atoms,
+        target: FrameTargets,
+        quantities: Collection[str],
+        features: FrameFeatures,
     ) -> Iterator[tuple[QuantityName, Array, Array]]:
         """Those of `rows` that are sums over sites, or sites."""
         constants = np.array([self.known.get(kind, 0.0) for kind in self.descriptor.species])
@@ -274,4 +282,4 @@ def _roughness(
         raise InvalidInputError(
             f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
         )
-    return np.tile(descriptor.smoothness(power), n_kinds), options
+    return np.tile(descriptor.roughness(power), n_kinds), options

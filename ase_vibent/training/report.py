@@ -20,7 +20,7 @@ from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.moments import labelled_correction
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def evaluate_frames(
 
 
 def _compare(
-    model: SiteModel, atoms: Atoms, target: Targets, sums: SiteSums
+    model: SiteModel, atoms: Atoms, target: FrameTargets, sums: SiteSums
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Exact and predicted values of all that a frame is labelled with, by kind of row."""
     for name, exact, predicted in (

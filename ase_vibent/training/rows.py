@@ -17,7 +17,7 @@ from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets, frame_weight
+from ase_vibent.training.targets import FrameTargets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -67,7 +67,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    R factors : dict of int to dict of str to RFactor
+    r_factors : dict of int to dict of str to RFactor
         By fold and kind of row, weighted by frames but not by kind.
     squared_weights : dict of (int, str) to float
         Sums of the squared weights of the frames, row by row.
@@ -81,7 +81,7 @@ class TrainingRows:
         self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
-    def expect(self, target: Targets, fold: int) -> None:
+    def expect(self, target: FrameTargets, fold: int) -> None:
         """Make room for the rows of a frame: R factors are merged in the order of frames."""
         for kind in ORDER:
             if kind in self.quantities and getattr(target, kind) is not None:

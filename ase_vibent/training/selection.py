@@ -17,7 +17,7 @@ from ase_vibent.model import SiteModel
 from ase_vibent.quantities import DEFAULT_WEIGHTS, EVALUATED, QuantityName
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import FrameTargets
 
 #: Directions in which a label tells less than half of this, in nats, are left out.
 NEGLIGIBLE = 1e-4
@@ -134,8 +134,8 @@ class _Knowledge:
         posterior = model.posterior
         if posterior is None:
             raise InvalidInputError(
-                "model: keeps no posterior covariance to choose by; train it with a solver that "
-                "has one (ridge, bayesian-ridge, ard)"
+                "model: keeps no posterior covariance to choose by; train it on more rows than "
+                "it has coefficients"
             )
         self._posterior = posterior
         self._problem = SiteProblem(model.descriptor, model.shift, known={})
@@ -220,11 +220,11 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
     return bool(difference <= SAME * np.hypot(np.linalg.norm(other.total), 1.0))
 
 
-def _blank(atoms: Atoms) -> Targets:
+def _blank(atoms: Atoms) -> FrameTargets:
     """Labels of any value, for their rows."""
     shape = (len(atoms), 3)
     strain = np.zeros((3, 3)) if has_volume(atoms) else None
-    return Targets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
+    return FrameTargets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
 
 
 def _checked_quantities(

@@ -24,12 +24,12 @@ from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.quantities import ENTROPY, Target
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.structures.cells import _same_period
+from ase_vibent.structures.cells import same_cell
 from ase_vibent.structures.validity import free_atoms
 
 
 @dataclass(frozen=True)
-class Targets:
+class FrameTargets:
     """Targets of one frame in units of k_B, or eV for energies; None where the label is absent.
 
     Attributes
@@ -100,7 +100,7 @@ class ReferenceCrystals:
                     f"frame {number}: names no reference crystal, although the dataset has some "
                     f"({', '.join(self.crystals)}); label it with reference=…"
                 )
-            if crystal is not None and not _same_period(crystal, atoms):
+            if crystal is not None and not same_cell(crystal, atoms):
                 raise LabelError(
                     f"frame {number}: its cell {np.round(atoms.cell.cellpar(), 4).tolist()} or pbc "
                     f"is not that of its reference {atoms.info[dataset.REFERENCE]!r} "
@@ -131,7 +131,7 @@ class ReferenceCrystals:
             return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
-    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> FrameTargets:
         """Targets of a frame.
 
         Parameters
@@ -142,7 +142,7 @@ class ReferenceCrystals:
 
         Returns
         -------
-        Targets
+        FrameTargets
 
         Raises
         ------
@@ -171,7 +171,7 @@ class ReferenceCrystals:
                 sites = _corrected_sites(sites, crystal, atoms, correction)
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
-        return Targets(entropy, gradient, strain, sites, site_gradients)
+        return FrameTargets(entropy, gradient, strain, sites, site_gradients)
 
 
 def _require_free_atoms(atoms: Atoms, number: int | str) -> None:

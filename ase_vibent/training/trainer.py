@@ -24,9 +24,10 @@ from ase_vibent.quantities import (
     QUANTITIES,
     TARGETS,
     QuantityName,
+    SolverName,
     TargetName,
 )
-from ase_vibent.regression.solvers import SOLVERS, SolverName
+from ase_vibent.regression.solvers import SOLVERS
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior

@@ -25,7 +25,7 @@ from ase_vibent.quantities import (
 from ase_vibent.structures.atom_types import kinds_of
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.energies import REFERENCES, with_energy_labels
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrainingSet:
     frames : list of Atoms
         Labelled, the perfect crystals that they name among them.
     references : ReferenceCrystals
-    targets : list of Targets
+    targets : list of FrameTargets
         One per frame.
     quantities : tuple of str
         Kinds of row that are to be fitted.
@@ -45,7 +45,7 @@ class TrainingSet:
 
     frames: list[Atoms]
     references: ReferenceCrystals
-    targets: list[Targets]
+    targets: list[FrameTargets]
     quantities: tuple[QuantityName, ...]
 
     @classmethod
@@ -134,7 +134,9 @@ def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
 
 
 def _chosen_quantities(
-    references: ReferenceCrystals, targets: Sequence[Targets], wanted: Sequence[QuantityName] | None
+    references: ReferenceCrystals,
+    targets: Sequence[FrameTargets],
+    wanted: Sequence[QuantityName] | None,
 ) -> tuple[QuantityName, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:

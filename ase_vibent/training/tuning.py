@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
-from ase_vibent.quantities import DEFAULT_WEIGHTS
-from ase_vibent.regression.solvers import SolverName
+from ase_vibent.quantities import DEFAULT_WEIGHTS, SolverName
 from ase_vibent.runs.records import JsonLines, format_line
 from ase_vibent.runs.resumable import resume
 from ase_vibent.training.cross_validation import cross_validated_errors

@@ -25,9 +25,9 @@ from total_fits import Joined
 from tqdm import tqdm
 
 from ase_vibent import dataset
-from ase_vibent.cli.plots import compensation_plot
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.events import Event, SplitErrors, find_events, read_events, split_errors
+from ase_vibent.figures import compensation_plot
 from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_vibent.cli.tables import format_entries, format_table, plain
+from ase_vibent.cli.shared.tables import format_entries, format_table, plain
 
 
 def test_columns_are_as_wide_as_what_they_hold():

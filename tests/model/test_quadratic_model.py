@@ -15,7 +15,7 @@ from ase_vibent.training.curvature import _products, _products_with_gradients, f
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.rows import gather_rows
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 from ase_vibent.training.training_set import TrainingSet
 
 SMALL = ACE(["Si"], cutoff=4.2, order=2, degree=5)
@@ -75,7 +75,7 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
     targets = []
     for atoms in silicon_frames:
         sums = truth.evaluate(atoms)
-        targets.append(Targets(sums.values.sum(), sums.gradient, sums.strain, sums.values))
+        targets.append(FrameTargets(sums.values.sum(), sums.gradient, sums.strain, sums.values))
     kinds = ("total", "gradient", "strain", "sites")
     weights = dict.fromkeys(kinds, 1.0)
     data = TrainingSet(silicon_frames, ReferenceCrystals(silicon_frames), targets, kinds)
@@ -120,7 +120,7 @@ def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames
     targets = []
     for atoms in [crystal, *cells]:
         sums = silicon_model.evaluate(atoms)
-        targets.append(Targets(sums.values.sum(), sums.gradient))
+        targets.append(FrameTargets(sums.values.sum(), sums.gradient))
     for atoms in cells:
         atoms.info = {}
     references = ReferenceCrystals([crystal])

@@ -1,4 +1,4 @@
-"""Targets, rows and fits: what is learned, and what is refused."""
+"""FrameTargets, rows and fits: what is learned, and what is refused."""
 
 import numpy as np
 import pytest
@@ -138,7 +138,7 @@ def test_solvers_agree_on_what_is_predicted(silicon_frames, silicon_model, solve
 
 def test_smoothness_makes_rough_features_pay(silicon_frames):
     """Two minima of residual + penalty, which differ by the penalty: each is best in its own."""
-    roughness = SMALL.smoothness(2)
+    roughness = SMALL.roughness(2)
     options = [{"strength": 1.0}, {"strength": 1.0, "smoothness": 2}]
     plain, smooth = (
         train(silicon_frames, SMALL, solver_options=one).scale

@@ -6,9 +6,9 @@ import argparse
 import math
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ase_vibent.quantities import QUANTITIES, TARGETS
+from ase_vibent.quantities import QUANTITIES, TARGETS, SolverName
 
 if TYPE_CHECKING:
     from ase_vibent.hessian import HessianOptions
@@ -68,7 +68,7 @@ def add_basis(parser: argparse.ArgumentParser) -> None:
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Options of every fit."""
     parser.add_argument(
-        "--solver", choices=("ridge", "bayesian-ridge", "ard", "rrqr"), default="ridge"
+        "--solver", choices=get_args(SolverName), default="ridge", help="default: ridge"
     )
     parser.add_argument(
         "--quantities",

@@ -9,14 +9,14 @@ from typing import Any
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     MODEL,
     add_finite_differences,
     add_temperatures,
     hessian_options,
     length,
 )
-from ase_vibent.cli.files import model_file
+from ase_vibent.cli.shared.files import model_file
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import CalculatorSpec
 
