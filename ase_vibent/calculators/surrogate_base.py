@@ -135,9 +135,9 @@ class SiteModelCalculator(StrictCalculator):
         policy, near = self.parameters["extrapolation"], self._neighbours.latest
         if policy == "ignore" or self.model.domain is None or near is None:
             return
-        if near.familiar and policy == "warn":
+        if near.extrapolation_checked and policy == "warn":
             return
-        near.familiar = True
+        near.extrapolation_checked = True
         self._follow_policy({"atoms": atoms})
 
     def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:

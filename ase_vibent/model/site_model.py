@@ -93,7 +93,7 @@ class SiteModel:
         for name, part in self._parts().items():
             if not part.fits(*shape):
                 raise InvalidInputError(
-                    f"{name}: made for other kinds of sites or features than {shape}"
+                    f"{name}: made for other atom types or features than {shape}"
                 )
 
     def _parts(self) -> dict[str, ModelPart]:
@@ -230,7 +230,7 @@ class SiteModel:
         Parameters
         ----------
         atoms, other : Atoms
-            The same kinds of sites in the same order.
+            The same atom types in the same order.
 
         Returns
         -------
@@ -246,11 +246,11 @@ class SiteModel:
             self._centre_features(other),
         )
         if not np.array_equal(kinds, other_kinds):
-            raise InvalidInputError("other: expected the same kinds of sites in the same order")
+            raise InvalidInputError("other: expected the same atom types in the same order")
         return self._require_posterior().difference_std(centred, others, kinds)
 
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
-        """Features less the shift, and the kinds of sites."""
+        """Features less the shift, and the atom types."""
         kinds = species_indices(atoms, self.species)
         return self.descriptor.compute(atoms) - self.shift[kinds], kinds
 

@@ -77,7 +77,7 @@ class NeighbourList:
         Complete within the cutoff until an atom has moved by half the skin.
     chunks : tuple of Chunk
         Every atom is a centre of one of them.
-    familiar : bool
+    extrapolation_checked : bool
         Set by a user of the list who has seen that the atoms' environments are known ones.
     """
 
@@ -90,7 +90,7 @@ class NeighbourList:
     cutoff: float
     skin: float
     chunks: tuple[Chunk, ...]
-    familiar: bool = False
+    extrapolation_checked: bool = False
 
     def serves(self, atoms: Atoms) -> bool:
         """Whether the list is complete for a structure."""

@@ -145,7 +145,7 @@ class FrameFeatures:
 
 
 def _by_row(slopes: Array) -> Array:
-    """Derivatives of sums over kinds of site, shape (n_kinds, ..., n_features), as rows."""
+    """Derivatives of sums over atom types, shape (n_kinds, ..., n_features), as rows."""
     n_kinds, n_features = slopes.shape[0], slopes.shape[-1]
     by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
     return by_row.reshape(-1, n_kinds * n_features)

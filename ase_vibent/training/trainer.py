@@ -69,14 +69,14 @@ def train(
         Labelled by `attach_labels`, the perfect crystals they name among them. Energies may as
         well be results of calculators on the frames, as ASE reads them from files.
     descriptor : Descriptor or mapping, optional
-        By default ACE of the kinds of sites that occur, whose distances and size suit the data
+        By default ACE of the atom types that occur, whose distances and size suit the data
         (see `choose_descriptor`); a mapping holds those of its parameters that are not left
         to the data.
     target : {"entropy", "energy"}
         What is learned. Energies make a potential, see `SiteEnergyCalculator`.
     resolve : {"sublattices", "species", "nothing"}
         What the model tells apart: sublattices where all frames have labels of them, species
-        only, or no kinds of sites at all.
+        only, or no atom types at all.
     quantities : sequence of str, optional
         Labels to fit, some of "total", "gradient", "strain", "sites", "site_gradients" and
         "force_constants"; of energies, the gradient stands for forces, strain for virials. By

@@ -181,11 +181,11 @@ def verify(
     atoms.set_constraint()
     exact = ExactSites(calculator, crystal, options)
     values = model.evaluate(atoms, gradient=False).values
-    doubts = _Uncertainties.of(model, atoms)
+    uncertainties = _Uncertainties.of(model, atoms)
     size = ball_radius(atoms, radius)
-    n_first = len(atoms) if size is None else doubts.n_uncertain(n_sites)
+    n_first = len(atoms) if size is None else uncertainties.n_uncertain(n_sites)
     sample = SiteSample.drawn(
-        ranked_sites(atoms, doubts.ranks, n_first),
+        ranked_sites(atoms, uncertainties.ranks, n_first),
         n_first,
         max(n_sites, n_first),
         np.random.default_rng(seed),
@@ -201,11 +201,11 @@ def verify(
         sample=sample,
         measured=found.values + masses,
         predicted=values[sites] + masses,
-        std=doubts.std[sites],
-        grades=doubts.grades[sites],
+        std=uncertainties.std[sites],
+        grades=uncertainties.grades[sites],
         truncation=found.truncation,
-        total_std=doubts.total_std,
-        ranking=doubts.ranking,
+        total_std=uncertainties.total_std,
+        ranking=uncertainties.ranking,
         method=method,
         remarks=(*_split_remarks(model), *found.remarks),
     )

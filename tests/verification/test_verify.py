@@ -163,10 +163,10 @@ def test_estimates_for_all_sites_are_unbiased(n_first, n_sites):
 
 def test_sites_without_doubt_are_ranked_by_distance():
     row = Atoms("Si8", positions=np.arange(8)[:, None] * [2.0, 0, 0], cell=[16, 9, 9], pbc=True)
-    doubts = np.array([1e-9, 2e-9, 0, 0, 1.0, 0.5, 0.2, 0])
+    uncertainties = np.array([1e-9, 2e-9, 0, 0, 1.0, 0.5, 0.2, 0])
     # From atom 4 by itself: 3 is next, then 2, then 1 and 7 as far, through the boundary 0.
-    assert ranked_sites(row, doubts, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
-    assert ranked_sites(row, doubts, 0).tolist()[:3] == [4, 5, 6]
+    assert ranked_sites(row, uncertainties, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
+    assert ranked_sites(row, uncertainties, 0).tolist()[:3] == [4, 5, 6]
 
 
 def test_uncertain_sites_alone_tell_nothing_about_all():
