@@ -86,8 +86,8 @@ class Target:
     Attributes
     ----------
     name : str
-    unit, site_values : str
-        Unit of the model's values, and what those of a site are.
+    site_values : str
+        What the model's values are, and their unit.
     scale : float
         That unit in ASE's.
     quantities : tuple of Quantity
@@ -98,7 +98,6 @@ class Target:
     """
 
     name: TargetName
-    unit: str
     site_values: str
     scale: float
     quantities: tuple[Quantity, ...]
@@ -119,7 +118,6 @@ class Target:
 
 ENTROPY = Target(
     "entropy",
-    unit="k_B",
     site_values="k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
     scale=kB,
     quantities=(
@@ -172,7 +170,6 @@ ENTROPY = Target(
 #: Forces stand for gradients, virials for strain derivatives.
 ENERGY = Target(
     "energy",
-    unit="eV",
     site_values="eV per site",
     scale=1.0,
     quantities=(
