@@ -33,6 +33,7 @@ from ase_vibent.harmonic.modes import (
     check_masses,
     dynamical_matrix,
     log_determinant,
+    path_direction,
     require_hold,
     rigid_body_motions,
     rotation_axes,
@@ -115,7 +116,7 @@ class HarmonicSystem:
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
         self._on_path = tangent is not None
         if tangent is not None:
-            column = _direction(tangent, len(atoms))[self.free].reshape(-1, 1)
+            column = path_direction(tangent, len(atoms))[self.free].reshape(-1, 1)
             roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
             self._motions = np.hstack([self._motions, roots * column])
             self._plain_motions = np.hstack([self._plain_motions, column])
@@ -450,14 +451,3 @@ class HarmonicSystem:
         full = np.zeros(self._n_atoms)
         full[self.free] = values
         return full
-
-
-def _direction(tangent: Array, n_atoms: int) -> Array:
-    """Normalised direction, validated."""
-    direction = np.asarray(tangent, dtype=float)
-    if direction.shape != (n_atoms, 3) or not 0 < np.linalg.norm(direction) < np.inf:
-        raise InvalidInputError(
-            f"tangent: expected a direction of shape {(n_atoms, 3)}, not all zero, got shape "
-            f"{direction.shape}"
-        )
-    return direction / np.linalg.norm(direction)
