@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,17 +16,49 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_vibent import ACE, HessianEntropyCalculator, SiteModel, attach_labels, train
+from ase_vibent.cli import main
 from ase_vibent.potentials import stillinger_weber_silicon
 
 LATTICE_SI = 5.4310
 
 
-def rattle(atoms: Atoms, amplitude: float, seed: int) -> Atoms:
-    """Copy with displacements uniform in ±amplitude/2 (Å)."""
-    rng = np.random.default_rng(seed)
-    copy = atoms.copy()
-    copy.positions += rng.uniform(-amplitude / 2, amplitude / 2, atoms.positions.shape)
-    return copy
+@pytest.fixture(scope="session")
+def rattle() -> Callable[..., Atoms]:
+    """Function (atoms, amplitude, seed) -> copy, displaced uniformly in ±amplitude/2 (Å)."""
+
+    def rattled(atoms: Atoms, amplitude: float, seed: int) -> Atoms:
+        rng = np.random.default_rng(seed)
+        copy = atoms.copy()
+        copy.positions += rng.uniform(-amplitude / 2, amplitude / 2, atoms.positions.shape)
+        return copy
+
+    return rattled
+
+
+@pytest.fixture(scope="session")
+def vibent() -> Callable[..., SimpleNamespace]:
+    """Function that runs the command line in this process -> code, out, err."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = main([str(argument) for argument in arguments])
+            except SystemExit as leaving:
+                code = leaving.code
+        return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def strict_json() -> Callable[[str], object]:
+    """JSON as the standard has it: Python's own reader lets NaN pass."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return functools.partial(json.loads, parse_constant=refuse)
 
 
 @pytest.fixture
@@ -41,7 +80,7 @@ def sw():
 
 
 @pytest.fixture(scope="session")
-def silicon_frames() -> list[Atoms]:
+def silicon_frames(rattle) -> list[Atoms]:
     """Labelled frames: perfect crystal (named si16), then rattled bulk and vacancy cells."""
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 1, 1)
     vacancy = crystal.copy()
@@ -62,7 +101,7 @@ def silicon_model(silicon_frames: list[Atoms]) -> SiteModel:
 
 
 @pytest.fixture(scope="session")
-def copper_frames() -> list[Atoms]:
+def copper_frames(rattle) -> list[Atoms]:
     """Labelled EMT copper: perfect 16-atom cell (named cu16), rattled bulk and vacancy cells."""
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()
@@ -80,3 +119,19 @@ def copper_frames() -> list[Atoms]:
 def copper_model(copper_frames: list[Atoms]) -> SiteModel:
     """A small, quick site model of EMT copper."""
     return train(copper_frames, ACE(["Cu"], cutoff=4.5, order=2, degree=8))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Dask cluster: two workers in processes that allow two threads."""
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    threads = {"OMP_NUM_THREADS": 2, "OPENBLAS_NUM_THREADS": 2, "NUMBA_NUM_THREADS": 2}
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as local,
+    ):
+        yield local

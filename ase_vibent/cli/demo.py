@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.cli.arguments import positive_number
 from ase_vibent.cli.plots import parity_plot
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
@@ -40,7 +41,15 @@ TEMPERATURE = 600.0
 PAPER = {"bulk": (1.68e-4, 1.46e-3), "vacancy": (3.81e-4, 2.56e-3)}
 
 
-def demo(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("-o", "--output", default="vibent-demo", help="folder for the results")
+    parser.add_argument(
+        "-j", type=positive_number, default=2, metavar="N", help="processes for labelling"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
     """Label, train, test, predict a large cell, relax on the free energy; write it all."""
     began = time.perf_counter()
     folder = Path(options.output)

@@ -1,23 +1,69 @@
-"""`vibent events` and `vibent export`."""
+"""`vibent events`: searches from minima over saddles, into a file."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-import numpy as np
-
-from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
-from ase_vibent.dataset import write_labels
-from ase_vibent.events import EventTable, find_events, read_events
+from ase_vibent.cli.arguments import (
+    add_finite_differences,
+    length,
+    natural_number,
+    positive_number,
+)
+from ase_vibent.cli.files import progress_bar, read_structures, show
+from ase_vibent.events import find_events, read_events
 from ase_vibent.events.search import search_list
-from ase_vibent.events.table import check_format
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.structures.cells import match_references
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
 
-def events(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("minima", nargs="+", help="relaxed structures, files that ASE reads")
+    parser.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
+    parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
+    parser.add_argument(
+        "-n", type=positive_number, default=20, metavar="N", help="searches a minimum; default 20"
+    )
+    parser.add_argument("--seed", type=natural_number, default=0, help="of all random numbers")
+    parser.add_argument(
+        "--reference",
+        metavar="CRYSTAL",
+        help="perfect crystals: searches begin at the defects, otherwise anywhere",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="keep events that were met between other minima, too",
+    )
+    parser.add_argument(
+        "--radius", type=length, default=3.0, metavar="Å", help="of what is displaced; default 3"
+    )
+    parser.add_argument(
+        "--amplitude",
+        type=length,
+        default=0.1,
+        metavar="Å",
+        help="standard deviation of the first displacements; default 0.1",
+    )
+    parser.add_argument(
+        "--fmax", type=length, default=1e-3, metavar="EV/Å", help="largest force; default 0.001"
+    )
+    parser.add_argument(
+        "--steps", type=positive_number, default=2000, help="most, of every dimer; default 2000"
+    )
+    parser.add_argument(
+        "-j", type=positive_number, default=-1, metavar="N", help="processes; default: all cores"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster, as of 'vibent label'"
+    )
+    add_finite_differences(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent events`: searches from minima into a file."""
     _, minima = read_structures(options.minima)
     spec = CalculatorSpec(options.calculator)
@@ -67,28 +113,3 @@ def events(options: argparse.Namespace) -> int:
         f"{n_events} events: {options.output}",
     )
     return 1 if summary.failed else 0
-
-
-def export(options: argparse.Namespace) -> int:
-    """`vibent export`: table of events."""
-    for path in filter(None, (options.output, options.states)):
-        require_writable(path)
-    check_format(options.output)
-    found = read_events(options.events)
-    table = EventTable.from_events(found)
-    table.write(options.output, options.temperature)
-    if options.states:
-        write_labels(options.states, table.states)
-    barriers = np.array([(event.barrier, event.reverse_barrier) for event in found])
-    result = {
-        "events": len(found),
-        "states": len(table.states),
-        "lowest_barrier_eV": float(barriers.min()) if len(found) else None,
-        "output": str(options.output),
-    }
-    show(
-        options,
-        result,
-        f"{len(found)} events between {len(table.states)} states: {options.output}",
-    )
-    return 0

@@ -1,4 +1,4 @@
-"""`vibent locality`."""
+"""`vibent locality`: gradients of site entropies against distance, and cutoffs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ase_vibent.analysis import (
     truncated_site_entropies,
 )
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.cli.arguments import add_finite_differences, length, natural_number, number_or_any
 from ase_vibent.cli.files import read_structures, require_plottable, show
 from ase_vibent.cli.plots import locality_plot
 from ase_vibent.errors import InvalidInputError
@@ -27,7 +28,68 @@ DENSE = 300
 TOLERANCE = 1e-10
 
 
-def locality(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("structure", help="file that ASE reads, its last frame")
+    parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
+    parser.add_argument(
+        "--sites",
+        nargs="+",
+        type=natural_number,
+        default=[0],
+        metavar="ATOM",
+        help="numbers of the atoms whose entropies are looked at, from 0; default 0",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("lanczos", "contour", "dense"),
+        help="default: dense up to 300 atoms, then lanczos, which takes one site at a time; "
+        "contour for chains of thousands",
+    )
+    parser.add_argument(
+        "--unstable",
+        type=number_or_any,
+        default=0,
+        metavar="N",
+        help="expected number of unstable modes, or 'any'; default 0",
+    )
+    parser.add_argument(
+        "--fit-range",
+        nargs=2,
+        type=length,
+        metavar=("FROM", "TO"),
+        help="distances of the fit, Å; default: three times that of nearest neighbours to 0.4 of "
+        "the cell's width",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="UNDISPLACED",
+        help="the same atoms before they were displaced: with --cutoffs, entropies are measured "
+        "with the displacements beyond a cutoff taken back",
+    )
+    parser.add_argument("--cutoffs", nargs="+", type=length, metavar="Å", help="of --reference")
+    parser.add_argument(
+        "--smooth", action="store_true", help="let displacements fade from half the cutoff on"
+    )
+    parser.add_argument(
+        "--error",
+        type=length,
+        default=1e-3,
+        metavar="K_B",
+        help="wanted error of a site's entropy, for which a cutoff is recommended; default 1e-3",
+    )
+    parser.add_argument(
+        "--amplitude",
+        type=length,
+        default=0.1,
+        metavar="Å",
+        help="root mean square of every component of the displacements in mind; default 0.1",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    add_finite_differences(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent locality`: gradients against distance, and cutoffs."""
     require_plottable(options.plot)
     if (options.reference is None) != (options.cutoffs is None):

@@ -4,30 +4,180 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ase_vibent import stationary
-from ase_vibent import structures as library
+from ase_vibent.cli.arguments import direction, length, natural_number, positive_number
 from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
+from ase_vibent.cli.make_kinds import JOBS
 from ase_vibent.dataset import write_labels
-from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.potentials import CalculatorSpec, calculator_failures
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.errors import VibentError
+from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.structures.displacements import nearest_distance
-from ase_vibent.structures.wigner_seitz import defect_atoms
+from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
-#: What is to be made of an input, with the name of that input.
-Job = tuple[str, Callable[[], list[Atoms]]]
+#: Options by name; those of a kind are listed below.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "-n": {"type": positive_number, "default": 1, "help": "structures per input; default 1"},
+    "--seed": {"type": natural_number, "default": 0, "help": "of random numbers; default 0"},
+    "--repeat": {
+        "type": positive_number,
+        "nargs": 3,
+        "default": (1, 1, 1),
+        "metavar": "N",
+        "help": "supercell of the input to make first; default 1 1 1",
+    },
+    "--strains": {
+        "type": float,
+        "nargs": "+",
+        "default": (-0.01, 0.01, 0.02, 0.03),
+        "metavar": "STRAIN",
+        "help": "isotropic strains of lengths; default -0.01 0.01 0.02 0.03",
+    },
+    "--shell": {
+        "type": positive_number,
+        "default": 1,
+        "help": "of neighbours; default 1, the nearest",
+    },
+    "--species": {"nargs": "+", "metavar": "SYMBOL", "help": "of atoms put in; default: all"},
+    "--directions": {
+        "type": direction,
+        "nargs": "+",
+        "metavar": "UVW",
+        "help": "of dumbbells, such as 110 or 1-10, in terms of the conventional cell; default "
+        "100 110 111. Where the supercell has less symmetry than the crystal, list all variants",
+    },
+    "--smallest": {
+        "type": length,
+        "default": 0.8,
+        "help": "least radius of a void, as a fraction of the largest's; default 0.8",
+    },
+    "--of": {
+        "choices": ("vacancy", "interstitial", "antisite"),
+        "default": "vacancy",
+        "help": "default vacancy",
+    },
+    "--size": {"type": positive_number, "default": 2, "help": "defects per cluster; default 2"},
+    "--reach": {
+        "type": length,
+        "help": "Å, greatest distance of neighbours in a cluster; default 1.2 × the nearest",
+    },
+    "--fraction": {
+        "type": length,
+        "default": 0.1,
+        "help": "of the atoms that are displaced; default 0.1",
+    },
+    "--cell": {"action": "store_true", "help": "relax the cell too"},
+    "--fmax": {
+        "type": length,
+        "default": 1e-3,
+        "help": "eV/Å, largest force that may be left; default 0.001",
+    },
+    "--steps": {"type": positive_number, "default": 2000, "help": "at most; default 2000"},
+    "--energy-tolerance": {
+        "type": length,
+        "default": 1e-2,
+        "help": "eV; structures no farther apart than this are one; default 0.01",
+    },
+    "--radius": {
+        "type": length,
+        "default": 3.0,
+        "help": "Å around a random atom in which a search displaces atoms; default 3",
+    },
+    "--images": {"type": positive_number, "default": 5, "help": "of the band; default 5"},
+    "--calculator": {
+        "metavar": "SPEC",
+        "help": "as in 'vibent label': sw-si, tersoff-sic, emt, or an import path",
+    },
+    "--reference": {
+        "metavar": "CRYSTAL",
+        "help": "perfect crystal, a unit cell or a supercell: vacancies and interstitials are "
+        "counted against it; 'unique' compares these interstitials, and 'saddles' searches "
+        "around these defects",
+    },
+}
+
+#: Amplitudes mean something else in every kind.
+_AMPLITUDES: dict[str, tuple[float, str]] = {
+    "rattle": (0.1, "Å; components are uniform in ±α/2, α uniform up to this; default 0.1"),
+    "damage": (3.0, "Å, radius of the ball in which displacements are uniform; default 3"),
+    "saddles": (0.1, "Å, standard deviation of the first displacements; default 0.1"),
+}
+
+#: Kinds: what they take, what they make, and their options ("!" where one must be given).
+KINDS: dict[str, tuple[str, str, str]] = {
+    "rattle": ("STRUCTURE", "randomly displaced copies", "-n --amplitude --seed"),
+    "strain": ("STRUCTURE", "homogeneously strained copies", "--strains"),
+    "vacancies": ("CRYSTAL", "every inequivalent vacancy", "--repeat"),
+    "divacancies": ("CRYSTAL", "every inequivalent pair of vacancies", "--shell --repeat"),
+    "interstitials": (
+        "CRYSTAL",
+        "interstitials: in voids, and dumbbells",
+        "--species --smallest --directions --repeat",
+    ),
+    "antisites": ("CRYSTAL", "every inequivalent antisite of a compound", "--repeat"),
+    "clusters": (
+        "CRYSTAL",
+        "defects next to each other, at random",
+        "--of --size -n --seed --reach --repeat",
+    ),
+    "damage": (
+        "STRUCTURE",
+        "many atoms displaced at random; relaxed, with --calculator, to Frenkel pairs",
+        "--fraction --amplitude -n --seed --calculator --fmax --steps --reference",
+    ),
+    "relax": (
+        "STRUCTURE",
+        "relaxed structures (rattle first what symmetry may hold on a saddle)",
+        "--calculator! --fmax --steps --cell --reference",
+    ),
+    "unique": (
+        "STRUCTURE",
+        "structures without duplicates, by energy and the interstitials' tensor of inertia",
+        "--energy-tolerance --calculator --reference",
+    ),
+    "saddles": (
+        "MINIMUM",
+        "saddles next to minima (dimer), with the minima on both sides",
+        "--calculator! -n --amplitude --radius --seed --fmax --steps --reference",
+    ),
+    "path": (
+        "MINIMUM",
+        "saddle between two minima (nudged elastic band)",
+        "--calculator! --images --fmax --steps",
+    ),
+}
 
 
-def make(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a parser for every kind of structure."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, (inputs, title, names) in KINDS.items():
+        own = kinds.add_parser(kind, help=title, description=f"Makes {title}.")
+        own.add_argument("structures", nargs="+", metavar=inputs, help="files that ASE reads")
+        own.add_argument("-o", "--output", required=True, metavar="OUT.xyz")
+        for name in names.split():
+            flag = name.rstrip("!")
+            if flag == "--amplitude":
+                default, text = _AMPLITUDES[kind]
+                own.add_argument(flag, type=length, default=default, help=text)
+            else:
+                own.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
+        # A default here would undo a --json that stands before the kind.
+        own.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print JSON, for machines",
+        )
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent make`: one extended XYZ file of structures; what fails is reported, and left out."""
     sources, inputs = read_structures(options.structures)
     require_writable(options.output)
@@ -36,7 +186,7 @@ def make(options: argparse.Namespace) -> int:
         crystal = read_structures([options.reference])[1][0]
     if getattr(options, "calculator", None):
         CalculatorSpec(options.calculator)()  # a wrong one fails here, and not in every frame
-    jobs = list(_JOBS[options.kind](options, sources, inputs, crystal))
+    jobs = list(JOBS[options.kind](options, sources, inputs, crystal))
     frames: list[Atoms] = []
     failures = []
     for source, job in progress_bar(jobs, len(jobs), f"make {options.kind}"):
@@ -61,192 +211,6 @@ def make(options: argparse.Namespace) -> int:
     return 1 if failures or not frames else 0
 
 
-def _rattle(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Rattled copies of every input."""
-    for source, atoms, rng in _with_generators(options, sources, inputs):
-        draw = partial(library.rattle, atoms, options.amplitude, options.n, rng)
-        yield source, partial(_with_info, draw, amplitude=options.amplitude)
-
-
-def _apply_strain(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Strained copies of every input."""
-    for source, atoms in zip(sources, inputs, strict=True):
-        for strain in options.strains:
-            yield source, partial(_with_info, partial(_strain, atoms, strain), strain=strain)
-
-
-def _damage(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Damaged copies, relaxed where there is a calculator."""
-    for source, atoms, rng in _with_generators(options, sources, inputs):
-        numbers = (options.fraction, options.amplitude)
-        for number, own in enumerate(rng.spawn(options.n)):
-            draw = partial(library.damage, atoms, *numbers, 1, own)
-            draw = partial(_relax, options, draw) if options.calculator else draw
-            info = {"fraction": options.fraction, "amplitude": options.amplitude}
-            yield f"{source} draw {number}", partial(_with_info, draw, **info)
-
-
-def _defects(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Point defects of every input, a perfect crystal."""
-    for source, atoms, rng in _with_generators(options, sources, inputs):
-        cell = atoms.repeat(tuple(options.repeat))
-        if options.kind == "vacancies":
-            yield source, partial(library.vacancies, cell)
-        elif options.kind == "divacancies":
-            yield source, partial(library.divacancies, cell, options.shell)
-        elif options.kind == "antisites":
-            yield source, partial(library.antisites, cell)
-        elif options.kind == "interstitials":
-            keywords = {"smallest": options.smallest}
-            yield source, partial(library.interstitials, cell, options.species, **keywords)
-            keywords = {"species": options.species}
-            if options.directions:
-                keywords["directions"] = options.directions
-            yield source, partial(library.dumbbells, cell, **keywords)
-        else:
-            numbers = (options.of, options.size, options.n, rng)
-            yield source, partial(library.clusters, cell, *numbers, reach=options.reach)
-
-
-def _relaxations(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Every input relaxed."""
-    for source, atoms in zip(sources, inputs, strict=True):
-        yield source, partial(_relax, options, partial(list, [atoms]))
-
-
-def _unique(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """The inputs without duplicates."""
-
-    def job() -> list[Atoms]:
-        frames = inputs
-        if options.calculator:
-            frames = [_evaluate(atoms, options.calculator) for atoms in inputs]
-        tolerance = options.energy_tolerance
-        kept = library.unique(frames, crystal=crystal, energy_tolerance=tolerance)
-        for k in kept:
-            frames[k].info["source"] = sources[k]
-        return [frames[k] for k in kept]
-
-    yield f"{len(inputs)} structures", job
-
-
-def _saddles(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """Dimer searches from every input."""
-    for source, atoms, rng in _with_generators(options, sources, inputs):
-        for number, own in enumerate(rng.spawn(options.n)):
-            yield f"{source} search {number}", partial(_search, options, atoms, crystal, own)
-
-
-def _search(
-    options: argparse.Namespace, atoms: Atoms, crystal: Atoms | None, rng: np.random.Generator
-) -> list[Atoms]:
-    around = None if crystal is None else defect_atoms(atoms, crystal)
-    found = stationary.dimer_saddle(
-        atoms,
-        CalculatorSpec(options.calculator),
-        around=around,
-        radius=options.radius,
-        amplitude=options.amplitude,
-        rng=rng,
-        fmax=options.fmax,
-        steps=options.steps,
-    )
-    return _event(found)
-
-
-def _paths(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms], crystal: Atoms | None
-) -> Iterator[Job]:
-    """The path between two inputs."""
-    if len(inputs) != 2:
-        raise InvalidInputError(f"path: expected two structures, got {len(inputs)}")
-
-    def job() -> list[Atoms]:
-        numbers = {"images": options.images, "fmax": options.fmax, "steps": options.steps}
-        initial, final = inputs
-        found = stationary.path_saddle(
-            initial, final, CalculatorSpec(options.calculator), **numbers
-        )
-        return _event(found)
-
-    yield f"{sources[0]} to {sources[1]}", job
-
-
-_JOBS: dict[str, Callable[..., Iterator[Job]]] = {
-    "rattle": _rattle,
-    "strain": _apply_strain,
-    "damage": _damage,
-    "relax": _relaxations,
-    "unique": _unique,
-    "saddles": _saddles,
-    "path": _paths,
-} | dict.fromkeys(("vacancies", "divacancies", "interstitials", "antisites", "clusters"), _defects)
-
-
-def _with_generators(
-    options: argparse.Namespace, sources: list[str], inputs: list[Atoms]
-) -> Iterator[tuple[str, Atoms, np.random.Generator]]:
-    """Inputs, each with random numbers of its own, whatever becomes of the others."""
-    seed = getattr(options, "seed", 0)
-    yield from zip(sources, inputs, np.random.default_rng(seed).spawn(len(inputs)), strict=True)
-
-
-def _relax(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list[Atoms]:
-    """What is drawn, relaxed."""
-    keywords = {"fmax": options.fmax, "steps": options.steps}
-    if options.kind == "relax":
-        keywords["relax_cell"] = options.cell
-    calculator = CalculatorSpec(options.calculator)()
-    return [stationary.relax(atoms, calculator, **keywords) for atoms in draw()]
-
-
-def _evaluate(atoms: Atoms, calculator: str) -> Atoms:
-    """Copy with energy and forces."""
-    copy = atoms.copy()
-    copy.calc = CalculatorSpec(calculator)()
-    with calculator_failures(copy.calc):
-        return with_results(copy)
-
-
-def _event(found: stationary.Saddle) -> list[Atoms]:
-    """Saddle and minima as frames."""
-    frames = []
-    for point in ("minimum_1", "saddle", "minimum_2"):
-        atoms = getattr(found, point)
-        atoms.info["point"] = point
-        atoms.info["unstable"] = int(point == "saddle")  # which 'vibent label' goes by
-        atoms.info["connected"] = found.connected
-        frames.append(atoms)
-    found.saddle.info["barrier_forward"] = found.barrier_forward
-    found.saddle.info["barrier_backward"] = found.barrier_backward
-    return frames
-
-
-def _strain(atoms: Atoms, strain: float) -> list[Atoms]:
-    return [library.apply_strain(atoms, strain)]
-
-
-def _with_info(draw: Callable[[], list[Atoms]], **info: Any) -> list[Atoms]:
-    frames = draw()
-    for atoms in frames:
-        atoms.info |= info
-    return frames
-
-
 def _describe(atoms: Atoms, kind: str, source: str, crystal: Atoms | None) -> Atoms:
     """Copy whose info says how it was made, with its energy and counted defects."""
     copy: Atoms = atoms.copy()
@@ -255,7 +219,7 @@ def _describe(atoms: Atoms, kind: str, source: str, crystal: Atoms | None) -> At
     with suppress(RuntimeError, PropertyNotImplementedError):  # not every structure has one
         copy.info["energy"] = float(atoms.get_potential_energy())
     if crystal is not None:
-        counted = library.wigner_seitz_defects(atoms, crystal)
+        counted = wigner_seitz_defects(atoms, crystal)
         copy.info["n_vacancies"] = counted.n_vacancies
         copy.info["n_interstitials"] = counted.n_interstitials
     return copy

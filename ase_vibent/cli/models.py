@@ -9,7 +9,12 @@ from ase_vibent import pretrained
 from ase_vibent.cli.files import plain, show
 
 
-def models(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("name", nargs="?", help="show the card of this one")
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent models [NAME]`: a table of all, or the card of one."""
     if options.name is not None:
         card = pretrained.card(options.name)

@@ -7,19 +7,50 @@ from typing import Any
 
 import numpy as np
 
+from ase_vibent.cli.arguments import (
+    MODEL,
+    add_finite_differences,
+    length,
+    natural_number,
+    positive_number,
+)
 from ase_vibent.cli.files import model_file, read_structures, show
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
-from ase_vibent.verification.verify import Verification
-from ase_vibent.verification.verify import verify as verify_sites
+from ase_vibent.verification.verify import Verification, verify
 
 
-def verify(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("structure", help="file that ASE reads, its last frame")
+    parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
+    parser.add_argument(
+        "--sites",
+        type=positive_number,
+        default=60,
+        metavar="N",
+        help="half of them the least certain ones, half at random; default 60",
+    )
+    parser.add_argument(
+        "--radius",
+        type=length,
+        metavar="Å",
+        help="of the balls around the sites; default 10, or a third of the cell's width",
+    )
+    parser.add_argument(
+        "--reference", metavar="CRYSTAL", help="perfect crystal, a unit cell or a supercell"
+    )
+    parser.add_argument("--seed", type=natural_number, default=0, help="of the random sites")
+    add_finite_differences(parser)
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent verify`: measure some sites of a structure, most uncertain first, and compare."""
     model = SiteModel.load(model_file(options.model))
     _, structures = read_structures([options.structure])
     crystal = read_structures([options.reference])[1][0] if options.reference else None
-    found = verify_sites(
+    found = verify(
         model,
         structures[-1],
         CalculatorSpec(options.calculator),

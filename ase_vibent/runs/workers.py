@@ -87,8 +87,8 @@ def results_as_completed(
             f"calculator: the function that makes it cannot be sent to other processes "
             f"({type(error).__name__}: {error}); use one process, or a function of a module"
         ) from error
-    with _cluster(scheduler) if scheduler else _processes(n_jobs) as team:
-        yield from _team_results(team, function, arguments)
+    with _cluster(scheduler) if scheduler else _processes(n_jobs) as pool:
+        yield from _pool_results(pool, function, arguments)
 
 
 def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
@@ -100,37 +100,37 @@ def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
 
 @dataclass(frozen=True)
 class _WorkerPool:
-    """Workers, and how they fail."""
+    """Workers, and what is done when one of them dies."""
 
     executor: Executor
     #: Calls that wait or run there at one time.
     slots: float
-    #: What a future raises when a worker died, and how often that may be.
-    death: type[Exception]
-    lives: int
+    #: What a future raises when its worker died, and how often its call is then made again.
+    worker_died: type[Exception]
+    retries: int
 
 
-def _team_results(
-    team: _WorkerPool, function: Callable[[Any], Any], arguments: Sequence[Any]
+def _pool_results(
+    pool: _WorkerPool, function: Callable[[Any], Any], arguments: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
     finished: SimpleQueue[Future[Any]] = SimpleQueue()
     waiting, running = deque(range(len(arguments))), dict[Future[Any], int]()
-    deaths: Counter[int] = Counter()
+    workers_died: Counter[int] = Counter()
     while waiting or running:
         # What lost its worker comes last and runs alone: then nothing that ran beside it can
         # have been the reason, nor have taken its memory.
-        while waiting and len(running) < team.slots and not (deaths[waiting[0]] and running):
+        while waiting and len(running) < pool.slots and not (workers_died[waiting[0]] and running):
             number = waiting.popleft()
-            future = _submit(team.executor, function, arguments[number])
+            future = _submit(pool.executor, function, arguments[number])
             running[future] = number
             future.add_done_callback(finished.put)
         future = finished.get()
         number = running.pop(future)
         try:
             result = future.result()
-        except team.death as error:
-            deaths[number] += 1
-            if deaths[number] < team.lives:
+        except pool.worker_died as error:
+            workers_died[number] += 1
+            if workers_died[number] <= pool.retries:
                 waiting.append(number)
                 continue
             result = CalculatorError(f"every process that worked on it died: {error}")
@@ -176,7 +176,7 @@ def _work(folder: str, call: bytes) -> Any:
 
 
 class _SingleProcesses(Executor):
-    """A pool of one process for every slot, so that a death is that of one known call."""
+    """A pool of one process for every slot, so that it is known whose worker died."""
 
     def __init__(self, n_processes: int):
         self._idle = [self._start() for _ in range(n_processes)]
@@ -214,7 +214,7 @@ class _SingleProcesses(Executor):
 
 
 def _follow(parent: int) -> None:
-    """Let a worker die with its parent, which may be killed, and leave Ctrl-C to it."""
+    """End a worker with its parent, which may be killed, and leave Ctrl-C to the parent."""
     import signal
 
     def watch() -> None:
@@ -230,7 +230,7 @@ def _follow(parent: int) -> None:
 def _processes(n_jobs: int) -> Iterator[_WorkerPool]:
     executor = _SingleProcesses(n_jobs)
     try:
-        yield _WorkerPool(executor, n_jobs, BrokenExecutor, lives=3)
+        yield _WorkerPool(executor, n_jobs, BrokenExecutor, retries=2)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise
@@ -267,7 +267,7 @@ def _cluster(scheduler: str) -> Iterator[_WorkerPool]:
         executor = client.get_executor(pure=False)
         try:
             # Dask itself has called again, on other workers, before it raises KilledWorker;
-            # the second life is for what only shared the workers of another.
-            yield _WorkerPool(executor, float("inf"), KilledWorker, lives=2)
+            # the retry is for what only shared the workers of another.
+            yield _WorkerPool(executor, float("inf"), KilledWorker, retries=1)
         finally:
             executor.shutdown(wait=False)

@@ -8,7 +8,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 from scipy.sparse import csr_array
 
 from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
@@ -17,13 +16,15 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError, Unstable
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
+LATTICE_SI = 5.431
+
 
 def crystal(n=2):
     return bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (n, n, 1)
 
 
 @pytest.fixture
-def vacancy():
+def vacancy(rattle):
     atoms = rattle(crystal()[1:], 0.1, seed=0)
     atoms.symbols[3] = "Si"
     masses = atoms.get_masses()
@@ -64,7 +65,7 @@ def test_lanczos_with_quantum_statistics(vacancy):
 
 
 @pytest.mark.parametrize("engine", ["lanczos", "contour"])
-def test_unstable_modes(engine):
+def test_unstable_modes(engine, rattle):
     """Unstable modes are found, counted, and left out."""
     atoms = rattle(bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 1, 1), 1.2, seed=2)
     n_unstable = (
@@ -128,7 +129,7 @@ def test_hessian_of_the_user(vacancy, form):
     )
 
 
-def test_matrix_serves_the_structure_it_belongs_to_only(vacancy):
+def test_matrix_serves_the_structure_it_belongs_to_only(vacancy, rattle):
     matrix = compute_hessian(vacancy, stillinger_weber_silicon())
     users = HessianEntropyCalculator(hessian=matrix)
     users.get_property("entropy", vacancy)
@@ -145,7 +146,7 @@ def test_matrix_serves_the_structure_it_belongs_to_only(vacancy):
     assert fallback.get_property("entropy", moved) == pytest.approx(expected, rel=1e-10)
 
 
-def test_colouring_and_cache_change_nothing(tmp_path):
+def test_colouring_and_cache_change_nothing(tmp_path, rattle):
     atoms = rattle(bulk("Cu", "fcc", a=3.59, cubic=True) * (2, 2, 2), 0.1, seed=0)
     plain = HessianEntropyCalculator(EMT())
     expected = plain.get_property("entropies", atoms)

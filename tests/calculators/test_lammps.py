@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.lammpslib import LAMMPSlib
-from conftest import rattle
 
 from ase_vibent import Bispectrum
 from ase_vibent.harmonic.modes import dynamical_matrix
@@ -127,7 +126,7 @@ def test_analytic(material, matrix, total, site, tmp_path):
 
 
 @pytest.mark.parametrize("j_max", [3.5, 4.0])
-def test_bispectrum(j_max):
+def test_bispectrum(j_max, rattle):
     """Components of `compute sna/atom`, each species' own ones of its explicit multi-element form.
 
     LAMMPS lists j ≥ j1 ≥ j2; exchanging j and j1 changes a component by (2 j + 1) / (2 j1 + 1).

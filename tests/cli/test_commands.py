@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import shutil
 import subprocess
@@ -20,7 +17,6 @@ from ase.build import bulk
 
 import ase_vibent
 from ase_vibent import SiteEntropyCalculator, SiteModel, dataset, read_labels, write_labels
-from ase_vibent.cli import main
 from ase_vibent.errors import ModelFileError
 
 POTENTIALS = """
@@ -41,28 +37,8 @@ def crashes():
 """
 
 
-def vibent(*arguments: object) -> SimpleNamespace:
-    """Run the command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            code = leaving.code
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
-
-
-def strict_json(text: str) -> object:
-    """JSON as the standard has it: Python's own reader lets NaN pass."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
 @pytest.fixture(scope="module")
-def done(tmp_path_factory) -> SimpleNamespace:
+def done(tmp_path_factory, vibent) -> SimpleNamespace:
     """Results of label, train and predict on eight-atom cells of silicon."""
     folder = tmp_path_factory.mktemp("cli")
     crystal = bulk("Si", "diamond", a=5.431, cubic=True)
@@ -151,7 +127,7 @@ def shop(done, tmp_path, monkeypatch) -> Path:
 # --- The whole path -------------------------------------------------------------------------
 
 
-def test_label_writes_structures_and_their_crystal(done):
+def test_label_writes_structures_and_their_crystal(done, vibent, strict_json):
     assert (done.label.code, done.label.err) == (0, "")
     result = strict_json(done.label.out)
     assert (result["labelled"], result["found"], result["failed"]) == (7, 0, 0)
@@ -169,7 +145,7 @@ def test_label_writes_structures_and_their_crystal(done):
     assert done.paths["labels.xyz"].read_bytes() == before
 
 
-def test_train_holds_out_whole_configurations_and_plots(done):
+def test_train_holds_out_whole_configurations_and_plots(done, strict_json):
     assert (done.train.code, done.train.err) == (0, "")
     errors = strict_json(done.train.out)["errors"]
     # round(0.34 · 6) = 2 held out of six; the crystal always stays in training.
@@ -178,7 +154,7 @@ def test_train_holds_out_whole_configurations_and_plots(done):
     assert done.paths["fit.png"].read_bytes().startswith(b"\x89PNG")
 
 
-def test_evaluate_compares_with_every_label(done, tmp_path):
+def test_evaluate_compares_with_every_label(done, tmp_path, vibent, strict_json):
     plot = tmp_path / "parity.png"
     result = vibent(
         *("evaluate", done.paths["si.vibent"], done.paths["labels.xyz"], "--json", "--plot", plot)
@@ -196,7 +172,7 @@ def test_evaluate_compares_with_every_label(done, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_evaluate_on_one_frame_still_prints_json(done, tmp_path):
+def test_evaluate_on_one_frame_still_prints_json(done, tmp_path, vibent, strict_json):
     """One value has no spread, and so no R²."""
     labels = tmp_path / "one.xyz"
     write_labels(labels, read_labels(done.paths["labels.xyz"])[:1])
@@ -204,7 +180,7 @@ def test_evaluate_on_one_frame_still_prints_json(done, tmp_path):
     assert strict_json(result.out)["total"]["n"] == 1
 
 
-def test_predict_agrees_with_the_calculator(done):
+def test_predict_agrees_with_the_calculator(done, strict_json):
     assert (done.predict.code, done.predict.err) == (0, "")
     rows = strict_json(done.predict.out)
     back = ase.io.read(done.paths["out.xyz"], index=":")
@@ -217,7 +193,7 @@ def test_predict_agrees_with_the_calculator(done):
         assert copy.arrays["predicted_entropies"].sum() == pytest.approx(entropy, rel=1e-12)
 
 
-def test_predict_goes_on_after_a_bad_structure(shop):
+def test_predict_goes_on_after_a_bad_structure(shop, vibent, strict_json):
     result = vibent("predict", "si.vibent", "good.traj", "copper.traj", "good.traj", "--json")
     assert result.code == 1
     rows = strict_json(result.out)
@@ -226,7 +202,7 @@ def test_predict_goes_on_after_a_bad_structure(shop):
     assert "copper.traj frame 0" in result.err
 
 
-def test_verify_measures_sites(done):
+def test_verify_measures_sites(done, vibent, strict_json):
     """All eight of a small cell; their errors add up to that of the total."""
     arguments = (
         *("verify", done.paths["si.vibent"], done.paths["in.traj"], "--calculator", "sw-si"),
@@ -244,7 +220,7 @@ def test_verify_measures_sites(done):
     assert "split between the sites" in table.out
 
 
-def test_label_selects_what_teaches_most(done, tmp_path):
+def test_label_selects_what_teaches_most(done, tmp_path, vibent, strict_json):
     arguments = (
         *("label", done.paths["in.traj"], "-o", tmp_path / "new.xyz", "--calculator", "sw-si"),
         *("--gradient", "-j", 1, "--select", done.paths["si.vibent"]),
@@ -260,7 +236,7 @@ def test_label_selects_what_teaches_most(done, tmp_path):
     assert "0 labelled, 2 found" in again.out
 
 
-def test_info_shows_what_the_model_is(done):
+def test_info_shows_what_the_model_is(done, vibent, strict_json):
     result = vibent("info", done.paths["si.vibent"], "--json")
     assert (result.code, result.err) == (0, "")
     header = strict_json(result.out)
@@ -270,7 +246,7 @@ def test_info_shows_what_the_model_is(done):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "info"])
-def test_tables_for_people(done, command):
+def test_tables_for_people(done, command, vibent, strict_json):
     inputs = {"evaluate": ["labels.xyz"], "predict": ["in.traj"], "info": []}[command]
     result = vibent(command, done.paths["si.vibent"], *(done.paths[name] for name in inputs))
     assert (result.code, result.err) == (0, "")
@@ -279,7 +255,7 @@ def test_tables_for_people(done, command):
         strict_json(result.out)
 
 
-def test_search_and_learning_curves(done, tmp_path):
+def test_search_and_learning_curves(done, tmp_path, vibent, strict_json):
     trials = tmp_path / "trials.jsonl"
     line = ["tune", done.paths["labels.xyz"], "-o", trials, "-j", 1]
     line += ["--cutoffs", 3.5, 4, "--orders", 2, "--degrees", 4, 6]
@@ -307,7 +283,7 @@ def test_search_and_learning_curves(done, tmp_path):
         assert (tmp_path / "curve.png").stat().st_size > 10_000
 
 
-def test_train_with_all_that_there_is(done, tmp_path):
+def test_train_with_all_that_there_is(done, tmp_path, vibent):
     model = tmp_path / "all.vibent"
     result = vibent(
         *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--budget"),
@@ -321,7 +297,7 @@ def test_train_with_all_that_there_is(done, tmp_path):
     assert loaded.header["budget"]["total"]["total"] > 0
 
 
-def test_predictions_carry_their_uncertainty(done):
+def test_predictions_carry_their_uncertainty(done, strict_json):
     row = strict_json(done.predict.out)[0]
     assert 0 < row["entropy_std_eV_per_K"] < 0.1 * abs(row["entropy_eV_per_K"])
     assert 0 < row["largest_extrapolation_grade"] < 2
@@ -410,7 +386,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_every_mistake_gives_one_clear_line(shop, mistake):
+def test_every_mistake_gives_one_clear_line(shop, mistake, vibent):
     line, word = MISTAKES[mistake]
     result = vibent(*line.split())
     assert result.code == 1
@@ -444,7 +420,7 @@ WRONG_USAGE = [
 
 
 @pytest.mark.parametrize("line", WRONG_USAGE)
-def test_wrong_usage_exits_with_2(shop, line):
+def test_wrong_usage_exits_with_2(shop, line, vibent):
     result = vibent(*line.split())
     assert result.code == 2
     assert "usage: vibent" in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from test_commands import vibent
 
-from ase_vibent.cli.make import _JOBS
-from ase_vibent.cli.make_options import _KINDS
+from ase_vibent.cli.make import KINDS
+from ase_vibent.cli.make_kinds import JOBS
 from ase_vibent.structures import rattle, vacancies
 
 
@@ -29,13 +29,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(folder: Path, kind: str, source: str, *options: object) -> SimpleNamespace:
+@pytest.fixture
+def make(vibent) -> Callable[..., SimpleNamespace]:
     """Run a kind; its result, with frames and JSON where there are any."""
-    output = folder / f"{kind}.xyz"
-    run = vibent("make", kind, folder / source, "-o", output, "--json", *options)
-    run.rows = json.loads(run.out)["structures"] if run.out else []
-    run.frames = ase.io.read(output, ":") if output.exists() else []
-    return run
+
+    def run_kind(folder: Path, kind: str, source: str, *options: object) -> SimpleNamespace:
+        output = folder / f"{kind}.xyz"
+        run = vibent("make", kind, folder / source, "-o", output, "--json", *options)
+        run.rows = json.loads(run.out)["structures"] if run.out else []
+        run.frames = ase.io.read(output, ":") if output.exists() else []
+        return run
+
+    return run_kind
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def make(folder: Path, kind: str, source: str, *options: object) -> SimpleNamesp
         ("damage", "si.cif", "-n 2 --fraction 0.5", ["Si8"] * 2),
     ],
 )
-def test_kinds_without_a_calculator(folder, kind, source, options, formulas):
+def test_kinds_without_a_calculator(folder, kind, source, options, formulas, make):
     run = make(folder, kind, source, *options.split())
     assert run.code == 0, run.err
     assert sorted(row["formula"] for row in run.rows) == formulas
@@ -67,17 +72,17 @@ def test_kinds_without_a_calculator(folder, kind, source, options, formulas):
 
 
 def test_every_kind_has_options_and_jobs():
-    assert set(_JOBS) == set(_KINDS)
+    assert set(JOBS) == set(KINDS)
 
 
-def test_written_positions_lose_no_digit(folder):
+def test_written_positions_lose_no_digit(folder, make):
     run = make(folder, "rattle", "si.cif", "--seed", "4")
     crystal = ase.io.read(folder / "si.cif")
     expected = rattle(crystal, 0.1, 1, np.random.default_rng(4).spawn(1)[0])[0]
     assert np.array_equal(run.frames[0].positions, expected.positions)
 
 
-def test_chain_from_interstitials_to_distinct_minima(folder):
+def test_chain_from_interstitials_to_distinct_minima(folder, make):
     make(folder, "interstitials", "cu.cif", "--repeat", "2", "2", "2")
     make(folder, "rattle", "interstitials.xyz")
     reference = ("--reference", folder / "cu.cif")
@@ -100,7 +105,7 @@ def test_chain_from_interstitials_to_distinct_minima(folder):
     )
 
 
-def test_path_and_saddles_of_a_vacancy(folder):
+def test_path_and_saddles_of_a_vacancy(folder, make):
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 2)
     initial = vacancies(crystal)[0]
     final = initial.copy()
@@ -124,7 +129,7 @@ def test_path_and_saddles_of_a_vacancy(folder):
     assert "search 1 failed" in few.err
 
 
-def test_failing_frames_are_reported_and_the_rest_goes_on(folder):
+def test_failing_frames_are_reported_and_the_rest_goes_on(folder, make):
     good = rattle(bulk("Cu", cubic=True), 0.1, 1, 0)[0]
     bad = good.copy()
     bad.symbols[0] = "Fe"  # unknown to the potential
@@ -137,7 +142,7 @@ def test_failing_frames_are_reported_and_the_rest_goes_on(folder):
 
 
 @pytest.mark.parametrize("value", [np.eye(3), "large", None, 3])
-def test_entries_of_somebody_else_do_not_break_the_table(folder, value):
+def test_entries_of_somebody_else_do_not_break_the_table(folder, value, vibent):
     atoms = bulk("Cu", cubic=True)
     atoms.info = dict.fromkeys(("strain", "defect", "connected"), value)
     ase.io.write(folder / "foreign.traj", atoms)
@@ -145,7 +150,7 @@ def test_entries_of_somebody_else_do_not_break_the_table(folder, value):
     assert (vibent(*options).code, vibent(*options, "--json").code) == (0, 0)
 
 
-def test_an_interrupted_run_keeps_what_it_made(folder, monkeypatch):
+def test_an_interrupted_run_keeps_what_it_made(folder, monkeypatch, make):
     cells = [bulk("Cu", cubic=True) for _ in range(3)]
     ase.io.write(folder / "cells.traj", cells)
     calls = iter([None, KeyboardInterrupt])
@@ -161,7 +166,7 @@ def test_an_interrupted_run_keeps_what_it_made(folder, monkeypatch):
     assert "interrupted; finished structures are kept" in run.err
 
 
-def test_table_for_people(folder):
+def test_table_for_people(folder, vibent):
     run = vibent("make", "strain", folder / "cu.cif", "-o", folder / "s.xyz")
     assert run.out.splitlines()[0].split() == [
         "source",
@@ -175,7 +180,7 @@ def test_table_for_people(folder):
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
-def test_json_on_either_side_of_the_kind(folder, position):
+def test_json_on_either_side_of_the_kind(folder, position, vibent):
     kind = ["strain", folder / "cu.cif", "-o", folder / "s.xyz"]
     run = vibent("make", *(["--json", *kind] if position == "before" else [*kind, "--json"]))
     assert len(json.loads(run.out)["structures"]) == 4
@@ -193,7 +198,7 @@ def test_json_on_either_side_of_the_kind(folder, position):
         ("strain cu.cif --strains -1", "positive volume"),
     ],
 )
-def test_mistakes_are_one_line(folder, monkeypatch, command, message):
+def test_mistakes_are_one_line(folder, monkeypatch, command, message, vibent):
     monkeypatch.chdir(folder)
     run = vibent("make", *command.split(), "-o", "out.xyz")
     assert run.code == 1

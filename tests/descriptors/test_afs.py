@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
-from conftest import rattle
 
 from ase_vibent import AFS
 from ase_vibent.descriptors.afs import jacobi_functions, orthogonal_factor
@@ -17,7 +16,7 @@ from ase_vibent.errors import InvalidInputError
     [AFS(["Si", "C"], cutoff=4.0, n_max=3, l_max=4), AFS(["Si", "C"], cutoff=4.5), AFS(["*"])],
     ids=["small", "as published", "any species"],
 )
-def test_double_sum_over_neighbours(afs):
+def test_double_sum_over_neighbours(afs, rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.3, seed=0)
     symbols = np.array(atoms.get_chemical_symbols())
     features, rotation = afs.compute(atoms), orthogonal_factor(afs.n_max)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
-from conftest import rattle
 from scipy.linalg import expm, null_space
 
 from ase_vibent import Bispectrum
@@ -62,7 +61,7 @@ def expected_features(bispectrum, vectors):
     ],
     ids=["two species", "P2", "P3"],
 )
-def test_components_by_ladder_operators(bispectrum, count):
+def test_components_by_ladder_operators(bispectrum, count, rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.2, seed=0)
     features = bispectrum.compute(atoms)[3]
     assert features.shape == (count,)
@@ -74,7 +73,7 @@ def test_components_by_ladder_operators(bispectrum, count):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
-def test_all_neighbours_may_be_of_one_density():
+def test_all_neighbours_may_be_of_one_density(rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.2, seed=0)
     merged = Bispectrum(["Si", "C"], cutoff=3.3, j_max=1.5, neighbours=["*"])
     renamed = atoms.copy()

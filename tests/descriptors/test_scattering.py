@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from conftest import rattle
 from scipy.ndimage import convolve
 from scipy.spatial.transform import Rotation
 from scipy.special import gamma, sph_harm_y
@@ -19,7 +18,7 @@ SMALL = Scattering(["Si", "C"], scales=(0, 1), l_max=3, powers=(1, 2), width=0.6
 
 
 @pytest.fixture
-def carbide():
+def carbide(rattle):
     return rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.5, seed=0)
 
 
@@ -34,7 +33,7 @@ def assert_same(first, second, tolerance=GRID):
     np.testing.assert_allclose(first, second, rtol=tolerance)
 
 
-def test_paper_dimension_and_number_of_atoms():
+def test_paper_dimension_and_number_of_atoms(rattle):
     """P2: nine scales with l up to 9; where nothing cancels, they count atoms."""
     scattering = Scattering(["Fe"])
     assert scattering.n_features == 90

@@ -15,7 +15,6 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import kB
-from conftest import rattle
 
 from ase_vibent import AFS, HessianEntropyCalculator, dataset
 from ase_vibent.cli import main
@@ -198,7 +197,7 @@ def test_calculators_that_fail_are_tried_again(minimum, around, tmp_path):
     assert read_events(tmp_path / "short.xyz") == []
 
 
-def test_what_is_no_search(minimum, around, file, tmp_path):
+def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
     with pytest.raises(InvalidInputError, match="minima: expected at least one"):
         searched([], tmp_path / "no.xyz", around)
     with pytest.raises(InvalidInputError, match="searches"):
@@ -325,7 +324,7 @@ def features(atoms: Atoms, descriptor, quadratic: bool) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[tuple[Atoms, Atoms]]:
+def pairs(rattle) -> list[tuple[Atoms, Atoms]]:
     """Minima and saddles, as far as a descriptor can tell."""
     cell = bulk("Si", "diamond", a=5.431, cubic=True)
     starts = [rattle(cell, 0.4, seed) for seed in range(90)]
@@ -407,7 +406,7 @@ def test_events_both_ways_by_one_function_of_a_structure(pairs):
     assert found.predicted.shape == (len(events), 2)
 
 
-def test_species_have_weights_of_their_own():
+def test_species_have_weights_of_their_own(rattle):
     cell = bulk("GaAs", "zincblende", a=5.65, cubic=True)
     descriptor = AFS(["As", "Ga"], cutoff=4.0, n_max=2, l_max=1)
     events = []

@@ -6,7 +6,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from conftest import LATTICE_SI, rattle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, diags_array
@@ -24,9 +23,9 @@ from ase_vibent.potentials import stillinger_weber_silicon
 
 
 @pytest.fixture(scope="module")
-def vacancy():
+def vacancy(rattle):
     """Rattled vacancy with one light atom, and its sparse Hessian."""
-    atoms = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 2, 1)
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 1)
     del atoms[0]
     masses = atoms.get_masses()
     masses[4] = 10.0
@@ -36,9 +35,9 @@ def vacancy():
 
 
 @pytest.fixture(scope="module")
-def unstable():
+def unstable(rattle):
     """So strongly rattled that three modes are unstable."""
-    atoms = rattle(bulk("Si", "diamond", a=LATTICE_SI, cubic=True), 0.8, seed=3)
+    atoms = rattle(bulk("Si", "diamond", a=5.431, cubic=True), 0.8, seed=3)
     hessian = compute_hessian(atoms, stillinger_weber_silicon(), sparse=True)
     assert HarmonicSystem(atoms, hessian, unstable="any").n_unstable == 3
     return atoms, hessian
@@ -110,7 +109,7 @@ def test_unstable_modes_are_left_out(unstable):
 
 
 @pytest.mark.parametrize("periodic", [[0, 0, 0], [0, 0, 1]])
-def test_rotations_off_a_minimum(periodic):
+def test_rotations_off_a_minimum(periodic, rattle):
     """There they are no eigenvectors: projected out of the matrix, not of the sites alone."""
     atoms = bulk("Cu", "fcc", a=3.59, cubic=True) * (2, 2, 2)
     atoms.set_cell([20, 20, atoms.cell[2, 2]])

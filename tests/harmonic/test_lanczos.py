@@ -7,7 +7,6 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.cluster import Icosahedron
 from ase.optimize import BFGS
-from conftest import LATTICE_SI
 from scipy.sparse import block_diag, bsr_array, csr_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
@@ -21,6 +20,8 @@ from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import DisplacedForces, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
+
+LATTICE_SI = 5.431
 
 
 def sparse_hessian(atoms, calculator=None):

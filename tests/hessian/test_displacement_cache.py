@@ -1,12 +1,13 @@
 """Displacements kept on disk: what is used again, for whom, and what survives."""
 
-import os
+import functools
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from ase import Atoms
@@ -201,24 +202,20 @@ def test_cache_and_all_other_options(tmp_path, options):
     assert np.abs(results[0] - results[1]).max() < 1e-12
 
 
-SLOW_RUN = """
-import sys, time
-from ase.calculators.lj import LennardJones
-sys.path.insert(0, {tests!r})
-from test_displacement_cache import Counted, argon, differences
-
 class Slow(LennardJones):
     def calculate(self, *arguments, **keywords):
         time.sleep(0.2)
         super().calculate(*arguments, **keywords)
 
-differences(argon(), Counted(Slow()), cache={folder!r})
-"""
-
 
 def test_killed_run_goes_on(tmp_path):
-    code = SLOW_RUN.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", code])
+    """SIGKILL while a process of its own, which has not imported this module, is at work."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    call = functools.partial(differences, argon(), Counted(Slow()), cache=tmp_path)
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer)()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with process.stdin as pipe:
+        cloudpickle.dump(call, pipe)
     while len(files(tmp_path)) < 5 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -6,7 +6,6 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from conftest import rattle
 from scipy.sparse import csr_array
 
 from ase_vibent import HessianEntropyCalculator
@@ -15,7 +14,8 @@ from ase_vibent.hessian import HessianSource, compute_hessian
 
 
 def copper(*fixed):
-    atoms = rattle(bulk("Cu", "fcc", a=3.59, cubic=True), 0.1, seed=0)
+    atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
+    atoms.rattle(0.03, seed=0)
     atoms.set_constraint(FixAtoms(list(fixed)))
     return atoms
 

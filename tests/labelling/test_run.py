@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import ase.io
+import cloudpickle
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.calculator import Calculator, FileIOCalculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.mixing import SumCalculator
@@ -24,42 +24,12 @@ from ase.calculators.mixing import SumCalculator
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels
 from ase_vibent.cli import main
 from ase_vibent.errors import LabelError
-from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
+from ase_vibent.labelling.run import LabelTask, failure_list
 from ase_vibent.potentials import set_directory
 
 
-class Hazardous(EMT):
-    """EMT whose structures are dangerous, by their tags."""
-
-    def calculate(self, atoms=None, *args, **kwargs):
-        self.calls = getattr(self, "calls", 0) + 1
-        tag = atoms[0].tag
-        if tag == 13 and self.calls > 9:
-            raise RuntimeError("no\nconvergence")
-        if tag == 66:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if tag == 67:  # the first time only
-            marker = Path(atoms.info["marker"])
-            if not marker.exists():
-                marker.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-        super().calculate(atoms, *args, **kwargs)
-
-
-def small_cell(seed: int, tag: int = 0) -> Atoms:
-    """Four copper atoms near their sites."""
-    atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
-    atoms.rattle(0.02, seed=seed)
-    atoms.set_tags(tag)
-    return atoms
-
-
-def run(tasks, path, calculator=EMT, name="emt", **options):
-    return label_structures(tasks, path, calculator, calculator_name=name, **options)
-
-
 @pytest.fixture
-def tasks() -> list[LabelTask]:
+def tasks(small_cell) -> list[LabelTask]:
     return [LabelTask(small_cell(k), gradient=True, sites=True) for k in range(3)]
 
 
@@ -67,24 +37,10 @@ def entropies(path) -> list[float]:
     return [atoms.info[dataset.ENTROPY] for atoms in read_labels(path)]
 
 
-def assert_labels_of(tasks, path, calculator=EMT):
-    """Every task has just one frame, and the labels that this process gives it."""
-    frames = {atoms.info[dataset.KEY]: atoms for atoms in read_labels(path)}
-    assert len(frames) == len(read_labels(path)) == len(tasks)
-    for task in tasks:
-        frame, expected = frames[task.key("emt")], task.run(calculator)
-        # Another number of BLAS threads may sum in another order.
-        assert frame.info[dataset.ENTROPY] == pytest.approx(expected.info[dataset.ENTROPY], 1e-9)
-        for name in {dataset.SITES, dataset.GRADIENT} & expected.arrays.keys():
-            np.testing.assert_allclose(
-                frame.arrays[name], expected.arrays[name], rtol=1e-9, atol=1e-14
-            )
-
-
 # --- Resumed --------------------------------------------------------------------------------
 
 
-def test_identical_structures_are_each_labelled(tmp_path, tasks):
+def test_identical_structures_are_each_labelled(tmp_path, tasks, run):
     repeated = [tasks[0], tasks[0], tasks[1], tasks[0]]
     path = tmp_path / "labels.xyz"
     assert run(repeated[:2], path).done == 2
@@ -94,7 +50,7 @@ def test_identical_structures_are_each_labelled(tmp_path, tasks):
     assert first == second == fourth != third
 
 
-def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks):
+def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks, run):
     whole = tmp_path / "whole.xyz"
     run(tasks, whole)
     text = whole.read_text()
@@ -110,7 +66,9 @@ def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks):
         assert path.read_text() == text
 
 
-def test_failures_are_recorded_and_the_rest_goes_on(tmp_path, tasks):
+def test_failures_are_recorded_and_the_rest_goes_on(
+    tmp_path, tasks, small_cell, run, assert_labels_of, hazardous
+):
     unstable = small_cell(5)
     unstable.set_cell(unstable.cell * 1.4, scale_atoms=True)
     broken, spoiled = small_cell(13, tag=13), small_cell(6)
@@ -121,7 +79,7 @@ def test_failures_are_recorded_and_the_rest_goes_on(tmp_path, tasks):
     jobs = [tasks[0], *failing, tasks[1], tasks[2]]
     path = tmp_path / "labels.xyz"
     for done, skipped in ((3, 0), (0, 3)):  # failures are tried again, successes are not
-        summary = run(jobs, path, Hazardous)
+        summary = run(jobs, path, hazardous)
         assert (summary.done, summary.skipped) == (done, skipped)
         assert [number for number, _ in summary.failed] == [1, 2, 3, 4]
         reasons = [reason for _, reason in summary.failed]
@@ -137,7 +95,7 @@ def test_failures_are_recorded_and_the_rest_goes_on(tmp_path, tasks):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_rerun_that_asks_for_other_things(tmp_path, tasks):
+def test_a_rerun_that_asks_for_other_things(tmp_path, tasks, run):
     """Fewer labels are there already; more labels than the file has are refused."""
     path = tmp_path / "labels.xyz"
     run([replace(task, sites=True) for task in tasks], path)
@@ -148,7 +106,7 @@ def test_a_rerun_that_asks_for_other_things(tmp_path, tasks):
     assert path.read_bytes() == content
 
 
-def test_two_runs_do_not_share_a_file(tmp_path, tasks):
+def test_two_runs_do_not_share_a_file(tmp_path, tasks, run):
     fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "labels.xyz"
     with open(path, "a") as other:
@@ -158,7 +116,7 @@ def test_two_runs_do_not_share_a_file(tmp_path, tasks):
     assert run(tasks, path).done == len(tasks)
 
 
-def test_file_of_another_calculator_is_refused(tmp_path, tasks):
+def test_file_of_another_calculator_is_refused(tmp_path, tasks, run):
     path = tmp_path / "labels.xyz"
     run(tasks[:1], path)
     before = path.read_bytes()
@@ -179,7 +137,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN)
-def test_foreign_file_is_refused_and_left_alone(tmp_path, tasks, content):
+def test_foreign_file_is_refused_and_left_alone(tmp_path, tasks, content, run):
     path = tmp_path / "labels.xyz"
     path.write_bytes(FOREIGN[content])
     try:
@@ -189,7 +147,7 @@ def test_foreign_file_is_refused_and_left_alone(tmp_path, tasks, content):
         assert path.read_bytes() == FOREIGN[content]
 
 
-def test_file_damaged_in_the_middle_is_refused_and_left_alone(tmp_path, tasks):
+def test_file_damaged_in_the_middle_is_refused_and_left_alone(tmp_path, tasks, run):
     """Only the last frame can be a kill's work; whole frames after a damage are not cut off."""
     path = tmp_path / "labels.xyz"
     run(tasks, path)
@@ -203,7 +161,7 @@ def test_file_damaged_in_the_middle_is_refused_and_left_alone(tmp_path, tasks):
         assert path.read_text() == damaged
 
 
-def test_unwritable_place_is_refused(tmp_path, tasks):
+def test_unwritable_place_is_refused(tmp_path, tasks, run):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "labels.xyz", tmp_path / "none" / "labels.xyz", tmp_path):
         with pytest.raises(LabelError, match="cannot"):
@@ -234,7 +192,7 @@ def wait_until(condition, process=None):
         time.sleep(0.05)
 
 
-def test_killed_run_is_continued(tmp_path, monkeypatch, capsys):
+def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
     """SIGKILL while the third of four structures is at work in a process of its own."""
     (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR)
     structures, labels, blocked = (tmp_path / name for name in ("in.traj", "out.xyz", "blocked"))
@@ -276,7 +234,9 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.glob("out.xyz.*"))
 
 
-def test_structure_that_kills_its_process_fails_alone(tmp_path, tasks):
+def test_structure_that_kills_its_process_fails_alone(
+    tmp_path, tasks, small_cell, run, assert_labels_of, hazardous
+):
     once = small_cell(8, tag=67)
     once.info["marker"] = str(tmp_path / "marker")
     unsendable = small_cell(10)
@@ -284,7 +244,7 @@ def test_structure_that_kills_its_process_fails_alone(tmp_path, tasks):
     jobs = [*tasks[:2], LabelTask(small_cell(9, tag=66)), LabelTask(once), tasks[2]]
     jobs.append(LabelTask(unsendable))
     path = tmp_path / "labels.xyz"
-    summary = run(jobs, path, Hazardous, n_jobs=2)
+    summary = run(jobs, path, hazardous, n_jobs=2)
     assert summary.done == 4
     assert [number for number, _ in summary.failed] == [2, 5]
     assert "SIGKILL" in summary.failed[0][1]
@@ -292,7 +252,7 @@ def test_structure_that_kills_its_process_fails_alone(tmp_path, tasks):
     assert_labels_of([*tasks, jobs[3]], path)
 
 
-def test_full_disk_leaves_whole_frames(tmp_path, tasks):
+def test_full_disk_leaves_whole_frames(tmp_path, tasks, run, assert_labels_of):
     resource = pytest.importorskip("resource")
     path = tmp_path / "labels.xyz"
     run(tasks[:1], path)
@@ -350,6 +310,10 @@ class Springs(Calculator):
         self.results["forces"] = np.einsum("ij,ijx->ix", stretch / lengths, vectors)
 
 
+# Workers cannot import a test module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
 class FileSprings(FileIOCalculator):
     implemented_properties = ["energy", "forces"]  # noqa: RUF012 - the name is ASE's
 
@@ -365,7 +329,7 @@ class FileSprings(FileIOCalculator):
         self.results = {"energy": energy, "forces": np.reshape(forces, (-1, 3))}
 
 
-def test_calculators_with_files_work_in_folders_of_their_own(tmp_path):
+def test_calculators_with_files_work_in_folders_of_their_own(tmp_path, run, assert_labels_of):
     program = tmp_path / "springs.py"
     program.write_text(PROGRAM)
     rng = np.random.default_rng(3)

@@ -7,7 +7,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import rattle
 
 from ase_vibent import SiteModel
 from ase_vibent.errors import ModelFileError
@@ -20,7 +19,7 @@ def path(tmp_path, silicon_model):
     return file
 
 
-def test_round_trip(path, silicon_model, silicon):
+def test_round_trip(path, silicon_model, silicon, rattle):
     loaded = SiteModel.load(path)
     atoms = rattle(silicon, 0.1, seed=1)
     ours, theirs = silicon_model.evaluate(atoms), loaded.evaluate(atoms)

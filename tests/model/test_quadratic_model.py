@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import rattle
 from scipy.stats import norm
 
 from ase_vibent import ACE, SiteModel, train
@@ -36,7 +35,7 @@ def test_quadratic_part_explains_more(models):
         assert quadratic[kind]["rmse"] < 0.9 * linear[kind]["rmse"]
 
 
-def test_value_gradient_and_strain(models, silicon):
+def test_value_gradient_and_strain(models, silicon, rattle):
     _, model = models
     atoms = rattle(silicon, 0.2, seed=11)
     sums = model.evaluate(atoms)
@@ -95,7 +94,7 @@ def test_known_quadratic_form_is_found_again(models, silicon_frames):
         fit_curvature(linear, data, weights, rank=0)
 
 
-def test_file_keeps_the_quadratic_part(models, tmp_path, silicon):
+def test_file_keeps_the_quadratic_part(models, tmp_path, silicon, rattle):
     _, model = models
     model.save(tmp_path / "eqml.vibent")
     loaded = SiteModel.load(tmp_path / "eqml.vibent")
@@ -112,7 +111,7 @@ def two_steps(data, domain):
     return replace(linear, curvature=curvature), fit, changes
 
 
-def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames):
+def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames, rattle):
     """Labels of a richer model: errors of fits that leave frames out, then coverage."""
     domain = models[0].domain
     random = np.random.default_rng(0)

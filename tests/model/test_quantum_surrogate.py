@@ -10,7 +10,6 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 from scipy.sparse import csr_array
 
 from ase_vibent import (
@@ -42,6 +41,8 @@ from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
 
+LATTICE_SI = 5.431
+
 FIELDS = ("entropy", "free_energy", "entropy_slope", "free_energy_slope")
 SMALL = ACE(["Si"], cutoff=4.2, order=3, degree=8)
 
@@ -53,7 +54,7 @@ def eigenvalues_of(atoms: Atoms) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[Atoms]:
+def frames(rattle) -> list[Atoms]:
     """Crystal, rattled bulk and vacancy cells of silicon, with labels of moments."""
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()

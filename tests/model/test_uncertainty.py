@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 from scipy.stats import norm
 
 from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
@@ -27,7 +26,7 @@ from ase_vibent.training.training_set import TrainingSet
 def interstitial(silicon):
     atoms = silicon.copy()
     atoms.append("Si")
-    atoms.positions[-1] = atoms.positions[0] + np.full(3, LATTICE_SI / 2)
+    atoms.positions[-1] = atoms.positions[0] + np.full(3, 5.431 / 2)
     return atoms
 
 
@@ -167,7 +166,7 @@ def test_grade_is_the_distance_from_the_training_set():
     assert grades.max() == pytest.approx(1)
 
 
-def test_calculator_offers_uncertainties(silicon_model, silicon):
+def test_calculator_offers_uncertainties(silicon_model, silicon, rattle):
     atoms = rattle(silicon, 0.1, seed=9)
     calculator = SiteEntropyCalculator(silicon_model)
     total = calculator.get_property("entropy_std", atoms)
@@ -182,7 +181,7 @@ def test_calculator_offers_uncertainties(silicon_model, silicon):
     assert 0 < grades.max() < EXTRAPOLATION_LIMIT
 
 
-def test_uncertainties_do_not_evaluate_once_more(silicon_model, silicon, monkeypatch):
+def test_uncertainties_do_not_evaluate_once_more(silicon_model, silicon, monkeypatch, rattle):
     atoms = rattle(silicon, 0.1, seed=9)
     calculator = SiteEntropyCalculator(silicon_model)
     forces = calculator.get_property("forces", atoms)
@@ -199,7 +198,7 @@ def test_uncertainties_do_not_evaluate_once_more(silicon_model, silicon, monkeyp
     assert "energy" in calculator.results
 
 
-def test_crystal_is_known_best(silicon_model, silicon):
+def test_crystal_is_known_best(silicon_model, silicon, rattle):
     """The crystal's constant is exact and its features are the origin: no uncertainty but noise."""
     total, sites = silicon_model.uncertainty(silicon)
     posterior = silicon_model.posterior
@@ -225,14 +224,14 @@ def test_policy_on_extrapolation(silicon_model, interstitial, recwarn):
         SiteEntropyCalculator(silicon_model, extrapolation="shout")
 
 
-def test_familiar_structures_cause_no_warning(silicon_model, silicon, recwarn):
+def test_familiar_structures_cause_no_warning(silicon_model, silicon, recwarn, rattle):
     calculator = SiteEntropyCalculator(silicon_model)
     for seed in range(5):
         calculator.get_property("forces", rattle(silicon, 0.1, seed=20 + seed))
     assert not [w for w in recwarn if issubclass(w.category, ExtrapolationWarning)]
 
 
-def test_parts_survive_the_file(tmp_path, silicon_model, silicon):
+def test_parts_survive_the_file(tmp_path, silicon_model, silicon, rattle):
     silicon_model.save(tmp_path / "si.vibent")
     loaded = SiteModel.load(tmp_path / "si.vibent")
     atoms = rattle(silicon, 0.1, seed=3)
@@ -251,7 +250,7 @@ def test_models_without_parts_say_so(silicon_model):
         silicon_model.scale,
     )
     calculator = SiteEntropyCalculator(bare)
-    atoms = bulk("Si", "diamond", a=LATTICE_SI)
+    atoms = bulk("Si", "diamond", a=5.431)
     with pytest.raises(InvalidInputError, match="posterior"):
         calculator.get_property("entropy_std", atoms)
     with pytest.raises(InvalidInputError, match="trained on"):

@@ -7,7 +7,6 @@ import pytest
 import vesin
 from ase import Atoms
 from ase.build import bulk
-from conftest import rattle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,7 +67,7 @@ def test_same_pairs_as_vesin(seed, pbc, count, cutoff, skin):
     assert sorted(found.owners[centres]) == list(range(count))
 
 
-def test_blocks_hold_one_species_and_chunks_every_point_they_touch():
+def test_blocks_hold_one_species_and_chunks_every_point_they_touch(rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True) * (5, 5, 5), 0.2, seed=3)
     found = find_neighbours(atoms, SPECIES, 4.0)
     assert len(found.chunks) > 1
@@ -100,7 +99,7 @@ def test_far_apart_atoms_do_not_need_a_bin_for_every_empty_place():
     np.testing.assert_allclose(pairs_of(found, atoms, 4.0), expected_pairs(atoms, 4.0), atol=1e-9)
 
 
-def test_a_kept_list_is_used_until_an_atom_has_moved_by_half_the_skin(monkeypatch):
+def test_a_kept_list_is_used_until_an_atom_has_moved_by_half_the_skin(monkeypatch, rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.2, seed=0)
     lists = NeighbourLists(skin=0.6)
     first = lists.find(atoms, SPECIES, 4.0)
@@ -124,7 +123,7 @@ def test_a_kept_list_is_used_until_an_atom_has_moved_by_half_the_skin(monkeypatc
     assert lists.find(atoms, SPECIES, 4.0) is second
 
 
-def test_the_skin_does_not_show_in_the_results():
+def test_the_skin_does_not_show_in_the_results(rattle):
     """A walk with a kept list, whose steps and wraps pass its limit several times."""
     ace = ACE(SPECIES, cutoff=4.0, order=2, degree=7)
     rng = np.random.default_rng(1)
@@ -146,7 +145,7 @@ def test_the_skin_does_not_show_in_the_results():
     assert 1 < len(used) < 25
 
 
-def test_one_store_serves_images_in_turn_and_forgets_the_oldest():
+def test_one_store_serves_images_in_turn_and_forgets_the_oldest(rattle):
     images = [rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 1.0, seed=k) for k in range(4)]
     lists = NeighbourLists(skin=0.4)
     first = [lists.find(image, SPECIES, 4.0) for image in images]
@@ -165,7 +164,7 @@ def test_copies_start_without_neighbours():
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_chunks_of_any_size_give_the_same_sums(size, monkeypatch):
+def test_chunks_of_any_size_give_the_same_sums(size, monkeypatch, rattle):
     ace = ACE(SPECIES, cutoff=4.0, order=2, degree=7)
     weights = np.random.default_rng(2).normal(size=(2, ace.n_features))
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True) * (2, 1, 1), 0.3, seed=4)
@@ -179,7 +178,7 @@ def test_chunks_of_any_size_give_the_same_sums(size, monkeypatch):
     np.testing.assert_allclose(parts.strain, whole.strain, atol=1e-11 * size)
 
 
-def test_lists_are_few_and_the_one_used_last_stays():
+def test_lists_are_few_and_the_one_used_last_stays(rattle):
     atoms = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True), 0.1, seed=0)
     lists = NeighbourLists(most_lists=3)
     kept = lists.find(atoms, SPECIES, 4.0)
@@ -206,7 +205,7 @@ def test_vectors_along_directions_that_are_not_periodic_do_not_matter(pbc):
     assert len(found.owners) < 40
 
 
-def test_an_atom_far_away_does_not_coarsen_the_bins():
+def test_an_atom_far_away_does_not_coarsen_the_bins(rattle):
     cluster = rattle(bulk("SiC", "zincblende", a=4.36, cubic=True) * (4, 4, 4), 0.2, seed=5)
     cluster.pbc = False
     far = cluster + Atoms("SiC", positions=[[1e4, -1e4, 30.0], [1e4, -1e4, 32.0]])

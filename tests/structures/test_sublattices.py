@@ -5,7 +5,6 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.mixing import SumCalculator
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import ACE, SiteEntropyCalculator, train
 from ase_vibent.descriptors import collapse
@@ -21,7 +20,7 @@ def labels_of(atoms):
 
 
 def test_orbits_and_sites_of_a_crystal():
-    silicon = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
+    silicon = bulk("Si", "diamond", a=5.431, cubic=True)
     assert set(labels_of(label_sublattices(silicon, silicon))) == {0}
     by_site = label_sublattices(silicon, silicon, by="site")
     # Every neighbour of an atom of one sublattice is on the other.
@@ -33,7 +32,7 @@ def test_orbits_and_sites_of_a_crystal():
     assert set(labels_of(label_sublattices(CARBIDE, CARBIDE))) == {0, 1}
 
 
-def test_defective_rattled_and_shifted_cells_keep_the_crystals_labels():
+def test_defective_rattled_and_shifted_cells_keep_the_crystals_labels(rattle):
     crystal = label_sublattices(CARBIDE, CARBIDE)
     perfect = crystal * (2, 2, 2)
     expected = labels_of(perfect)
@@ -83,9 +82,9 @@ def test_kinds_of_sites():
         ACE(["*"])
 
 
-def test_neighbours_are_told_apart_as_asked():
+def test_neighbours_are_told_apart_as_asked(rattle):
     """Silicon by site: with one channel for both sublattices the features are the plain ones."""
-    cell = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
+    cell = bulk("Si", "diamond", a=5.431, cubic=True)
     atoms = label_sublattices(rattle(cell, 0.2, seed=2), cell, by="site")
     size = {"cutoff": 4.0, "order": 2, "degree": 6}
     plain = ACE(["Si"], **size).compute(atoms)

@@ -15,8 +15,6 @@ from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.stress import voigt_6_to_full_3x3_stress
-from conftest import rattle
-from test_commands import strict_json, vibent
 
 from ase_vibent import (
     ACE,
@@ -55,7 +53,7 @@ def with_results(atoms: Atoms, calculator: object) -> Atoms:
 
 
 @pytest.fixture(scope="module")
-def cells() -> list[Atoms]:
+def cells(rattle) -> list[Atoms]:
     """Rattled and strained copper with and without a vacancy."""
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()
@@ -162,7 +160,7 @@ def test_true_labels_the_atoms_that_symmetry_tells_apart():
     assert 1 < len(labelled.info[dataset.DISPLACED]) < 15
 
 
-def test_derivatives_of_the_calculator(model, cells):
+def test_derivatives_of_the_calculator(model, cells, rattle):
     atoms = rattle(cells[1], 0.1, seed=5)
     calculator = SiteEnergyCalculator(model)
     direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
@@ -209,7 +207,7 @@ def test_weight_of_a_frame_is_its_number_of_copies(frames):
 
 
 @pytest.fixture(scope="module")
-def compound() -> list[Atoms]:
+def compound(rattle) -> list[Atoms]:
     """Rattled cells of CuAu, which tell nothing of either element alone; the perfect one first."""
     cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
     cell.numbers = np.where(cell.numbers == 11, 29, 79)
@@ -321,7 +319,7 @@ def test_without_volume_there_is_no_stress(model):
         SiteEnergyCalculator(model, extrapolation="ignore").get_property("stress", cluster)
 
 
-def test_the_files_of_ase_are_labels_enough(frames, tmp_path):
+def test_the_files_of_ase_are_labels_enough(frames, tmp_path, vibent, strict_json):
     """Energies and forces that ASE wrote train a potential on the command line."""
     path = {k: tmp_path / k for k in ("data.xyz", "cu.vibent", "fit.png", "out.xyz")}
     ase.io.write(path["data.xyz"], frames)
@@ -350,7 +348,7 @@ def test_the_files_of_ase_are_labels_enough(frames, tmp_path):
     assert "energy of Cu" in vibent("info", path["cu.vibent"]).out
 
 
-def test_one_run_of_labels_makes_both_models(tmp_path):
+def test_one_run_of_labels_makes_both_models(tmp_path, vibent, strict_json, rattle):
     path = {k: tmp_path / k for k in ("in.traj", "crystal.traj", "labels.xyz", "m.vibent")}
     crystal = bulk("Si", "diamond", a=5.431, cubic=True)
     ase.io.write(path["crystal.traj"], crystal)
@@ -383,7 +381,7 @@ def test_force_constants_are_compared_on_held_out_frames(cells):
     assert found["rmse"] < 0.1 * found["spread"]
 
 
-def test_quadratic_potential_of_few_sites():
+def test_quadratic_potential_of_few_sites(rattle):
     """Few sites span few directions; the quadratic form has none beside them that could explode."""
     pair = bulk("Cu", "fcc", a=3.6) * (2, 1, 1)
     rng = np.random.default_rng(0)

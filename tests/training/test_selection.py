@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import SiteModel, select
 from ase_vibent.errors import InvalidInputError
@@ -12,11 +11,11 @@ from ase_vibent.training.targets import Targets
 
 
 @pytest.fixture
-def pool(silicon):
+def pool(silicon, rattle):
     """Cells that differ in size and in what is wrong with them."""
     vacancy = silicon.copy()
     del vacancy[5]
-    eight = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
+    eight = bulk("Si", "diamond", a=5.431, cubic=True)
     starts = (silicon, vacancy, eight)
     return [rattle(atoms, 0.05 * (1 + k), seed=k) for k in range(3) for atoms in starts]
 

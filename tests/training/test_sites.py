@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, dataset, train, write_labels
 from ase_vibent.dataset import read_labels
@@ -19,11 +18,11 @@ SITE_LABELS = {"gradient": True, "sites": True, "site_gradients": True}
 
 
 def crystal():
-    return bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
+    return bulk("Si", "diamond", a=5.431, cubic=True)
 
 
 @pytest.fixture(scope="module")
-def frames():
+def frames(rattle):
     """Perfect crystal of 8 atoms and rattled ones, labelled in the normalised decomposition."""
     exact = HessianEntropyCalculator(
         stillinger_weber_silicon(), crystal=crystal(), decomposition="normalised"
@@ -95,7 +94,7 @@ def test_files_keep_gradients_of_sites(frames, tmp_path):
         np.testing.assert_array_equal(after.arrays[name], before.arrays[name])
 
 
-def test_labelling_runs_know_the_decomposition(frames, tmp_path):
+def test_labelling_runs_know_the_decomposition(frames, tmp_path, rattle):
     spec = CalculatorSpec("sw-si")
     atoms = rattle(crystal(), 0.1, 0)
     plain = LabelTask(atoms, **SITE_LABELS)

@@ -8,7 +8,6 @@ from ase.calculators.lj import LennardJones
 from ase.cluster import Icosahedron
 from ase.optimize import BFGS
 from ase.units import kB
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import (
     ACE,
@@ -24,6 +23,8 @@ from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.training.trainer import split_frames
+
+LATTICE_SI = 5.431
 
 SMALL = ACE(["Si"], cutoff=4.2, order=3, degree=8)
 
@@ -148,7 +149,7 @@ def test_smoothness_makes_rough_features_pay(silicon_frames):
         train(silicon_frames, SMALL, solver="rrqr", solver_options={"smoothness": 2})
 
 
-def test_a_representable_target_is_recovered(silicon_frames):
+def test_a_representable_target_is_recovered(silicon_frames, rattle):
     """Labels made by a known model are learned back: rows, shifts and scales are consistent."""
     crystal = silicon_frames[0]
     rng = np.random.default_rng(0)
@@ -190,7 +191,7 @@ def test_strained_crystals_are_references_of_their_own(sw):
     assert abs(bulk_values[1] - bulk_values[0]) > 0.1
 
 
-def test_strain_rows(sw):
+def test_strain_rows(sw, rattle):
     """The strain derivative of the perfect crystal's model is its converged one."""
     reference = HessianEntropyCalculator(sw, unstable="any")
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
@@ -209,7 +210,7 @@ def test_strain_rows(sw):
         train(missing, SMALL)
 
 
-def test_compounds_have_constants_of_their_own():
+def test_compounds_have_constants_of_their_own(rattle):
     """Silicon carbide: constants are the converged site values, species by species."""
     crystal = bulk("SiC", "zincblende", a=4.32, cubic=True)
     reference = HessianEntropyCalculator(CalculatorSpec("tersoff-sic"), unstable="any")
@@ -228,7 +229,7 @@ def test_compounds_have_constants_of_their_own():
     assert model.header["errors"]["train"]["total"]["rmse"] < 0.02
 
 
-def test_clusters_need_no_crystal():
+def test_clusters_need_no_crystal(rattle):
     """LJ clusters: constants are fitted, features centred on their mean, no stress needed."""
     cluster = Icosahedron("Ar", noshells=2)
     calculator = LennardJones(sigma=1.0, epsilon=1.0, rc=50.0)
@@ -318,7 +319,7 @@ def test_two_crystals_of_one_name_are_refused(silicon_frames):
         train([*silicon_frames, other], SMALL)
 
 
-def test_relabelling_inherits_nothing(sw, silicon_frames):
+def test_relabelling_inherits_nothing(sw, silicon_frames, rattle):
     """A rattled copy of a labelled crystal is no crystal, and keeps no label of another run."""
     moved = rattle(silicon_frames[0], 0.1, seed=5)
     reference = HessianEntropyCalculator(sw, unstable="any")
@@ -327,7 +328,7 @@ def test_relabelling_inherits_nothing(sw, silicon_frames):
     assert names == {dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE, dataset.REFERENCE}
 
 
-def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_frames):
+def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_frames, rattle):
     crystal = silicon_frames[0]
     atoms = rattle(crystal, 1.2, seed=3)
     reference = HessianEntropyCalculator(sw, unstable="any")

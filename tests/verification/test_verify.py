@@ -5,7 +5,6 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import SiteModel, bulk_site_entropies, verify
 from ase_vibent.errors import InvalidInputError, LabelError
@@ -16,6 +15,8 @@ from ase_vibent.training.report import evaluate_frames
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
 from ase_vibent.verification.sample import SiteSample, ranked_sites
 from ase_vibent.verification.verify import Verification
+
+LATTICE_SI = 5.431
 
 #: Of Stillinger-Weber silicon: twice its cutoff.
 RANGE = 7.6
@@ -59,7 +60,7 @@ def primitive():
 
 
 @pytest.fixture
-def vacancy():
+def vacancy(rattle):
     cell = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (3, 3, 3)
     return rattle(cell[1:], 0.02, seed=0)
 
@@ -76,7 +77,7 @@ def test_balls_agree_with_diagonalisation(vacancy, sw):
     assert errors.max() < 2 * np.abs(balls.truncation).max()
 
 
-def test_forces_alone_near_the_sites_alone(primitive):
+def test_forces_alone_near_the_sites_alone(primitive, rattle):
     """Displacing a ball in what surrounds it gives what the whole analytic Hessian gives."""
     atoms = rattle(primitive * (5, 5, 8), 0.02, seed=1)
     sites, calculator = np.array([5, 9]), ForcesOnly()
@@ -202,7 +203,7 @@ def test_crystal_of_another_cell(silicon_model, silicon, sw):
         verify(silicon_model, silicon, sw, crystal=strained)
 
 
-def test_models_without_uncertainty_are_sampled(silicon_model, silicon, sw):
+def test_models_without_uncertainty_are_sampled(silicon_model, silicon, sw, rattle):
     bare = SiteModel(
         silicon_model.descriptor,
         silicon_model.constants,

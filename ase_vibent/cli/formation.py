@@ -1,40 +1,91 @@
-"""`vibent formation` and `vibent rate`."""
+"""`vibent formation`: defects beside their crystal, and the limit of large cells."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.files import model_file, progress_bar, read_structures, require_plottable, show
-from ase_vibent.cli.plots import formation_plot, rate_plot
+from ase_vibent.cli.arguments import length
+from ase_vibent.cli.files import progress_bar, read_structures, require_plottable, show
+from ase_vibent.cli.plots import formation_plot
+from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.stationary import relax
 from ase_vibent.structures.cells import _supercell
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
-    TransitionRate,
     defect_formation,
     have_a_limit,
     size_convergence,
-    transition_rate,
 )
 
 
-def formation(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("defects", nargs="+", help="files that ASE reads, all frames of each")
+    parser.add_argument(
+        "--reference",
+        required=True,
+        metavar="CRYSTAL",
+        help="perfect crystal, a unit cell or a supercell",
+    )
+    add_thermodynamics(parser)
+    parser.add_argument(
+        "--relax", action="store_true", help="relax the defects first, in their cells"
+    )
+    parser.add_argument(
+        "--chemical-potential",
+        action="append",
+        default=[],
+        type=_chemical_potential,
+        metavar="SYMBOL=EV",
+        help="energy per atom of a species in equilibrium with the crystal; for compounds and "
+        "impurities",
+    )
+    parser.add_argument(
+        "--multiplicity",
+        type=length,
+        metavar="G",
+        help="equivalent defects per primitive cell; default: counted by symmetry",
+    )
+    parser.add_argument(
+        "--energy",
+        type=float,
+        metavar="EV",
+        help="formation energy from elsewhere, with --energy-at",
+    )
+    parser.add_argument(
+        "--energy-at",
+        choices=("volume", "pressure"),
+        default="volume",
+        help="whether that energy is one at constant volume (default) or constant pressure",
+    )
+
+
+def _chemical_potential(text: str) -> tuple[str, float]:
+    """Symbol and energy, as in Cd=-1.2."""
+    symbol, _, energy = text.partition("=")
+    with suppress(ValueError):
+        if symbol in chemical_symbols[1:] and math.isfinite(float(energy)):
+            return symbol, float(energy)
+    raise argparse.ArgumentTypeError(f"expected a symbol and an energy, as Cd=-1.2, got {text!r}")
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
-    calculator, potential = _calculators(options)
+    calculator, potential = calculators(options)
     sources, defects = read_structures(options.defects)
     if len(set(sources)) < len(sources):
         sources = [f"{number}: {source}" for number, source in enumerate(sources)]
@@ -87,46 +138,6 @@ def _formation_of(
     if options.energy is None:
         return found
     return found.with_energy(options.energy, f"constant {options.energy_at}")
-
-
-def rate(options: argparse.Namespace) -> int:
-    """`vibent rate`: attempt frequency, barrier and rate of one event."""
-    require_plottable(options.plot)
-    calculator, potential = _calculators(options)
-    minimum, saddle = (read_structures([path])[1][-1] for path in (options.minimum, options.saddle))
-    found = transition_rate(
-        minimum,
-        saddle,
-        calculator,
-        options.temperature,
-        potential=potential,
-        check_modes=not options.unchecked,
-        fmax=options.fmax,
-    )
-    if options.plot:
-        rate_plot(found, options.plot)
-    show(options, _rate_data(found), _rate_table(found))
-    return 0
-
-
-def _calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
-    """What gives entropies, and what gives energies, if anything."""
-    potential = CalculatorSpec(options.calculator)() if options.calculator else None
-    if options.model:
-        model = model_file(options.model)
-        return SiteEntropyCalculator(model, quantum=options.quantum), potential
-    if potential is None:
-        raise InvalidInputError(
-            "--model, --calculator: give a model, or a calculator for exact entropies, or both: "
-            "entropies of the model, energies of the calculator"
-        )
-    return HessianEntropyCalculator(
-        potential,
-        quantum=options.quantum,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
-    ), potential
 
 
 def _limits(formations: Sequence[DefectFormation]) -> dict[str, Extrapolation]:
@@ -201,33 +212,3 @@ def _formation_table(
                 f"{found.degeneracy_factors[k]:>15.4g} {cells[0]:>19} {cells[1]:>10}"
             )
     return "\n".join([*lines, "g: equivalent defects per primitive cell, orientations included"])
-
-
-def _rate_data(found: TransitionRate) -> dict[str, Any]:
-    lower, upper = found.band()
-    return {
-        "barrier_eV": found.barrier,
-        "log_attempt_frequency_std": found.log_std,
-        "temperatures_K": found.temperatures.tolist(),
-        "attempt_frequencies_Hz": found.attempt_frequencies.tolist(),
-        "entropy_differences_eV_per_K": found.entropies.tolist(),
-        "rates_per_s": found.rates.tolist(),
-        "rates_lower_per_s": lower.tolist(),
-        "rates_upper_per_s": upper.tolist(),
-    }
-
-
-def _rate_table(found: TransitionRate) -> str:
-    lines = [
-        f"barrier {found.barrier:.4f} eV; attempt frequency "
-        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± {found.log_std:.2g} in its logarithm",
-        f"{'T (K)':>8} {'ν* (THz)':>10} {'ΔS (k_B)':>10} {'ΔF (eV)':>10} {'rate (1/s)':>12}  "
-        "one standard deviation",
-    ]
-    for k, (low, high) in enumerate(zip(*found.band(), strict=True)):
-        lines.append(
-            f"{found.temperatures[k]:>8g} {found.attempt_frequencies[k] / 1e12:>10.4g} "
-            f"{found.entropies[k] / kB:>10.4f} {found.free_energy_barriers[k]:>10.4f} "
-            f"{found.rates[k]:>12.4e}  {low:.3e} to {high:.3e}"
-        )
-    return "\n".join(lines)

@@ -14,6 +14,7 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
+from ase_vibent.cli.arguments import MODEL
 from ase_vibent.cli.files import (
     model_file,
     progress_bar,
@@ -37,7 +38,26 @@ _KEPT = {
 }
 
 
-def predict(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("structures", nargs="+", help="files that ASE reads")
+    parser.add_argument("-T", "--temperature", type=float, help="K; default 300")
+    parser.add_argument(
+        "--quantum",
+        action="store_true",
+        help="quantum statistics, zero-point energy included: for models trained on moments",
+    )
+    parser.add_argument(
+        "--extrapolation",
+        choices=("warn", "raise", "ignore"),
+        default="warn",
+        help="what to do about atoms unlike those of the training set; default: warn",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
+
+
+def run(options: argparse.Namespace) -> int:
     """`vibent predict`."""
     model = SiteModel.load(model_file(options.model))
     calculator = _calculator(model, options)

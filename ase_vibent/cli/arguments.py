@@ -1,0 +1,115 @@
+"""Types and groups of arguments that commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from contextlib import suppress
+
+#: Help of arguments that name a model, or a descriptor.
+MODEL = "coefficient file, or name of a model that comes with the package (vibent models)"
+DESCRIPTOR = (
+    "'Bispectrum(cutoff=5, j_max=4)', 'AFS(n_max=10, l_max=6)', 'ACE(degree=12, l_weight=0.75)'"
+)
+
+
+def add_temperatures(parser: argparse.ArgumentParser) -> None:
+    """Add -T, one or several temperatures."""
+    parser.add_argument(
+        "-T",
+        "--temperature",
+        nargs="+",
+        type=length,
+        default=[300.0],
+        metavar="K",
+        help="one or several; default 300",
+    )
+
+
+def add_finite_differences(parser: argparse.ArgumentParser) -> None:
+    """Options of exact Hessians."""
+    parser.add_argument(
+        "--displacement",
+        type=length,
+        default=0.01,
+        metavar="Å",
+        help="of finite differences; default 0.01",
+    )
+    parser.add_argument(
+        "--interaction-range",
+        type=length,
+        metavar="Å",
+        help="moving an atom changes no force beyond it: distant atoms are displaced together",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="keeps every finished displacement; for calculators that take minutes",
+    )
+
+
+def add_basis(parser: argparse.ArgumentParser) -> None:
+    """Options of one descriptor."""
+    parser.add_argument("--cutoff", type=length, help="Å; default: suits the nearest neighbours")
+    parser.add_argument("--order", type=positive_number, help="correlation order; default 3")
+    parser.add_argument("--degree", type=length, help="total degree; default: suits the data")
+    parser.add_argument(
+        "--descriptor", metavar="SPEC", help=f"another than ACE, or all of it: {DESCRIPTOR}"
+    )
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """Options of every fit."""
+    parser.add_argument(
+        "--solver", choices=("ridge", "bayesian-ridge", "ard", "rrqr"), default="ridge"
+    )
+    parser.add_argument(
+        "--quantities",
+        nargs="+",
+        choices=("total", "gradient", "strain", "sites", "site_gradients", "force_constants"),
+        help="labels to fit; default: totals and their derivatives",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("entropy", "energy"),
+        default="entropy",
+        help="what is learned; energies, forces, virials and force constants make a potential",
+    )
+
+
+def number_or_any(text: str) -> int | str:
+    """Number of unstable modes, or "any"."""
+    return text if text == "any" else natural_number(text)
+
+
+def natural_number(text: str) -> int:
+    """Integer from 0 on."""
+    return _integer(text, 0)
+
+
+def positive_number(text: str) -> int:
+    """Integer from 1 on."""
+    return _integer(text, 1)
+
+
+def length(text: str) -> float:
+    """Positive, finite number."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+
+
+def direction(text: str) -> tuple[int, ...]:
+    """Crystal direction of three digits, each with or without a minus."""
+    if not re.fullmatch(r"(-?\d){3}", text):
+        raise argparse.ArgumentTypeError(f"expected three digits, as in 1-10, got {text!r}")
+    return tuple(int(number) for number in re.findall(r"-?\d", text))
+
+
+def _integer(text: str, least: int) -> int:
+    with suppress(ValueError):
+        if int(text) >= least:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected an integer from {least} on, got {text!r}")

@@ -1,0 +1,251 @@
+"""`vibent label`: exact labels of structures, into an extended XYZ file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from ase import Atoms
+
+from ase_vibent.cli.arguments import add_finite_differences, number_or_any, positive_number
+from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.spectrum import check_unstable
+from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
+from ase_vibent.model import SiteModel
+from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.structures.cells import match_references
+from ase_vibent.training.selection import TOLD, Choice, select
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("structures", nargs="+", help="files that ASE reads, all frames of each")
+    parser.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
+    parser.add_argument(
+        "--calculator",
+        required=True,
+        metavar="SPEC",
+        help="sw-si, tersoff-sic, emt, or an import path: 'ase.calculators.lj:LennardJones"
+        "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
+        "this folder, and gets a folder of its own below OUTPUT.work for its files",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="CRYSTAL",
+        help="perfect crystals, unit cells or supercells; each structure's own cell is made "
+        "from them, labelled too and named as its reference",
+    )
+    parser.add_argument(
+        "--gradient",
+        action="store_true",
+        help="entropy gradients, 3N numbers a cell: wanted for training",
+    )
+    parser.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
+    parser.add_argument("--sites", action="store_true", help="site entropies")
+    parser.add_argument(
+        "--site-gradients",
+        action="store_true",
+        help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
+    )
+    parser.add_argument(
+        "--moments",
+        action="store_true",
+        help="moments of local densities of states: wanted for quantum corrections",
+    )
+    parser.add_argument(
+        "--energies",
+        action="store_true",
+        help="energy, forces and virial of the calculator too, to train a potential "
+        "('vibent train --target energy')",
+    )
+    parser.add_argument(
+        "--force-constants",
+        action="store_true",
+        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+    )
+    add_finite_differences(parser)
+    parser.add_argument(
+        "--select",
+        metavar="MODEL",
+        help="of all structures, label only those that would teach this model most",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--budget", type=positive_number, metavar="N", help="of --select: so many structures"
+    )
+    budget.add_argument(
+        "--budget-atoms", type=positive_number, metavar="N", help="of --select: so many atoms"
+    )
+    parser.add_argument(
+        "--unstable",
+        type=number_or_any,
+        default=0,
+        metavar="N",
+        help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0. A "
+        "structure's own info entry 'unstable' goes before it",
+    )
+    parser.add_argument(
+        "-j",
+        type=positive_number,
+        default=-1,
+        metavar="N",
+        help="processes, one thread each; default: one for every core",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="label on the workers of a Dask cluster instead: tcp://host:port, or the "
+        "scheduler file; they must see this folder, and -j does not count",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """`vibent label`: exact labels into an extended XYZ file."""
+    sources, structures = read_structures(options.structures)
+    spec = CalculatorSpec(options.calculator)
+    if options.scheduler is None:  # a cluster may have what this machine lacks
+        spec()  # a wrong specification fails here, once, and not in every structure
+    choices = _selected(options, structures)
+    picked = range(len(structures)) if choices is None else [c.index for c in choices]
+    tasks = _label_tasks(options, [sources[k] for k in picked], [structures[k] for k in picked])
+    if choices is not None and not options.json:
+        print(_choice_table(choices, sources), flush=True)
+    summary = label_structures(
+        tasks,
+        options.output,
+        spec,
+        calculator_name=spec.text,
+        n_jobs=options.j,
+        scheduler=options.scheduler,
+        progress=lambda items, total: progress_bar(items, total, "labelling"),
+    )
+    for number, reason in summary.failed[:10]:
+        print(f"vibent label: {tasks[number].source} failed: {reason}", file=sys.stderr)
+    listed = f" ({failure_list(options.output)})" if summary.failed else ""
+    result = {
+        **({} if choices is None else {"selected": _choice_data(choices, sources)}),
+        "labelled": summary.done,
+        "found": summary.skipped,
+        "failed": len(summary.failed),
+        "failures": [
+            {"source": tasks[number].source, "reason": reason} for number, reason in summary.failed
+        ],
+        "output": str(options.output),
+    }
+    show(
+        options,
+        result,
+        f"{summary.done} labelled, {summary.skipped} found there already, "
+        f"{len(summary.failed)} failed{listed}: {options.output}"
+        + (
+            ""
+            if options.reference
+            else "\nNo perfect crystal: totals of periodic cells are not "
+            "extensive. To train on defects of a crystal, pass --reference."
+        ),
+    )
+    return 1 if summary.failed else 0
+
+
+def _label_tasks(
+    options: argparse.Namespace, sources: Sequence[str], structures: Sequence[Atoms]
+) -> list[LabelTask]:
+    """Structures to label, after the perfect crystals that they refer to."""
+    wanted = {
+        "gradient": options.gradient,
+        "strain": options.strain,
+        "sites": options.sites,
+        "site_gradients": options.site_gradients,
+        "moments": options.moments,
+        "energies": options.energies,
+        "force_constants": options.force_constants,
+        "options": {
+            "displacement": options.displacement,
+            "interaction_range": options.interaction_range,
+            "cache": options.cache,
+        },
+    }
+    tasks = []
+    names: list[str | None] = [None] * len(structures)
+    if options.reference:
+        matches = match_references(structures, read_structures([options.reference])[1])
+        crystals = list({id(c): c for c in matches}.values())
+        titles = {id(c): _crystal_name(c) for c in crystals}
+        tasks = [
+            LabelTask(c, name=titles[id(c)], source=f"crystal {titles[id(c)]}", **wanted)
+            for c in crystals
+        ]
+        names = [titles[id(c)] for c in matches]
+    tasks += [
+        LabelTask(
+            atoms,
+            reference=name,
+            unstable=_expected_unstable(atoms, options.unstable),
+            source=source,
+            **wanted,
+        )
+        for atoms, name, source in zip(structures, names, sources, strict=True)
+    ]
+    return tasks
+
+
+def _expected_unstable(atoms: Atoms, default: int | str) -> int | str:
+    """What the structure says of itself, as `vibent make` writes it, else the option."""
+    own = atoms.info.get("unstable", default)
+    try:
+        return check_unstable(own)
+    except InvalidInputError:
+        return default
+
+
+def _crystal_name(crystal: Atoms) -> str:
+    """Name that a rerun with other structures gives to the same crystal again."""
+    arrays = (crystal.numbers, crystal.positions, crystal.cell.array, crystal.get_masses())
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays))
+    return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
+
+
+def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
+    """What `--select` chooses from a pool; None where it is not asked for."""
+    budgets = [b for b in (options.budget, options.budget_atoms) if b is not None]
+    if options.select is None:
+        if budgets:
+            raise InvalidInputError("budget: it belongs to --select MODEL")
+        return None
+    if not budgets:
+        raise InvalidInputError("select: say how much may be labelled, --budget or --budget-atoms")
+    model = SiteModel.load(model_file(options.select))
+    fitted = model.header.get("quantities", ())
+    # Totals are labelled anyway, and forces with energies; of the others, training will use what it
+    # used before.
+    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
+    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
+    return select(
+        model,
+        structures,
+        budgets[0],
+        unit="structures" if options.budget is not None else "atoms",
+        quantities=wanted,
+        progress=lambda items: progress_bar(items, len(structures), "choosing"),
+    )
+
+
+def _choice_table(choices: Sequence[Choice], sources: Sequence[str]) -> str:
+    """Choices for people."""
+    lines = [
+        f"{len(choices)} of {len(sources)} structures chosen, in this order",
+        f"{'structure':<32} {'gain (nats)':>11} {'std of total*':>19} {'grade':>6}",
+    ]
+    lines += [
+        f"{sources[c.index]:<32} {c.gain:>11.2f} {c.std:>19.3g} {c.grade:>6.2f}" for c in choices
+    ]
+    return "\n".join([*lines, "* k_B, or eV where the model predicts energies"])
+
+
+def _choice_data(choices: Sequence[Choice], sources: Sequence[str]) -> list[dict[str, object]]:
+    """Choices for machines."""
+    return [{"structure": sources[c.index], **asdict(c)} for c in choices]

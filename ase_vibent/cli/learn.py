@@ -1,0 +1,150 @@
+"""`vibent learn`: errors against the amount of data, the cutoff, or the size of the basis."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ase_vibent.cli.arguments import add_basis, add_fit, length, positive_number
+from ase_vibent.cli.descriptors import chosen_descriptor
+from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
+from ase_vibent.cli.plots import curve_plot
+from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.training.learning import (
+    Split,
+    learning_curve,
+    random_splits,
+    rows_by_configuration,
+)
+from ase_vibent.training.report import UNITS
+from ase_vibent.training.training_set import TrainingSet
+from ase_vibent.training.tuning import tune
+
+TEST_FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+#: What the errors are drawn against.
+_AXES = {
+    "configurations": "training configurations",
+    "test-fraction": "training configurations",
+    "cutoff": "cutoff (Å)",
+    "basis": "functions",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("labels", help="extended XYZ from 'vibent label'")
+    parser.add_argument(
+        "--against",
+        choices=("configurations", "test-fraction", "cutoff", "basis"),
+        default="configurations",
+        help="what varies; default: configurations",
+    )
+    parser.add_argument(
+        "--values",
+        type=length,
+        nargs="+",
+        metavar="X",
+        help="numbers of training configurations, fractions that are held out (default 0.1 to "
+        "0.9), cutoffs (Å), or total degrees",
+    )
+    parser.add_argument(
+        "--splits", type=positive_number, default=5, help="random splits of each; default 5"
+    )
+    add_basis(parser)
+    add_fit(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="JSON of every split")
+    parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    parser.add_argument(
+        "-j", type=positive_number, default=-1, metavar="N", help="processes; default: all cores"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """`vibent learn`: errors against the amount of data, the cutoff, or the size of the basis."""
+    require_plottable(options.plot)
+    if options.output:
+        require_writable(options.output)
+    training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
+    descriptor = chosen_descriptor(options, training_set)
+    points = {
+        "configurations": _against_configurations,
+        "test-fraction": _against_configurations,
+        "cutoff": _against_descriptors,
+        "basis": _against_descriptors,
+    }[options.against](options, training_set, descriptor)
+    if options.output:
+        Path(options.output).write_text(json.dumps(json_ready(points), indent=1))
+    if options.plot:
+        curve_plot(_by_kind(points), _AXES[options.against], options.plot, options.target)
+    show(options, points, _curve_table(points, options))
+    return 0
+
+
+def _against_configurations(
+    options: argparse.Namespace, training_set: TrainingSet, descriptor: Descriptor
+) -> list[dict[str, Any]]:
+    rows = rows_by_configuration(
+        descriptor, training_set, lambda items: progress_bar(items, None, "features")
+    )
+    keywords = {"solver": options.solver}
+    if options.against == "configurations":
+        sizes = None if options.values is None else [int(v) for v in options.values]
+        splits = learning_curve(rows, sizes, options.splits, **keywords)
+    else:
+        splits = random_splits(rows, options.values or TEST_FRACTIONS, options.splits, **keywords)
+    return [_point(split) for split in progress_bar(splits, None, "fits")]
+
+
+def _point(split: Split) -> dict[str, Any]:
+    return {"x": split.n_train, **asdict(split)}
+
+
+def _against_descriptors(
+    options: argparse.Namespace, training_set: TrainingSet, descriptor: Descriptor
+) -> list[dict[str, Any]]:
+    """Cross-validated errors of the descriptor with another cutoff or degree."""
+    name = "cutoff" if options.against == "cutoff" else "degree"
+    own = descriptor.to_dict()
+    values = options.values or (
+        [round(f * own["cutoff"], 2) for f in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)]
+        if name == "cutoff"
+        else [d for d in range(3, 13) if d <= max(own.get("degree", 12), 8)]
+    )
+    variants = [descriptor_from_dict({**own, name: value}) for value in values]
+    trials = tune(training_set, variants, solver=options.solver, n_jobs=options.j)
+    points = [
+        {
+            "x": trial.descriptor["cutoff"] if name == "cutoff" else trial.n_features,
+            **asdict(trial),
+        }
+        for trial in progress_bar(trials, len(variants), "trials")
+    ]
+    return sorted(points, key=lambda point: point["x"])
+
+
+def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[float]]]:
+    """Errors of all splits by kind of row and place on the axis."""
+    curves: dict[str, dict[float, list[float]]] = {}
+    for point in points:
+        for kind, value in point["rmse"].items():
+            curves.setdefault(kind, {}).setdefault(point["x"], []).append(value)
+    return curves
+
+
+def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
+    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
+    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({units[kind]})':>24}" for kind in curves)]
+    for x in sorted({point["x"] for point in points}):
+        cells = []
+        for values in curves.values():
+            errors = np.array(values[x])
+            spread = f" ± {errors.std():.1e}" if len(errors) > 1 else ""
+            cells.append(f"{errors.mean():.3e}{spread}".rjust(24))
+        lines.append(f"{x:<26g} " + " ".join(cells))
+    return "\n".join([*lines, "RMSE of configurations that were held out"])

@@ -1,0 +1,76 @@
+"""`vibent rate`: attempt frequency, barrier and rate of one event."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ase.units import kB
+
+from ase_vibent.cli.files import read_structures, require_plottable, show
+from ase_vibent.cli.plots import rate_plot
+from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.thermo import TransitionRate, transition_rate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("minimum", help="file that ASE reads, its last frame")
+    parser.add_argument("saddle", help="file that ASE reads, its last frame")
+    add_thermodynamics(parser)
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="do not prove the number of unstable modes by force calls, where a model gives "
+        "entropies",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """`vibent rate`: attempt frequency, barrier and rate of one event."""
+    require_plottable(options.plot)
+    calculator, potential = calculators(options)
+    minimum, saddle = (read_structures([path])[1][-1] for path in (options.minimum, options.saddle))
+    found = transition_rate(
+        minimum,
+        saddle,
+        calculator,
+        options.temperature,
+        potential=potential,
+        check_modes=not options.unchecked,
+        fmax=options.fmax,
+    )
+    if options.plot:
+        rate_plot(found, options.plot)
+    show(options, _data(found), _table(found))
+    return 0
+
+
+def _data(found: TransitionRate) -> dict[str, Any]:
+    lower, upper = found.band()
+    return {
+        "barrier_eV": found.barrier,
+        "log_attempt_frequency_std": found.log_std,
+        "temperatures_K": found.temperatures.tolist(),
+        "attempt_frequencies_Hz": found.attempt_frequencies.tolist(),
+        "entropy_differences_eV_per_K": found.entropies.tolist(),
+        "rates_per_s": found.rates.tolist(),
+        "rates_lower_per_s": lower.tolist(),
+        "rates_upper_per_s": upper.tolist(),
+    }
+
+
+def _table(found: TransitionRate) -> str:
+    lines = [
+        f"barrier {found.barrier:.4f} eV; attempt frequency "
+        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± {found.log_std:.2g} in its logarithm",
+        f"{'T (K)':>8} {'ν* (THz)':>10} {'ΔS (k_B)':>10} {'ΔF (eV)':>10} {'rate (1/s)':>12}  "
+        "one standard deviation",
+    ]
+    for k, (low, high) in enumerate(zip(*found.band(), strict=True)):
+        lines.append(
+            f"{found.temperatures[k]:>8g} {found.attempt_frequencies[k] / 1e12:>10.4g} "
+            f"{found.entropies[k] / kB:>10.4f} {found.free_energy_barriers[k]:>10.4f} "
+            f"{found.rates[k]:>12.4e}  {low:.3e} to {high:.3e}"
+        )
+    return "\n".join(lines)

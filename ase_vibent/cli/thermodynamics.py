@@ -1,0 +1,57 @@
+"""What `vibent formation` and `vibent rate` share: their arguments, and their calculators."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.cli.arguments import MODEL, add_finite_differences, add_temperatures, length
+from ase_vibent.cli.files import model_file
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.potentials import CalculatorSpec
+
+
+def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
+    """Arguments of free energies, and of where they come from."""
+    parser.add_argument("--model", help=f"gives entropies: {MODEL}")
+    parser.add_argument(
+        "--calculator",
+        metavar="SPEC",
+        help="as of 'vibent label'; gives energies, and exact entropies where there is no model",
+    )
+    add_temperatures(parser)
+    parser.add_argument(
+        "--quantum", action="store_true", help="quantum statistics, zero-point energy included"
+    )
+    parser.add_argument(
+        "--fmax",
+        type=length,
+        default=0.01,
+        metavar="EV/Å",
+        help="largest force of a structure at rest; default 0.01",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    add_finite_differences(parser)
+
+
+def calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
+    """What gives entropies, and what gives energies, if anything."""
+    potential = CalculatorSpec(options.calculator)() if options.calculator else None
+    if options.model:
+        model = model_file(options.model)
+        return SiteEntropyCalculator(model, quantum=options.quantum), potential
+    if potential is None:
+        raise InvalidInputError(
+            "--model, --calculator: give a model, or a calculator for exact entropies, or both: "
+            "entropies of the model, energies of the calculator"
+        )
+    return HessianEntropyCalculator(
+        potential,
+        quantum=options.quantum,
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
+    ), potential
