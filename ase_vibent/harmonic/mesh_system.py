@@ -37,6 +37,7 @@ from ase_vibent.harmonic.modes import (
     path_direction,
     require_stability,
 )
+from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings, site_gradients
 from ase_vibent.harmonic.spectrum import check_sites, check_unstable, symmetric_matrix, truncate
 
@@ -227,6 +228,19 @@ class MeshSystem:
         entropies = self._site_sums(self.modes, lambda x: statistics(x, temperature).entropy)
         energies = self._site_sums(self.modes, lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(energies)
+
+    def moments(self, species: NDArray[np.int64], n_species: int) -> Array:
+        """Mass-free moments of every atom, see `hessian_moments`; zero on fixed atoms.
+
+        Where the interaction is shorter than half the cell, no path closes through an image.
+        """
+        found = [
+            weight * hessian_moments(self.hessian_at(number), species[self.free], n_species)
+            for number, weight in enumerate(self.weights)
+        ]
+        moments = np.zeros((self._n_atoms, found[0].shape[1]))
+        moments[self.free] = np.sum(found, axis=0)
+        return moments
 
     # --- Derivatives --------------------------------------------------------------------------
 

@@ -109,14 +109,14 @@ class Modes:
     ----------
     eigenvalues : ndarray, shape (n_modes,), eV/Å² or eV/Å²/amu
         Ascending, rigid-body modes excluded; the first `n_unstable` are negative.
-    eigenvectors : ndarray, shape (3n, n_modes)
+    eigenvectors : ndarray, shape (3n, n_modes), real, or complex away from Γ
         Orthonormal columns, rows ordered x1 y1 z1 x2 …
     n_unstable : int
         Number of negative eigenvalues.
     """
 
     eigenvalues: Array
-    eigenvectors: Array = field(repr=False)
+    eigenvectors: NDArray[Any] = field(repr=False)
     n_unstable: int
 
     @property

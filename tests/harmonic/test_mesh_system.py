@@ -278,3 +278,13 @@ def test_weights_of_images(seed, pbc, q):
     along = np.einsum("pra,pa->pr", shared.slopes, direction[second] - direction[first])
     np.add.at(expected, (first, second), (along * waves).sum(axis=1))
     np.testing.assert_allclose(difference, expected, atol=1e-4)
+
+
+def test_moments_are_those_of_a_wider_cell(sw):
+    """In a cell so narrow that paths close through images at Γ, and no longer on a mesh."""
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True)
+    moments = {}
+    for repeats, mesh in (((2, 2, 2), (1, 2, 2)), ((3, 3, 3), (1, 1, 1))):
+        own = system(crystal * repeats, sw, mesh)
+        moments[repeats] = own.moments(np.zeros(len(own.masses), dtype=np.int64), 1)[0]
+    np.testing.assert_allclose(moments[2, 2, 2], moments[3, 3, 3], rtol=1e-10)
