@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ase_vibent.crystal.bulk import bulk_site_entropies
     from ase_vibent.dataset import read_labels, write_labels
     from ase_vibent.descriptors import ACE, AFS, Bispectrum
+    from ase_vibent.hessian import HessianOptions
     from ase_vibent.labelling.labels import attach_labels
     from ase_vibent.model import SiteModel
     from ase_vibent.training.selection import select
@@ -31,6 +32,7 @@ __all__ = [
     "Bispectrum",
     "FiniteDifferenceEntropyCalculator",
     "HessianEntropyCalculator",
+    "HessianOptions",
     "PhonopyEntropyCalculator",
     "SiteEnergyCalculator",
     "SiteEntropyCalculator",
@@ -51,6 +53,7 @@ _HOMES = {
     "Bispectrum": "descriptors",
     "FiniteDifferenceEntropyCalculator": "calculators.hessian",
     "HessianEntropyCalculator": "calculators.hessian",
+    "HessianOptions": "hessian",
     "PhonopyEntropyCalculator": "calculators.phonopy",
     "SiteEnergyCalculator": "calculators.surrogate",
     "SiteEntropyCalculator": "calculators.surrogate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ def check_positive(name: str, value: float) -> None:
     """Raise InvalidInputError unless an argument is a positive, finite number."""
     if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
         raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise InvalidInputError unless an argument is one of some names."""
+    known = list(choices)
+    if value not in known:
+        raise InvalidInputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
 def check_attributes(holder: object, *names: str) -> None:

@@ -14,13 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
-from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
+from ase_vibent import quantities
 from ase_vibent.errors import LabelError
 
 #: What the second line of every frame of ours begins with.
@@ -29,9 +27,9 @@ _BEGINNING = "Properties=species:S:1:pos:R:3"
 #: How the names of all labels begin.
 PREFIX = "vibent_"
 #: In `atoms.info`: total entropy, eV/K.
-ENTROPY = "vibent_entropy"
+ENTROPY = quantities.ENTROPY["total"].key
 #: In `atoms.info`: derivative of the entropy with respect to strain, (3, 3), eV/K.
-STRAIN = "vibent_entropy_strain"
+STRAIN = quantities.ENTROPY["strain"].key
 #: In `atoms.info`: number of modes in the sum, and of unstable ones left out.
 N_MODES, N_UNSTABLE = "vibent_n_modes", "vibent_n_unstable"
 #: In `atoms.info`: name of a perfect crystal, and the name of a frame's perfect crystal.
@@ -41,24 +39,26 @@ BULK_STRAIN = "vibent_bulk_entropy_strain"
 #: In `atoms.info`: what makes two labels the same work, and the calculator behind them.
 KEY, CALCULATOR = "vibent_key", "vibent_calculator"
 #: In `atoms.arrays`: site entropies (mass-free decomposition), eV/K, and gradient, eV/K/Å.
-SITES, GRADIENT = "vibent_entropies", "vibent_entropy_gradient"
+SITES, GRADIENT = (quantities.ENTROPY[name].key for name in ("sites", "gradient"))
 #: In `atoms.arrays`: number of modes behind every site entropy, Σ_ν |e_νi|².
 SITE_MODES = "vibent_site_modes"
 #: In `atoms.arrays`: gradients of every site entropy with respect to all positions, flattened to
 #: shape (N, 3N), eV/K/Å.
-SITE_GRADIENTS = "vibent_site_gradients"
+SITE_GRADIENTS = quantities.ENTROPY["site_gradients"].key
 #: In `atoms.arrays`: mass-free moments of local densities of states, shape (N, n_columns),
 #: (eV/Å²)^k, see `ase_vibent.harmonic.moments`; (N, 3) for one species. With more of them the paths
 #: are told apart by species, in the alphabetical order of the symbols that the frame holds.
-MOMENTS = "vibent_moments"
+MOMENTS = quantities.ENTROPY["quantum"].key
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
 #: Potential energy in `atoms.info`, eV; forces in `atoms.arrays`, eV/Å; derivative of the
 #: energy with respect to strain (volume times stress) in `atoms.info`, (3, 3), eV.
-ENERGY, FORCES, ENERGY_STRAIN = "vibent_energy", "vibent_forces", "vibent_energy_strain"
+ENERGY, FORCES, ENERGY_STRAIN = (
+    quantities.ENERGY[name].key for name in ("total", "gradient", "strain")
+)
 #: In `atoms.arrays`: rows of the Hessian that belong to some atoms, (N, 9m), eV/Å²; column
 #: 9k + 3a + b is for component a of the k-th of them, b of every atom. `atoms.info` lists them.
-FORCE_CONSTANTS, DISPLACED = "vibent_force_constants", "vibent_displaced"
+FORCE_CONSTANTS, DISPLACED = quantities.ENERGY["force_constants"].key, "vibent_displaced"
 #: In `atoms.info`: factor of all rows of a frame in a fit, 1 where there is none.
 WEIGHT = "vibent_weight"
 
@@ -81,12 +81,14 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
     LabelError
         If the file is missing, unreadable, or holds no complete frame.
     """
+    import ase.io
+
     try:
         frames: list[Atoms] = []
         if Path(path).suffix not in (".xyz", ".extxyz"):
             frames = ase.io.read(path, index=":")
         elif text := complete_frames(re.sub(r"\n+\Z", "\n", Path(path).read_text()))[0]:
-            frames = ase.io.read(io.StringIO(text), index=":", format="extxyz")
+            frames = parse_frames(text)
     except OSError as error:
         raise LabelError(f"{path}: cannot read it ({error.strerror})") from error
     except Exception as error:
@@ -125,6 +127,31 @@ def write_labels(
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
 
 
+def parse_frames(text: str) -> list[Atoms]:
+    """Structures of a text.
+
+    Parameters
+    ----------
+    text : str
+        Whole frames of extended XYZ, see `complete_frames`; at least one.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read.
+    """
+    import ase.io
+
+    try:
+        return ase.io.read(io.StringIO(text), index=":", format="extxyz")
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
     """The leading complete frames of a text that a run may have left unfinished.
 
@@ -154,7 +181,7 @@ def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
             break
         starts.append(end)
     tail = "\n".join(lines[starts[-1] :])
-    if not _UNFINISHED_FRAME.fullmatch(tail):
+    if not _UNFINISHED_FRAME.fullmatch(tail) or tail.count(f"\n{_BEGINNING}") > 1:
         begin = starts[-1]
         raise ValueError(f"line {begin + 1} begins no frame of labels: {lines[begin][:40]!r}")
     count = len(starts) - 1
@@ -181,6 +208,9 @@ def format_frame(atoms: Atoms) -> str:
     -------
     str
     """
+    from ase.constraints import FixAtoms
+    from ase.io.extxyz import key_val_dict_to_str
+
     arrays: dict[str, NDArray[Any]] = {
         "species": np.array(atoms.get_chemical_symbols()),
         "pos": atoms.positions,

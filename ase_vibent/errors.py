@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line says its version without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class VibentError(Exception):
@@ -104,3 +107,19 @@ class ExtrapolationError(VibentError):
 
 class ExtrapolationWarning(UserWarning):
     """What `ExtrapolationError` says, as a warning."""
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in one line.
+
+    Parameters
+    ----------
+    error : Exception
+        Its type is named, unless it is one of ours.
+
+    Returns
+    -------
+    str
+    """
+    text = str(error) if isinstance(error, VibentError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

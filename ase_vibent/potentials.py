@@ -1,4 +1,4 @@
-"""Calculators by name: import paths with keyword arguments, and a few built-in potentials."""
+"""The user's calculator: by name or from a factory, its folder, its results, and its failures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_vibent.checks import parse_call
 from ase_vibent.errors import (
@@ -26,7 +31,15 @@ def stillinger_weber_silicon() -> Any:
         Stillinger_Weber_PRB_31_5262_Si,
     )
 
-    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
+    form = StillingerWeber(Stillinger_Weber_PRB_31_5262_Si)
+    slope = form["d2G"]
+
+    def slope_or_nothing(r_ij: Any, r_ik: Any, *types: Any) -> Any:
+        # matscipy's loop over quadruplets asks for one triplet at a time and multiplies it by
+        # ∂²F/∂ξ², which is 0 here; all else has as many triplets as there are, never one.
+        return np.zeros_like(r_ij) if len(r_ij) == 1 else slope(r_ij, r_ik, *types)
+
+    return Manybody(**{**form, "d2G": slope_or_nothing})
 
 
 def tersoff_silicon_carbide() -> Any:
@@ -147,13 +160,61 @@ def resolve_calculator(calculator: Any) -> Any:
 
 
 @contextmanager
-def calculator_failures(calculator: object) -> Iterator[None]:
-    """Whatever a calculator raises leaves as a CalculatorError."""
+def calculator_failures(
+    calculator: object, quantity: str, purpose: str = "the harmonic approximation"
+) -> Iterator[None]:
+    """Whatever a calculator raises leaves as a CalculatorError; our own errors stay as they are.
+
+    Parameters
+    ----------
+    calculator : ASE calculator
+    quantity : str
+        What it is asked for.
+    purpose : str
+        What needs that.
+
+    Raises
+    ------
+    CalculatorError
+    """
+    name = type(calculator).__name__
     try:
         yield
     except VibentError:
         raise
+    except (PropertyNotImplementedError, NotImplementedError) as error:
+        raise CalculatorError(
+            f"calculator: {name} offers no {quantity}, which {purpose} needs"
+        ) from error
     except Exception as error:
         raise CalculatorError(
-            f"calculator: {type(calculator).__name__} failed: {type(error).__name__}: {error}"
+            f"calculator: {name} failed to give {quantity}: {type(error).__name__}: {error}"
         ) from error
+
+
+def with_results(atoms: Atoms, calculator: Any = None) -> Atoms:
+    """Copy that keeps energy and forces, and not the calculator that gives them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    calculator : ASE calculator or factory, optional
+        By default that of the atoms.
+
+    Returns
+    -------
+    Atoms
+        With a `SinglePointCalculator`.
+
+    Raises
+    ------
+    CalculatorError
+        If the calculator fails.
+    """
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc if calculator is None else resolve_calculator(calculator)
+    with calculator_failures(copy.calc, "energy and forces", "an evaluation"):
+        energy = copy.get_potential_energy()
+        forces = copy.get_forces(apply_constraint=False)
+    copy.calc = SinglePointCalculator(copy, energy=energy, forces=forces)
+    return copy

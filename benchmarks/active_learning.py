@@ -39,7 +39,8 @@ from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon  # no
 from ase_vibent.stationary import relax  # noqa: E402
 from ase_vibent.structures import apply_strain, dumbbells, rattle, vacancies  # noqa: E402
 from ase_vibent.training.calibration import posterior  # noqa: E402
-from ase_vibent.training.problem import LinearFit, SiteProblem  # noqa: E402
+from ase_vibent.training.features import FrameFeatures  # noqa: E402
+from ase_vibent.training.problem import LinearFit  # noqa: E402
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows, split_folds  # noqa: E402
 from ase_vibent.training.selection import select  # noqa: E402
 from ase_vibent.training.training_set import TrainingSet  # noqa: E402
@@ -66,10 +67,10 @@ def tasks() -> list[LabelTask]:
         ("strain-0.01", crystals["strain-0.01"], 0.3, 15),
         ("strain0.02", crystals["strain0.02"], 0.3, 15),
     ]
-    made = [LabelTask(atoms, name=name, gradient=True) for name, atoms in crystals.items()]
+    made = [LabelTask(atoms, name=name, labels=["gradient"]) for name, atoms in crystals.items()]
     for seed, (name, atoms, amplitude, count) in enumerate(plan):
         made += [
-            LabelTask(copy, reference=name, gradient=True, unstable="any")
+            LabelTask(copy, reference=name, labels=["gradient"], unstable="any")
             for copy in rattle(atoms, amplitude, count, seed)
         ]
     return made
@@ -166,9 +167,8 @@ def main() -> None:
     began = perf_counter()
     training_set = TrainingSet.of(frames, tuple(WEIGHTS))
     descriptor = ACE(["Si"], cutoff=5.0, order=3, degree=options.degree)
-    problem = SiteProblem.of_frames(descriptor, frames, training_set.references)
     folds = split_folds(frames, None)
-    rows = gather_rows(problem, training_set, folds=folds)
+    rows = gather_rows(FrameFeatures(descriptor), training_set, folds=folds)
     structures = dict(zip(folds, frames, strict=True))
     curves: dict[str, list] = {way: [] for way in WAYS}
     for repeat in range(options.repeats):

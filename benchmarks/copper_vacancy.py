@@ -26,7 +26,7 @@ from eam_hessian import eam_hessian
 from potentials import copper, lammps
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
-from ase_vibent.cli.plots import path_plot
+from ase_vibent.figures import path_plot
 from ase_vibent.stationary import Saddle, path_saddle, relax
 from ase_vibent.thermo import (
     DefectFormation,

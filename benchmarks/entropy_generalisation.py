@@ -42,6 +42,7 @@ from ase_vibent import (
     write_labels,
 )
 from ase_vibent.analysis import convergence_rate
+from ase_vibent.quantities import DEFAULT_LABELS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import rattle
 from ase_vibent.thermo import defect_formation
@@ -117,7 +118,8 @@ def labels(
     if path.exists():
         return read_labels(path)
     name = f"cu-{size}"
-    frames = [attach_labels(crystal_of(size), exact, name=name, strain=strain)]
+    wanted = [*DEFAULT_LABELS, *(["strain"] if strain else [])]
+    frames = [attach_labels(crystal_of(size), exact, name=name, labels=wanted)]
     structures = list(defects.values())
     for number, atoms in enumerate(defects.values()):
         for amplitude, share in zip(AMPLITUDES, (0.7, 0.3), strict=True):
@@ -125,7 +127,7 @@ def labels(
     if strain:
         structures += rattle(crystal_of(size), AMPLITUDES[0], 4, rng=9)
     for atoms in tqdm(structures, desc=f"size {size}", unit="cell", disable=None):
-        frames.append(attach_labels(atoms, exact, reference=name, strain=strain))
+        frames.append(attach_labels(atoms, exact, reference=name, labels=wanted))
     write_labels(path, frames)
     return frames
 

@@ -71,11 +71,14 @@ def main() -> None:
 def labelled(crystal: Atoms, vacancy: Atoms, count: int, seed: int) -> list[Atoms]:
     """The crystal, then rattled cells, with labels of both targets."""
     exact = HessianEntropyCalculator(stillinger_weber_silicon, unstable="any")
-    labels: dict[str, Any] = {"energies": True, "force_constants": [0, 20]}
-    frames = [attach_labels(crystal, exact, name="si", **labels)]
+    wanted: dict[str, Any] = {
+        "labels": ("gradient", "sites", "energies", "force_constants"),
+        "force_constant_atoms": [0, 20],
+    }
+    frames = [attach_labels(crystal, exact, name="si", **wanted)]
     for start in (crystal, vacancy):
         for atoms in rattle(start, 0.2, count, seed):
-            frames.append(attach_labels(atoms, exact, reference="si", **labels))
+            frames.append(attach_labels(atoms, exact, reference="si", **wanted))
     return frames
 
 

@@ -29,6 +29,7 @@ from ase.optimize import LBFGS
 from ase.units import _k, _Nav, kB
 
 from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
+from ase_vibent.hessian import HessianOptions
 
 TEMPERATURE = 300.0  # K
 DISPLACEMENT = 1e-4  # Å; at 0.01 Å central differences are off by 1e-4 k_B per atom
@@ -109,9 +110,8 @@ def compare(crystal: Atoms, make: Any, bulk_value: float) -> FormationEntropies:
 
 def bulk_entropy(crystal: Atoms, make: Any) -> float:
     """Converged entropy of one atom at TEMPERATURE, in k_B."""
-    reduced = bulk_site_entropies(
-        crystal, make(), width=20.0, tolerance=1e-6, displacement=DISPLACEMENT
-    )[0]
+    options = HessianOptions(displacement=DISPLACEMENT)
+    reduced = bulk_site_entropies(crystal, make(), width=20.0, tolerance=1e-6, options=options)[0]
     return float(reduced + 3 * (1 + np.log(TEMPERATURE / 300.0)))
 
 

@@ -82,9 +82,8 @@ def yardstick(atoms, calculator):
 
 def label(entropy_calculator, gradient):
     def work(atoms, calculator):
-        attach_labels(
-            atoms, entropy_calculator(calculator, unstable="any"), sites=False, gradient=gradient
-        )
+        exact = entropy_calculator(calculator, unstable="any")
+        attach_labels(atoms, exact, labels=["gradient"] if gradient else ["total"])
 
     return work
 

@@ -19,7 +19,7 @@ from potentials import copper
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.analysis import site_locality
-from ase_vibent.cli.plots import locality_plot
+from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import stillinger_weber_silicon
 
 AMPLITUDE = 0.05

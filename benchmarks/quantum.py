@@ -68,7 +68,7 @@ def rattle(atoms: Atoms, rng: np.random.Generator) -> Atoms:
 
 def labelled(atoms: Atoms, **names: str) -> Atoms:
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    return attach_labels(atoms, exact, gradient=False, moments=True, **names)
+    return attach_labels(atoms, exact, labels=["sites", "moments"], **names)
 
 
 def measured(kind: str, atoms: Atoms) -> Measurement:

@@ -68,11 +68,12 @@ def labelled(by_kind: dict[str, list[Atoms]], folder: Path, n_jobs: int) -> dict
     """The same with labels, and the crystal under "crystal"."""
     crystal = bulk("Si", "diamond", a=LATTICE, cubic=True) * (2, 2, 1)
     spec = CalculatorSpec("sw-si")
-    wanted = {"gradient": True, "sites": False}
-    tasks = {"crystal": [LabelTask(crystal, name="perfect", **wanted)]}
+    labels = ["gradient"]
+    tasks = {"crystal": [LabelTask(crystal, name="perfect", labels=labels)]}
     for kind, members in by_kind.items():
         tasks[kind] = [
-            LabelTask(atoms, reference="perfect", unstable="any", **wanted) for atoms in members
+            LabelTask(atoms, reference="perfect", unstable="any", labels=labels)
+            for atoms in members
         ]
     path = folder / "labels.xyz"
     flat = [task for members in tasks.values() for task in members]

@@ -6,7 +6,7 @@ from ase.calculators.emt import EMT
 from ase.units import kB
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.cli.plots import formation_plot
+from ase_vibent.figures import formation_plot
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, vacancies
 from ase_vibent.thermo import defect_formation

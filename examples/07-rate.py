@@ -5,7 +5,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.cli.plots import rate_plot
+from ase_vibent.figures import rate_plot
 from ase_vibent.stationary import path_saddle
 from ase_vibent.structures import vacancies
 from ase_vibent.thermo import transition_rate

@@ -13,7 +13,7 @@ from ase.optimize import FIRE
 from matplotlib.figure import Figure
 
 from ase_vibent import SiteEntropyCalculator
-from ase_vibent.cli.plots import path_plot
+from ase_vibent.figures import path_plot
 from ase_vibent.stationary import relax
 from ase_vibent.structures import vacancies
 from ase_vibent.thermo import PathProfile, path_profile

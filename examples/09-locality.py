@@ -5,7 +5,7 @@ from ase.build import bulk
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.analysis import pair_lattice, site_locality, truncated_site_entropies
-from ase_vibent.cli.plots import locality_plot
+from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import stillinger_weber_silicon
 
 rng = np.random.default_rng(0)

@@ -23,11 +23,12 @@ from ase_vibent.training.report import format_metrics
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 2
 vacancy = relax(vacancies(crystal)[0], EMT)
 exact = HessianEntropyCalculator(EMT, unstable="any")
-frames = [attach_labels(crystal, exact, name="cu", energies=True, force_constants=True)]
+labels = ["gradient", "sites", "energies", "force_constants"]
+frames = [attach_labels(crystal, exact, name="cu", labels=labels)]
 for start in (crystal, vacancy):
     for atoms in rattle(start, 0.2, 6):
         frames.append(
-            attach_labels(atoms, exact, reference="cu", energies=True, force_constants=[0, 12])
+            attach_labels(atoms, exact, reference="cu", labels=labels, force_constant_atoms=[0, 12])
         )
 
 basis = ACE(["Cu"], cutoff=5.0, order=2, degree=9)

@@ -14,10 +14,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.mep import NEB
+from ase.optimize import FIRE
 
 from ase_vibent import ACE, HessianEntropyCalculator, SiteModel, attach_labels, train
 from ase_vibent.cli import main
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.stationary import relax
 
 LATTICE_SI = 5.4310
 
@@ -107,11 +110,11 @@ def copper_frames(rattle) -> list[Atoms]:
     vacancy = crystal.copy()
     del vacancy[0]
     reference = HessianEntropyCalculator(EMT(), unstable="any")
-    frames = [attach_labels(crystal, reference, name="cu16", gradient=False)]
+    frames = [attach_labels(crystal, reference, name="cu16", labels=["sites"])]
     for seed in range(3):
         for start in (crystal, vacancy):
             atoms = rattle(start, 0.1, seed)
-            frames.append(attach_labels(atoms, reference, reference="cu16", sites=False))
+            frames.append(attach_labels(atoms, reference, reference="cu16", labels=["gradient"]))
     return frames
 
 
@@ -119,6 +122,26 @@ def copper_frames(rattle) -> list[Atoms]:
 def copper_model(copper_frames: list[Atoms]) -> SiteModel:
     """A small, quick site model of EMT copper."""
     return train(copper_frames, ACE(["Cu"], cutoff=4.5, order=2, degree=8))
+
+
+@pytest.fixture(scope="session")
+def copper_jump() -> list[Atoms]:
+    """Seven images of a vacancy's jump among 16 sites of EMT copper; the fourth climbs."""
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
+    ends = []
+    neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
+    for empty, mover in ((0, neighbour), (neighbour, 0)):
+        atoms = crystal.copy()
+        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
+        del atoms[0]
+        ends.append(relax(atoms, EMT(), fmax=1e-3))
+    images = [ends[0], *(ends[0].copy() for _ in range(5)), ends[1]]
+    for image in images[1:-1]:
+        image.calc = EMT()
+    band = NEB(images, climb=True, method="improvedtangent")
+    band.interpolate(mic=True)
+    FIRE(band, logfile=None).run(fmax=0.003, steps=400)
+    return images
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The norm ‖Du‖ of displacements in which errors of relaxed structures are measured, P4 (2.1)."""
+"""The norm ‖Du‖ of displacements in which errors of relaxed structures are measured.
+
+[Ortner2022] (2.1).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigvalsh
@@ -24,7 +26,9 @@ DENSE = 800
 
 
 class EnergyNorm:
-    """‖Du‖² = Σ_ℓ Σ_ρ |u(ℓ+ρ) - u(ℓ)|² over all nearest neighbours ℓ+ρ of all atoms ℓ, P4 (2.1).
+    """‖Du‖² = Σ_ℓ Σ_ρ |u(ℓ+ρ) - u(ℓ)|² over all nearest neighbours ℓ+ρ of all atoms ℓ.
+
+    [Ortner2022] (2.1).
 
     Every pair counts twice. The norm does not see translations. As a quadratic form it is uᵀKu, K
     twice the Laplacian of the graph of neighbours.
@@ -46,6 +50,8 @@ class EnergyNorm:
     """
 
     def __init__(self, atoms: Atoms, reach: float, components: Sequence[int] = (0, 1, 2)):
+        import vesin
+
         check_structure(atoms)
         check_positive("reach", reach)
         if not components or not {0, 1, 2}.issuperset(components):
@@ -104,7 +110,7 @@ class EnergyNorm:
         Parameters
         ----------
         matrix : ndarray or sparse, shape (3N, 3N), eV/Å²
-            Such as a Hessian, whose smallest value is its stability constant, P4 (6.10).
+            Such as a Hessian, whose smallest value is its stability constant, [Ortner2022] (6.10).
 
         Returns
         -------
@@ -137,7 +143,10 @@ class EnergyNorm:
         return float(low), float(high)
 
     def operator(self, matrix: Any) -> float:
-        """Norm of a symmetric matrix (3N, 3N), eV/Å², from displacements to forces, P4 (3.5)."""
+        """Norm of a symmetric matrix (3N, 3N), eV/Å², from displacements to forces.
+
+        [Ortner2022] (3.5).
+        """
         low, high = self.extremes(matrix)
         return max(abs(low), abs(high))
 

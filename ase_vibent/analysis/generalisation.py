@@ -1,8 +1,8 @@
-"""What a model fitted to small cells gets wrong in large ones, P4.
+"""What a model fitted to small cells gets wrong in large ones, [Ortner2022].
 
 The reference has the potential energy E(u), the surrogate Ẽ(u). How well they match in a training
 cell (`TrainingCell`) bounds how far their equilibria are apart in a large cell with several defects
-(`defect_errors`), P4 Theorem 3.1:
+(`defect_errors`), [Ortner2022] Theorem 3.1:
 
     geometry ≲ √n (ε^F + L^(-d/2) ε^FC_hom + L^(-3d/2)),
     energy ≲ n (geometry² / n + L^(-d) + ε^E)
@@ -41,9 +41,9 @@ class DefectErrors:
     Attributes
     ----------
     geometry : float, Å
-        ‖Dū - Dũ‖ of both minima, P4 (3.7).
+        ‖Dū - Dũ‖ of both minima, [Ortner2022] (3.7).
     energy : float, eV
-        Ẽ(ũ) - E(ū), energies of formation, P4 (3.8).
+        Ẽ(ũ) - E(ū), energies of formation, [Ortner2022] (3.8).
     static_energy : float, eV
         Ẽ(ū) - E(ū): the error where the reference's minimum is known.
     largest_displacement : float, Å
@@ -70,13 +70,13 @@ def defect_errors(
 ) -> DefectErrors:
     """Relax a cell with defects with the surrogate, and compare with the reference.
 
-    The surrogate starts from the reference's minimum: P4 (3.7), (3.8) are about its equilibrium
-    next to that.
+    The surrogate starts from the reference's minimum: [Ortner2022] (3.7), (3.8) are about its
+    equilibrium next to that.
 
     Parameters
     ----------
     minimum : Atoms
-        Relaxed with the reference, as by `relaxed`, whose energy it carries.
+        Relaxed with the reference, as by `relax`, whose energy it carries.
     crystal : Atoms
         Perfect crystal in the same cell, with the energy of the reference.
     surrogate : ASE calculator or factory

@@ -185,7 +185,7 @@ class LatticeModel(Calculator):
 def pair_lattice(
     n: int, dimension: int, *, delta: float = 0.0, impurities: float = 0.0, seed: int = 0
 ) -> LatticeModel:
-    """Chain or square lattice of P0 (3.5), 1 Å between neighbours, masses of 1 amu.
+    """Chain or square lattice of [Torabi2024] (3.5), 1 Å between neighbours, masses of 1 amu.
 
     E = Σ_i Σ_j C_ij |u_i - u_j|² + δ |u_i - u_j|³ + |u_i - u_j|⁴ over the neighbours j of i, so
     that every bond counts twice.
@@ -222,17 +222,17 @@ def pair_lattice(
 
 
 def diatomic_chain(n: int, *, gap: float = 4.0, delta: float = 0.5) -> LatticeModel:
-    """P1's chain of n cells with two sites each; see `cscl_lattice` for the parameters."""
+    """[Torabi2026]'s chain of n cells with two sites each; parameters as of `cscl_lattice`."""
     return _two_sublattices(n, 1, gap, delta)
 
 
 def two_sublattice_square(n: int, *, gap: float = 4.0, delta: float = 0.5) -> LatticeModel:
-    """P1's square lattice of n × n centred cells; see `cscl_lattice` for the parameters."""
+    """[Torabi2026]'s square lattice of n × n centred cells; parameters as of `cscl_lattice`."""
     return _two_sublattices(n, 2, gap, delta)
 
 
 def cscl_lattice(n: int, *, gap: float = 4.0, delta: float = 0.5) -> LatticeModel:
-    """P1's lattice of the CsCl type, n × n × n cells of 1 Å, masses of 1 amu.
+    """[Torabi2026]'s lattice of the CsCl type, n × n × n cells of 1 Å, masses of 1 amu.
 
     Bonds between the sublattices have D² + δ |D|³ + D⁴; springs between nearest sites of the first
     sublattice open a gap between the acoustic and the optical branches. Without them the lattice

@@ -1,7 +1,7 @@
 """Locality of site entropies: how much a site feels an atom, against distance.
 
-P0 Theorem 3.1, P1 Theorem 15: |∂S_ℓ/∂u_n| ≤ C r^-2d in d dimensions. What a cutoff leaves out
-follows from the same numbers, and with it the cutoff for a wanted error.
+[Torabi2024] Theorem 3.1, [Torabi2026] Theorem 15: |∂S_ℓ/∂u_n| ≤ C r^-2d in d dimensions. What a
+cutoff leaves out follows from the same numbers, and with it the cutoff for a wanted error.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def _locality(site: int, atoms: Atoms, magnitudes: Array, fit_range: _FitRange) 
 
 
 def _law_of_theory(envelope: Array, dimension: int) -> PowerLaw | None:
-    """P0 Theorem 3.1, above all points of an envelope; None where these vanish."""
+    """[Torabi2024] Theorem 3.1, above all points of an envelope; None where these vanish."""
     exponent = 2.0 * dimension
     prefactor = float(np.max(envelope[:, 1] * envelope[:, 0] ** exponent, initial=0.0))
     return PowerLaw(prefactor, exponent, float("nan")) if prefactor > 0 else None

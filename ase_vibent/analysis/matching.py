@@ -1,4 +1,4 @@
-"""How well a surrogate matches its reference in a training cell, P4 (3.3) to (3.6)."""
+"""How well a surrogate matches its reference in a training cell, [Ortner2022] (3.3) to (3.6)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import compute_hessian
-from ase_vibent.potentials import calculator_failures, resolve_calculator
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import resolve_calculator, with_results
 from ase_vibent.structures.cells import widths
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.validity import starting_copy
@@ -36,16 +35,16 @@ class MatchingConditions:
     Attributes
     ----------
     energy : float, eV
-        ε^E of P4 (3.3), largest over the samples; of the energy of formation.
+        ε^E of [Ortner2022] (3.3), largest over the samples; of the energy of formation.
     energy_rmse : float, eV
     forces : float, eV/Å
-        ε^F of P4 (3.4), in the dual of ‖Du‖, largest over the samples.
+        ε^F of [Ortner2022] (3.4), in the dual of ‖Du‖, largest over the samples.
     forces_rmse : float, eV/Å
         Of a component.
     force_constants : float, eV/Å²
-        ε^FC of P4 (3.5), at the defect's minimum.
+        ε^FC of [Ortner2022] (3.5), at the defect's minimum.
     homogeneous : float, eV/Å²
-        ε^FC_hom of P4 (3.6), in the crystal.
+        ε^FC_hom of [Ortner2022] (3.6), in the crystal.
     relative_force_constants, relative_homogeneous : float
         The same over the norm of the reference's force constants.
     """
@@ -79,8 +78,8 @@ class TrainingCell:
     crystal : Atoms
         Perfect crystal in the same cell.
     samples : sequence of Atoms
-        The ball around the minimum, such as of `displaced_samples`; P4 takes the largest error over
-        all of it, these are what stands for it.
+        The ball around the minimum, such as of `displaced_samples`; [Ortner2022] takes the largest
+        error over all of it, these are what stands for it.
     reference : ASE calculator or factory, optional
         None takes energies and forces that all structures carry, and leaves force constants out.
     components : sequence of int
@@ -127,7 +126,7 @@ class TrainingCell:
         ]
 
     def matching_conditions(self, surrogate: object) -> MatchingConditions:
-        """Errors of a surrogate, P4 (3.3) to (3.6).
+        """Errors of a surrogate, [Ortner2022] (3.3) to (3.6).
 
         Parameters
         ----------
@@ -163,7 +162,9 @@ class TrainingCell:
 
     @property
     def stability(self) -> float:
-        """Smallest ⟨δ²E(ū)v, v⟩ / ‖Dv‖² of the reference at the minimum, eV/Å², P4 (6.10).
+        """Smallest ⟨δ²E(ū)v, v⟩ / ‖Dv‖² of the reference at the minimum, eV/Å².
+
+        [Ortner2022] (6.10).
 
         A surrogate with ε^FC beyond it may have no minimum there.
         """
@@ -214,7 +215,9 @@ def displaced_samples(
     *,
     components: Sequence[int] = (0, 1, 2),
 ) -> list[Atoms]:
-    """Random samples of the ball around a minimum, P4 4.1.2: components uniform in ± radius.
+    """Random samples of the ball around a minimum.
+
+    [Ortner2022] 4.1.2: components uniform in ± radius.
 
     Parameters
     ----------
@@ -269,12 +272,8 @@ def evaluate(atoms: Atoms, calculator: Any, name: str) -> Atoms:
             raise InvalidInputError(
                 f"{name}: carries no energy of the reference; relax or evaluate it with that"
             )
-        with calculator_failures(atoms.calc):
-            return with_results(atoms)
-    copy = starting_copy(atoms)
-    copy.calc = calculator
-    with calculator_failures(calculator):
-        found = with_results(copy)
+        return with_results(atoms)
+    found = with_results(starting_copy(atoms), calculator)
     if not (np.isfinite(found.get_potential_energy()) and np.all(np.isfinite(_forces(found)))):
         raise CalculatorError(f"calculator: energy or forces of the {name} are not finite")
     return found

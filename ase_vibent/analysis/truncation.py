@@ -1,7 +1,8 @@
 """Truncated site entropies: a site's entropy when only atoms within a cutoff are displaced.
 
-S_ℓ(T u), P0 (3.3), where T sets the displacements beyond the cutoff to zero: at once, or smoothly
-as in P1 Corollary 19. The error is at most C r_cut^-d |u|_∞ (P0 Theorem 3.2, P1 Theorem 18).
+S_ℓ(T u), [Torabi2024] (3.3), where T sets the displacements beyond the cutoff to zero: at once, or
+smoothly as in [Torabi2026] Corollary 19. The error is at most C r_cut^-d |u|_∞ ([Torabi2024]
+Theorem 3.2, [Torabi2026] Theorem 18).
 """
 
 from __future__ import annotations

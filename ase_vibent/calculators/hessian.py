@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ase_vibent.harmonic.site_gradient import site_gradients
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
-from ase_vibent.hessian import DisplacedForces, HessianSource
+from ase_vibent.hessian import DisplacedForces, HessianOptions, HessianSource
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
 
@@ -60,7 +61,8 @@ class HessianEntropyCalculator(EntropyCalculator):
     decomposition : {"mass-weighted", "mass-free", "normalised"}
         Site entropies on the eigenvectors of the dynamical matrix (physical local density
         of states), on those of the Hessian (what the surrogate is trained on; with one species
-        they agree), or as the crystal's plus the difference normalised by its Hessian, P0 (2.22).
+        they agree), or as the crystal's plus the difference normalised by its Hessian, [Torabi2024]
+        (2.22).
     engine : {"auto", "dense", "lanczos", "contour", "ball"}
         "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
         a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
@@ -74,13 +76,22 @@ class HessianEntropyCalculator(EntropyCalculator):
     displacement : float, Å
         Of all finite differences.
     interaction_range : float, Å, optional
-        Distance beyond which moving an atom changes no force. Atoms further apart than twice
-        that are displaced together.
+    symmetry : bool
     cache : path, optional
-        Folder that keeps finished displacements, for a restart.
+    method : {"auto", "analytic", "finite-differences"}
+        How Hessians are made; see `HessianOptions`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import HessianEntropyCalculator
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = HessianEntropyCalculator(EMT(), temperature=600)
+    >>> print(f"{atoms.get_potential_energy():.3f} eV")
+    -0.337 eV
     """
 
-    _method = "auto"
     sees_modes = True
     default_parameters: dict[str, Any] = DEFAULTS
 
@@ -92,7 +103,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         crystal: Atoms | None = None,
         **parameters: Any,
     ):
-        self._source = HessianSource(calculator, hessian, self._method)
+        self._source = HessianSource(calculator, hessian)
         self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
         self._system: HarmonicSystem | None = None
         self._infinite: InfiniteCrystal | None = None
@@ -102,6 +113,16 @@ class HessianEntropyCalculator(EntropyCalculator):
     def wrapped(self) -> Any:
         """The calculator whose forces and Hessians are taken, or None."""
         return self._source.calculator
+
+    @property
+    def hessian_options(self) -> HessianOptions:
+        """How Hessians of structures are made."""
+        return HessianOptions.among(self.parameters)
+
+    @property
+    def bulk_options(self) -> HessianOptions:
+        """How those of infinite crystals are made: analytic ones are taken in any case."""
+        return replace(self.hessian_options, method="auto")
 
     def calculate(
         self,
@@ -118,10 +139,10 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters, as in ASE; the Hessian is kept where it stays the same."""
-        if kwargs.get("cache") is not None:
-            kwargs["cache"] = os.fspath(kwargs["cache"])
         wanted = {**self.parameters, **kwargs}
         check_parameters(wanted, has_crystal=self._crystal is not None)
+        if kwargs.get("cache") is not None:
+            kwargs["cache"] = os.fspath(kwargs["cache"])
         changed = super().set(**kwargs)
         if set(changed) - OF_RESULTS:
             self._system = self._infinite = None
@@ -202,12 +223,13 @@ class HessianEntropyCalculator(EntropyCalculator):
             or known.crystal != crystal
             or np.any(known.crystal.get_masses() != crystal.get_masses())
         ):
-            options = self._chosen("displacement", "cache")
-            known = self._infinite = InfiniteCrystal(crystal, self.wrapped, **options)
+            known = self._infinite = InfiniteCrystal(
+                crystal, self.wrapped, options=self.bulk_options
+            )
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
-    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> str:
-        engine = str(self.parameters["engine"])
+    def _engine_for(self, atoms: Atoms, *, gradient: bool) -> Any:
+        engine = self.parameters["engine"]
         if engine != "auto":
             return engine
         dense = gradient or self.parameters["decomposition"] == "normalised"
@@ -215,11 +237,7 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:
         """Hessian of the free atoms, from wherever this calculator takes it."""
-        options = self._chosen("displacement", "interaction_range", "cache")
-        return self._source(atoms, sparse=sparse, **options)
-
-    def _chosen(self, *names: str) -> dict[str, Any]:
-        return {name: self.parameters[name] for name in names}
+        return self._source(atoms, self.hessian_options, sparse=sparse)
 
     @property
     def site_error(self) -> float:
@@ -255,8 +273,8 @@ class HessianEntropyCalculator(EntropyCalculator):
     ) -> Array:
         """Gradients of classical site entropies with respect to all positions.
 
-        P0 (C.8), P1 (44)-(46), in the calculator's decomposition. Some tens of force calls per
-        site; all engines but "ball", of structures that can turn "dense" only.
+        [Torabi2024] (C.8), [Torabi2026] (44)-(46), in the calculator's decomposition. Some tens of
+        force calls per site; all engines but "ball", of structures that can turn "dense" only.
 
         Parameters
         ----------
@@ -305,7 +323,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         ndarray, shape (n_sites, N, 3), k_B/Å
         """
         displaced_forces = self.displaced_forces(atoms)
-        options = {"displacement": self.parameters["displacement"]}
+        options = {"displacement": self.hessian_options.displacement}
         if mass_weighted or self.parameters["decomposition"] != "normalised":
             return system.site_gradients(
                 displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
@@ -353,7 +371,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             raise PropertyNotImplementedError(
                 "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
             )
-        return DisplacedForces(atoms, self.wrapped, virial=strain, cache=self.parameters["cache"])
+        return DisplacedForces(atoms, self.wrapped, virial=strain, cache=self.hessian_options.cache)
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
@@ -382,7 +400,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     def _gradient(
         self, system: HarmonicSystem, atoms: Atoms, displaced_forces: DisplacedForces
     ) -> SpectralGradient:
-        displacement = self.parameters["displacement"]
+        displacement = self.hessian_options.displacement
         # While no mode is unstable, all decompositions have the same total.
         if self.parameters["decomposition"] != "normalised" or system.n_unstable == 0:
             return system.gradient(
@@ -415,7 +433,9 @@ class HessianEntropyCalculator(EntropyCalculator):
             atoms,
             self._hessian_of(atoms, True),
             self.wrapped,
-            **self._chosen("radius", "steps", "displacement", "cache"),
+            radius=self.parameters["radius"],
+            steps=self.parameters["steps"],
+            options=self.bulk_options,
         )
         return self._classical_values(reduced, np.full(len(atoms), 3.0))
 
@@ -431,4 +451,7 @@ class FiniteDifferenceEntropyCalculator(HessianEntropyCalculator):
     Takes the same parameters, and ignores an analytic Hessian.
     """
 
-    _method = "finite-differences"
+    default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
+        **DEFAULTS,
+        "method": "finite-differences",
+    }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
-from ase_vibent.harmonic.system import ENGINES
-from ase_vibent.hessian import check_displacement
+from ase_vibent.harmonic.system import Engine
+from ase_vibent.hessian import HessianOptions
 
 #: See `HessianEntropyCalculator`.
 DEFAULTS: dict[str, Any] = {
@@ -22,18 +24,16 @@ DEFAULTS: dict[str, Any] = {
     "tolerance": 1e-6,
     "radius": 10.0,
     "steps": 20,
-    "displacement": 0.01,
-    "interaction_range": None,
-    "cache": None,
+    **asdict(HessianOptions()),
 }
 
 #: Parameters that leave a structure's Hessian, and what has been solved of it, as they are.
 OF_RESULTS = frozenset({"temperature", "quantum", "decomposition", "radius", "steps"})
 
-_CHOICES = {
-    "decomposition": ("mass-weighted", "mass-free", "normalised"),
-    "engine": ("auto", *ENGINES, "ball"),
-}
+#: See `HessianEntropyCalculator`.
+Decomposition = Literal["mass-weighted", "mass-free", "normalised"]
+EngineChoice = Literal["auto", Engine, "ball"]
+_CHOICES = {"decomposition": get_args(Decomposition), "engine": get_args(EngineChoice)}
 
 
 def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
@@ -47,16 +47,13 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
         Whether there is a perfect crystal.
     """
     check_unstable(wanted["unstable"])
-    check_displacement(wanted["displacement"])
-    for name, unit in (("tolerance", "k_B"), ("radius", "Å"), ("interaction_range", "Å")):
+    HessianOptions.among(wanted)
+    for name, unit in (("tolerance", "k_B"), ("radius", "Å")):
         _check_positive(name, wanted[name], unit)
     if not isinstance(wanted["steps"], int | np.integer) or wanted["steps"] < 1:
         raise InvalidInputError(f"steps: expected at least one, got {wanted['steps']!r}")
     for name, allowed in _CHOICES.items():
-        if wanted[name] not in allowed:
-            raise InvalidInputError(
-                f"{name}: expected one of {', '.join(allowed)}, got {wanted[name]!r}"
-            )
+        check_choice(name, wanted[name], allowed)
     engine, normalised = wanted["engine"], wanted["decomposition"] == "normalised"
     if wanted["quantum"] and wanted["decomposition"] != "mass-weighted":
         raise InvalidInputError(
@@ -78,7 +75,5 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
 
 
 def _check_positive(name: str, value: Any, unit: str) -> None:
-    if value is None and DEFAULTS[name] is None:
-        return
     if not (isinstance(value, int | float) and 0 < value < np.inf):
         raise InvalidInputError(f"{name}: expected a number in {unit} > 0, got {value!r}")

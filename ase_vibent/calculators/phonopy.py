@@ -29,7 +29,7 @@ from ase_vibent.harmonic.modes import (
 )
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
-from ase_vibent.hessian import check_displacement
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -70,6 +70,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         Quantum statistics with zero-point energy instead of classical ones.
     displacement : float, Å
         Of the finite differences, where the calculator has no analytic Hessian.
+    symmetry : bool
+        Displace only what differs by symmetry; see `HessianOptions`.
     """
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
@@ -85,7 +87,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         "mesh": None,
         "unstable": 0,
         "quantum": False,
-        "displacement": 0.01,
+        "displacement": HessianOptions.displacement,
+        "symmetry": HessianOptions.symmetry,
     }
 
     sees_modes = True
@@ -99,7 +102,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         mesh: Sequence[int] | None = None,
         unstable: int | str = 0,
         quantum: bool = False,
-        displacement: float = 0.01,
+        displacement: float = HessianOptions.displacement,
+        symmetry: bool = HessianOptions.symmetry,
     ):
         self.wrapped: Any = resolve_calculator(calculator)
         self._phonons: Any = None
@@ -111,7 +115,13 @@ class PhonopyEntropyCalculator(EntropyCalculator):
             unstable=unstable,
             quantum=quantum,
             displacement=displacement,
+            symmetry=symmetry,
         )
+
+    @property
+    def hessian_options(self) -> HessianOptions:
+        """How force constants are made."""
+        return HessianOptions.among(self.parameters)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters, as in ASE; force constants are kept where they stay the same."""
@@ -120,7 +130,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         if kwargs.get("mesh") is not None:
             kwargs["mesh"] = _check_mesh(kwargs["mesh"])
         wanted = {**self.parameters, **kwargs}
-        check_displacement(wanted["displacement"])
+        HessianOptions.among(wanted)
         check_unstable(wanted["unstable"])
         if wanted["mesh"] is not None and wanted["unstable"] not in (0, "any"):
             raise InvalidInputError(
@@ -128,9 +138,10 @@ class PhonopyEntropyCalculator(EntropyCalculator):
                 "modes are counted at Γ only, with mesh=None"
             )
         changed = super().set(**kwargs)
-        if {"supercell", "displacement"}.intersection(changed):
+        of_force_constants = {"supercell", "displacement", "symmetry"}
+        if of_force_constants.intersection(changed):
             self._phonons = None
-        if {"supercell", "displacement", "mesh"}.intersection(changed):
+        if {*of_force_constants, "mesh"}.intersection(changed):
             self._spectrum = None
         return changed
 
@@ -203,9 +214,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         mesh = self.parameters["mesh"]
         if mesh is not None and any(n % 2 == 0 for n in mesh):
             return self.vibrations(crystal, temperatures)
-        infinite = InfiniteCrystal(
-            crystal, self.wrapped, displacement=self.parameters["displacement"]
-        )
+        infinite = InfiniteCrystal(crystal, self.wrapped, options=self.hessian_options)
         return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:
@@ -227,7 +236,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         check_masses(crystal)
         if self._phonons is None:
             self._phonons = build_phonons(
-                crystal, self.wrapped, np.array(matrix), self.parameters["displacement"]
+                crystal, self.wrapped, np.array(matrix), self.hessian_options
             )
         if mesh is None:
             points = commensurate_points(self._phonons)

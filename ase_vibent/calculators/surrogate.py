@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator, require_volume
-from ase_vibent.calculators.surrogate_base import SiteModelCalculator
+from ase_vibent.calculators.surrogate_base import Policy, SiteModelCalculator
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENERGY, ENTROPY
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
 
@@ -46,11 +47,11 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         May be set later.
     quantum : bool
         Quantum statistics with zero-point energy instead of classical ones, for models trained on
-        labels of moments (`attach_labels(..., moments=True)`): each site's density of states by
-        the two-point Gauss quadrature of its moments. Made for k_B T above a tenth of the
-        largest ħω; below it, only acoustic modes are excited, which two points do not resolve.
-        Masses are then free per species, see `MomentModel`. Unstable modes, which
-        `HessianEntropyCalculator` leaves out, count as parabolic barriers.
+        labels of "moments": each site's density of states by the two-point Gauss quadrature of its
+        moments. Made for k_B T above a tenth of the largest ħω; below it, only acoustic modes are
+        excited, which two points do not resolve. Masses are then free per species, see
+        `MomentModel`. Unstable modes, which `HessianEntropyCalculator` leaves out, count as
+        parabolic barriers.
     extrapolation : {"warn", "raise", "ignore"}
         What to do where an atom's extrapolation grade exceeds `EXTRAPOLATION_LIMIT`. "warn"
         looks once in a while, whenever atoms have moved so far that neighbours
@@ -63,12 +64,22 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         If a parameter is out of range, or the model predicts something else.
     ModelFileError
         If the file is none of ours.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent import SiteEntropyCalculator
+    >>> atoms = bulk("Si", a=5.431, cubic=True) * 3
+    >>> atoms.calc = SiteEntropyCalculator.from_pretrained("si-sw", temperature=600)
+    >>> print(f"{atoms.get_potential_energy() / len(atoms):.3f} eV per atom")
+    -0.033 eV per atom
+    >>> atoms.calc.get_property("entropies", atoms).shape
+    (216,)
     """
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
         *EntropyCalculator.implemented_properties,
-        "entropy_std",
-        "entropies_std",
+        *ENTROPY.deviations,
         "extrapolation_grades",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
@@ -77,9 +88,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         "quantum": False,
         "extrapolation": "warn",
     }
-    target = "entropy"
-    deviations = ("entropy_std", "entropies_std")
-    deviation_unit = kB
+    target = ENTROPY
 
     def __init__(
         self,
@@ -87,7 +96,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         *,
         temperature: float = 300.0,
         quantum: bool = False,
-        extrapolation: str = "warn",
+        extrapolation: Policy = "warn",
     ):
         super().__init__(
             model, temperature=temperature, quantum=quantum, extrapolation=extrapolation
@@ -184,7 +193,9 @@ def _add_correction(
 
 
 class SiteEnergyCalculator(SiteModelCalculator):
-    """Potential energy of every atom from a trained site model: a linear ACE potential, P4 (4.1).
+    """Potential energy of every atom from a trained site model: a linear ACE potential.
+
+    [Ortner2022] (4.1).
 
     Trained by `train(..., target="energy")`. Beside `SiteEntropyCalculator` in ASE's SumCalculator
     it makes E + F_vib(T) from two fitted models.
@@ -210,19 +221,18 @@ class SiteEnergyCalculator(SiteModelCalculator):
         "energies",
         "forces",
         "stress",
-        "energy_std",
-        "energies_std",
+        *ENERGY.deviations,
         "extrapolation_grades",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "model": None,
         "extrapolation": "warn",
     }
-    target = "energy"
-    deviations = ("energy_std", "energies_std")
-    deviation_unit: ClassVar[float] = 1.0
+    target = ENERGY
 
-    def __init__(self, model: SiteModel | str | os.PathLike[str], *, extrapolation: str = "warn"):
+    def __init__(
+        self, model: SiteModel | str | os.PathLike[str], *, extrapolation: Policy = "warn"
+    ):
         super().__init__(model, extrapolation=extrapolation)
 
     def calculate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from ase import Atoms
@@ -13,14 +13,17 @@ from ase.calculators.calculator import all_changes
 
 from ase_vibent import pretrained
 from ase_vibent.calculators.base import StrictCalculator
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import SiteModel
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.quantities import Target
 from ase_vibent.structures.atom_types import resolves_sublattices
 from ase_vibent.structures.sublattices import SUBLATTICES
 
 #: What to do about atoms that are unlike those of the training set.
-POLICIES = ("warn", "raise", "ignore")
+Policy = Literal["warn", "raise", "ignore"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 #: Extrapolation grade from which an environment counts as unlike those of the training set: some
 #: 1 % of cells of kinds that were in training exceed it, all of unseen defects
 #: (benchmarks/uncertainty.py).
@@ -46,20 +49,16 @@ class SiteModelCalculator(StrictCalculator):
     """
 
     #: What the model has to predict.
-    target: ClassVar[str]
-    #: Properties of total and sites that hold standard deviations, and their unit in those of the
-    #: model.
-    deviations: ClassVar[tuple[str, str]]
-    deviation_unit: ClassVar[float]
+    target: ClassVar[Target]
 
     def __init__(self, model: SiteModel | str | os.PathLike[str], **parameters: Any):
         # Trajectories and databases keep parameters: a path they can hold, an object not.
         source = "in memory"
         if not isinstance(model, SiteModel):
             source, model = os.fspath(model), SiteModel.load(model)
-        if model.target != self.target:
+        if model.target != self.target.name:
             raise InvalidInputError(
-                f"model: expected one that predicts {self.target!r}, got {model.target!r}"
+                f"model: expected one that predicts {self.target.name!r}, got {model.target!r}"
             )
         self.model = model
         self._neighbours = NeighbourLists()
@@ -91,11 +90,7 @@ class SiteModelCalculator(StrictCalculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters; another model needs another calculator."""
-        if kwargs.get("extrapolation", "warn") not in POLICIES:
-            raise InvalidInputError(
-                f"extrapolation: expected one of {', '.join(POLICIES)}, "
-                f"got {kwargs['extrapolation']!r}"
-            )
+        check_choice("extrapolation", kwargs.get("extrapolation", "warn"), POLICIES)
         if "model" in kwargs and self.parameters.get("model") is not None:
             raise InvalidInputError(
                 f"model: it cannot be exchanged; make a new {type(self).__name__}"
@@ -123,14 +118,14 @@ class SiteModelCalculator(StrictCalculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
-        uncertainties = {*self.deviations, "extrapolation_grades"}
+        of_total, of_sites = self.target.deviations
+        uncertainties = {of_total, of_sites, "extrapolation_grades"}
         if system_changes or "energy" not in self.results or set(properties) - uncertainties:
             super().calculate(atoms, properties, system_changes)
-        if set(self.deviations).intersection(properties):
+        if {of_total, of_sites}.intersection(properties):
             total, sites = self.model.uncertainty(self.atoms)
-            of_total, of_sites = self.deviations
-            self.results[of_total] = self.deviation_unit * total
-            self.results[of_sites] = self.deviation_unit * sites
+            self.results[of_total] = self.target.scale * total
+            self.results[of_sites] = self.target.scale * sites
         if "extrapolation_grades" in properties:
             grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
             self.results["extrapolation_grades"] = grades
@@ -140,13 +135,13 @@ class SiteModelCalculator(StrictCalculator):
         policy, near = self.parameters["extrapolation"], self._neighbours.latest
         if policy == "ignore" or self.model.domain is None or near is None:
             return
-        if near.familiar and policy == "warn":
+        if near.extrapolation_checked and policy == "warn":
             return
-        near.familiar = True
+        near.extrapolation_checked = True
         self._follow_policy({"atoms": atoms})
 
     def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
-        """See `EntropyCalculator.require_familiar`."""
+        """See `EntropyCalculator.check_extrapolation`."""
         if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
             self._follow_policy(structures)
 

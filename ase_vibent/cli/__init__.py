@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from ase_vibent._version import __version__
@@ -40,7 +41,13 @@ _KEEPING = ("demo", "events", "label", "make")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 if done, 1 if failed, 2 for wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = build_parser(_command_of(arguments)).parse_args(arguments)
+    command = next(iter(arguments), "")
+    parser = build_parser(command)
+    if command not in ("", *COMMANDS) and not command.startswith("-"):
+        near = get_close_matches(command, COMMANDS, n=1)
+        meant = f"did you mean {near[0]!r}?" if near else "'vibent --help' lists them"
+        parser.error(f"there is no command {command!r}; {meant}")
+    options = parser.parse_args(arguments)
     # As with "python -m": a calculator may live in a module of the working folder.
     sys.path.insert(0, "")
     try:
@@ -56,14 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+def build_parser(command: str = "") -> argparse.ArgumentParser:
     """Parser of the command line.
 
     Parameters
     ----------
-    command : str, optional
-        The one of `COMMANDS` that gets its arguments; of the others only the line of help is
-        known.
+    command : str
+        The one of `COMMANDS` that gets its arguments; the others have but their line of help.
 
     Returns
     -------
@@ -83,8 +89,3 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
             own.add_argument("--json", action="store_true", help="print JSON, for machines")
             own.set_defaults(run=module.run)
     return parser
-
-
-def _command_of(arguments: Sequence[str]) -> str | None:
-    """The first that is no option: options before a command take no value."""
-    return next((text for text in arguments if not text.startswith("-")), None)

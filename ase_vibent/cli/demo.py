@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -17,15 +16,15 @@ from ase.build import bulk
 from ase.calculators.mixing import SumCalculator
 from ase.optimize import BFGS
 from ase.units import kB
-from tqdm import tqdm
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.arguments import positive_number
-from ase_vibent.cli.plots import parity_plot
+from ase_vibent.cli.shared.arguments import positive_number
+from ase_vibent.cli.shared.files import progress_bar
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
+from ase_vibent.figures import parity_plot
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
@@ -37,7 +36,8 @@ from ase_vibent.training.trainer import train
 
 LATTICE = 5.4310
 TEMPERATURE = 600.0
-#: P0 Fig. 5, RMSE in k_B and k_B/Å; 70 training cells of 2 × 2 × 1 there, 27 of 2 × 2 × 2 here.
+#: [Torabi2024] Fig. 5, RMSE in k_B and k_B/Å; 70 training cells of 2 × 2 × 1 there, 27 of 2 × 2 × 2
+#: here.
 PAPER = {"bulk": (1.68e-4, 1.46e-3), "vacancy": (3.81e-4, 2.56e-3)}
 
 
@@ -108,9 +108,9 @@ def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str,
         "bulk": rattle(_crystal(2), 0.08, 5, 3),
         "vacancy": rattle(vacancy, 0.1, 5, 4),
     }
-    tasks = [LabelTask(_crystal(2), name="perfect", gradient=True)]
+    tasks = [LabelTask(_crystal(2), name="perfect", labels=["gradient"])]
     tasks += [
-        LabelTask(atoms, reference="perfect", gradient=True, unstable="any")
+        LabelTask(atoms, reference="perfect", labels=["gradient"], unstable="any")
         for group in plan.values()
         for atoms in group
     ]
@@ -121,9 +121,7 @@ def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str,
         spec,
         calculator_name=spec.text,
         n_jobs=n_jobs,
-        progress=lambda items, total: tqdm(
-            items, total=total, desc="labelling", disable=None, file=sys.stderr
-        ),
+        progress=lambda items, total: progress_bar(items, total, "labelling"),
     )
     if summary.failed:
         raise VibentError(f"labelling failed: {summary.failed[0][1]}")
@@ -162,7 +160,7 @@ def _train(
     say(f"errors on held-out cells\n{format_metrics(errors)}")
     for name, (entropy, gradient) in PAPER.items():
         say(
-            f"  P0 Fig. 5, {name:<8} {entropy:.2e} k_B, {gradient:.2e} k_B/Å "
+            f"  [Torabi2024] Fig. 5, {name:<8} {entropy:.2e} k_B, {gradient:.2e} k_B/Å "
             "(2 × 2 × 1 cells, 70 in training)"
         )
     parity_plot(comparisons, folder / "parity.png")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ase_vibent import dataset
-from ase_vibent.cli.arguments import MODEL
-from ase_vibent.cli.files import model_file, require_plottable, show
-from ase_vibent.cli.plots import parity_plot
+from ase_vibent.cli.shared.arguments import MODEL
+from ase_vibent.cli.shared.files import model_file, require_plottable, show
+from ase_vibent.figures import parity_plot
 from ase_vibent.model import SiteModel
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 

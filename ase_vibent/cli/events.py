@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
+    hessian_options,
     length,
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.files import progress_bar, read_structures, show
+from ase_vibent.cli.shared.files import progress_bar, read_structures, show
 from ase_vibent.events import find_events, read_events
 from ase_vibent.events.search import search_list
 from ase_vibent.potentials import CalculatorSpec
@@ -84,11 +85,7 @@ def run(options: argparse.Namespace) -> int:
         amplitude=options.amplitude,
         fmax=options.fmax,
         steps=options.steps,
-        hessian={
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        options=hessian_options(options),
         n_jobs=options.j,
         scheduler=options.scheduler,
         progress=lambda items, total: progress_bar(items, total, "searches"),

@@ -6,8 +6,8 @@ import argparse
 
 import numpy as np
 
-from ase_vibent.cli.arguments import add_temperatures
-from ase_vibent.cli.files import require_writable, show
+from ase_vibent.cli.shared.arguments import add_temperatures
+from ase_vibent.cli.shared.files import require_writable, show
 from ase_vibent.dataset import write_labels
 from ase_vibent.events import EventTable, read_events
 from ase_vibent.events.table import check_format

@@ -15,13 +15,14 @@ from ase.data import chemical_symbols
 from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.cli.arguments import length
-from ase_vibent.cli.files import progress_bar, read_structures, require_plottable, show
-from ase_vibent.cli.plots import formation_plot
-from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.arguments import length
+from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
+from ase_vibent.figures import formation_plot
 from ase_vibent.stationary import relax
-from ase_vibent.structures.cells import _supercell
+from ase_vibent.structures.cells import closest_supercell
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     if options.energy is not None and len(defects) > 1:
         raise InvalidInputError(f"--energy: is that of one defect, got {len(defects)} structures")
     given = read_structures([options.reference])[1]
-    crystals = [_supercell(defect, given) for defect in defects]
+    crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))
     for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):
@@ -180,17 +181,31 @@ def _limit_data(limit: Extrapolation) -> dict[str, Any]:
 def _formation_table(
     rows: Sequence[tuple[str, DefectFormation]], limits: dict[str, Extrapolation]
 ) -> str:
-    lines = [
-        f"{'structure':<24} {'crystal':>8} {'excess':<12} {'E_f (eV)':>10} {'S_f (k_B)':>10} "
-        f"{'± (k_B)':>8} {'g':>5}  at"
-    ]
-    for name, found in rows:
-        excess = " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none"
-        lines.append(
-            f"{name:<24} {found.n_atoms:>8} {excess:<12} {found.energy:>10.4f} "
-            f"{found.entropies[0] / kB:>10.4f} {found.entropy_std / kB:>8.4f} "
-            f"{found.multiplicity:>5g}  {found.condition}"
-        )
+    lines = format_table(
+        {
+            "structure": "<",
+            "crystal": ">",
+            "excess": "<",
+            "E_f (eV)": ">.4f",
+            "S_f (k_B)": ">.4f",
+            "± (k_B)": ">.4f",
+            "g": ">g",
+            "at": "<",
+        },
+        [
+            (
+                name,
+                found.n_atoms,
+                " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none",
+                found.energy,
+                found.entropies[0] / kB,
+                found.entropy_std / kB,
+                found.multiplicity,
+                found.condition,
+            )
+            for name, found in rows
+        ],
+    )
     for kind, unit, scale in (("entropy", "k_B", kB), ("energy", "eV", 1.0)):
         if kind in limits:
             limit = limits[kind]
@@ -198,17 +213,30 @@ def _formation_table(
                 f"large cells: formation {kind} {limit.limit / scale:.4f} ± "
                 f"{limit.error / scale:.4f} {unit} (linear in 1/N)"
             )
-    lines.append(
-        f"{'structure':<24} {'T (K)':>8} {'F_f (eV)':>10} {'exp(-F_vib/kT)':>15} "
-        f"{'per primitive cell':>19} {'per cm³':>10}"
-    )
-    for name, found in rows:
-        data = _formation_data(found)
-        for k, temperature in enumerate(found.temperatures):
-            shares = [data["concentrations"], data["densities_per_cm3"]]
-            cells = ["-" if s is None else f"{s[k]:.3e}" for s in shares]
-            lines.append(
-                f"{name:<24} {temperature:>8g} {found.free_energies[k]:>10.4f} "
-                f"{found.degeneracy_factors[k]:>15.4g} {cells[0]:>19} {cells[1]:>10}"
-            )
+    columns = {
+        "structure": "<",
+        "T (K)": ">g",
+        "F_f (eV)": ">.4f",
+        "exp(-F_vib/kT)": ">.4g",
+        "per primitive cell": ">.3e",
+        "per cm³": ">.3e",
+    }
+    lines += format_table(columns, [row for name, found in rows for row in _shares(name, found)])
     return "\n".join([*lines, "g: equivalent defects per primitive cell, orientations included"])
+
+
+def _shares(name: str, found: DefectFormation) -> list[tuple]:
+    """Free energy and concentration at every temperature."""
+    data = _formation_data(found)
+    unknown = [None] * len(found.temperatures)
+    return list(
+        zip(
+            [name] * len(found.temperatures),
+            found.temperatures,
+            found.free_energies,
+            found.degeneracy_factors,
+            data["concentrations"] or unknown,
+            data["densities_per_cm3"] or unknown,
+            strict=True,
+        )
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from ase_vibent.cli.arguments import MODEL
-from ase_vibent.cli.files import model_file, plain, show
+from ase_vibent.cli.shared.arguments import MODEL
+from ase_vibent.cli.shared.files import model_file, show
+from ase_vibent.cli.shared.tables import format_entries
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENTROPY
 from ase_vibent.training.report import format_metrics
 
 
@@ -26,12 +28,10 @@ def run(options: argparse.Namespace) -> int:
         "constants": dict(zip(model.species, model.constants.tolist(), strict=True)),
     }
     what = f"{model.target} of {', '.join(model.species)}"
-    if model.target == "entropy":
+    if model.target == ENTROPY.name:
         what += ", classical" if model.moments is None else ", classical and quantum"
-    lines = [f"{options.model}: {what}"]
-    for key, value in header.items():
-        if key not in ("errors", "card"):
-            lines.append(f"  {key.replace('_', ' '):<20} {plain(value)}")
+    entries = format_entries({k: v for k, v in header.items() if k not in ("errors", "card")})
+    lines = [f"{options.model}: {what}", *(f"  {line}" for line in entries)]
     show(
         options, header, "\n".join([*lines, format_metrics(header.get("errors", {}), model.target)])
     )

@@ -10,15 +10,22 @@ from dataclasses import asdict
 
 from ase import Atoms
 
-from ase_vibent.cli.arguments import add_finite_differences, number_or_any, positive_number
-from ase_vibent.cli.files import model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.arguments import (
+    add_finite_differences,
+    hessian_options,
+    number_or_any,
+    positive_number,
+)
+from ase_vibent.cli.shared.files import model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
 from ase_vibent.model import SiteModel
-from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.potentials import BUILT_IN, CalculatorSpec
+from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS
 from ase_vibent.structures.cells import match_references
-from ase_vibent.training.selection import TOLD, Choice, select
+from ase_vibent.training.selection import Choice, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calculator",
         required=True,
         metavar="SPEC",
-        help="sw-si, tersoff-sic, emt, or an import path: 'ase.calculators.lj:LennardJones"
+        help=f"{', '.join(BUILT_IN)}, or an import path: 'ase.calculators.lj:LennardJones"
         "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
         "this folder, and gets a folder of its own below OUTPUT.work for its files",
     )
@@ -40,32 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "from them, labelled too and named as its reference",
     )
     parser.add_argument(
-        "--gradient",
-        action="store_true",
-        help="entropy gradients, 3N numbers a cell: wanted for training",
-    )
-    parser.add_argument("--strain", action="store_true", help="strain derivatives (needs stresses)")
-    parser.add_argument("--sites", action="store_true", help="site entropies")
-    parser.add_argument(
-        "--site-gradients",
-        action="store_true",
-        help="gradients of every site entropy, N × 3N numbers a cell: for small cells",
-    )
-    parser.add_argument(
-        "--moments",
-        action="store_true",
-        help="moments of local densities of states: wanted for quantum corrections",
-    )
-    parser.add_argument(
-        "--energies",
-        action="store_true",
-        help="energy, forces and virial of the calculator too, to train a potential "
-        "('vibent train --target energy')",
-    )
-    parser.add_argument(
-        "--force-constants",
-        action="store_true",
-        help="rows of the Hessian of all atoms that differ by symmetry, to train a potential",
+        "--labels",
+        nargs="+",
+        choices=tuple(LABELS),
+        default=DEFAULT_LABELS,
+        metavar="NAME",
+        help="beside totals, some of "
+        + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
+        + f"; default: {' '.join(DEFAULT_LABELS)}",
     )
     add_finite_differences(parser)
     parser.add_argument(
@@ -109,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     spec = CalculatorSpec(options.calculator)
     if options.scheduler is None:  # a cluster may have what this machine lacks
         spec()  # a wrong specification fails here, once, and not in every structure
-    choices = _selected(options, structures)
+    choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
     tasks = _label_tasks(options, [sources[k] for k in picked], [structures[k] for k in picked])
     if choices is not None and not options.json:
@@ -156,18 +145,8 @@ def _label_tasks(
 ) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
-        "gradient": options.gradient,
-        "strain": options.strain,
-        "sites": options.sites,
-        "site_gradients": options.site_gradients,
-        "moments": options.moments,
-        "energies": options.energies,
-        "force_constants": options.force_constants,
-        "options": {
-            "displacement": options.displacement,
-            "interaction_range": options.interaction_range,
-            "cache": options.cache,
-        },
+        "labels": options.labels,
+        "options": hessian_options(options),
     }
     tasks = []
     names: list[str | None] = [None] * len(structures)
@@ -209,7 +188,7 @@ def _crystal_name(crystal: Atoms) -> str:
     return f"{crystal.get_chemical_formula()}-{digest.hexdigest()[:6]}"
 
 
-def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
+def _choices(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[Choice] | None:
     """What `--select` chooses from a pool; None where it is not asked for."""
     budgets = [b for b in (options.budget, options.budget_atoms) if b is not None]
     if options.select is None:
@@ -222,8 +201,8 @@ def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = {q for q in TOLD if model.target == "energy" or getattr(options, q, True)}
-    wanted = [q for q in TOLD if q == "total" or (q in given and q in fitted)]
+    given = EVALUATED if model.target == ENERGY.name else options.labels
+    wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,
         structures,
@@ -236,14 +215,12 @@ def _selected(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[
 
 def _choice_table(choices: Sequence[Choice], sources: Sequence[str]) -> str:
     """Choices for people."""
-    lines = [
-        f"{len(choices)} of {len(sources)} structures chosen, in this order",
-        f"{'structure':<32} {'gain (nats)':>11} {'std of total*':>19} {'grade':>6}",
-    ]
-    lines += [
-        f"{sources[c.index]:<32} {c.gain:>11.2f} {c.std:>19.3g} {c.grade:>6.2f}" for c in choices
-    ]
-    return "\n".join([*lines, "* k_B, or eV where the model predicts energies"])
+    lines = format_table(
+        {"structure": "<", "gain (nats)": ">.2f", "std of total*": ">.3g", "grade": ">.2f"},
+        [(sources[c.index], c.gain, c.std, c.grade) for c in choices],
+    )
+    title = f"{len(choices)} of {len(sources)} structures chosen, in this order"
+    return "\n".join([title, *lines, "* k_B, or eV where the model predicts energies"])
 
 
 def _choice_data(choices: Sequence[Choice], sources: Sequence[str]) -> list[dict[str, object]]:

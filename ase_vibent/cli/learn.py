@@ -11,18 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.cli.arguments import add_basis, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import chosen_descriptor
-from ase_vibent.cli.files import json_ready, progress_bar, require_plottable, require_writable, show
-from ase_vibent.cli.plots import curve_plot
+from ase_vibent.cli.shared.arguments import add_basis, add_fit, length, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_options
+from ase_vibent.cli.shared.files import (
+    json_ready,
+    progress_bar,
+    require_plottable,
+    require_writable,
+    show,
+)
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.figures import curve_plot
+from ase_vibent.quantities import TARGETS
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
     random_splits,
     rows_by_configuration,
 )
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import tune
 
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output:
         require_writable(options.output)
     training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
-    descriptor = chosen_descriptor(options, training_set)
+    descriptor = descriptor_of_options(options, training_set)
     points = {
         "configurations": _against_configurations,
         "test-fraction": _against_configurations,
@@ -138,13 +145,17 @@ def _by_kind(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[float, list[
 
 
 def _curve_table(points: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
-    curves, axis, units = _by_kind(points), _AXES[options.against], UNITS[options.target]
-    lines = [f"{axis:<26} " + " ".join(f"{f'{kind} ({units[kind]})':>24}" for kind in curves)]
-    for x in sorted({point["x"] for point in points}):
-        cells = []
-        for values in curves.values():
-            errors = np.array(values[x])
-            spread = f" ± {errors.std():.1e}" if len(errors) > 1 else ""
-            cells.append(f"{errors.mean():.3e}{spread}".rjust(24))
-        lines.append(f"{x:<26g} " + " ".join(cells))
+    curves, axis, target = _by_kind(points), _AXES[options.against], TARGETS[options.target]
+    lines = format_table(
+        {axis: "<g"} | {f"{kind} ({target[kind].unit})": ">" for kind in curves},
+        [
+            (x, *(_mean_and_spread(values[x]) for values in curves.values()))
+            for x in sorted({point["x"] for point in points})
+        ],
+    )
     return "\n".join([*lines, "RMSE of configurations that were held out"])
+
+
+def _mean_and_spread(errors: Sequence[float]) -> str:
+    spread = f" ± {np.std(errors):.1e}" if len(errors) > 1 else ""
+    return f"{np.mean(errors):.3e}{spread}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,17 @@ from ase_vibent.analysis import (
     truncated_site_entropies,
 )
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.cli.arguments import add_finite_differences, length, natural_number, number_or_any
-from ase_vibent.cli.files import read_structures, require_plottable, show
-from ase_vibent.cli.plots import locality_plot
+from ase_vibent.cli.shared.arguments import (
+    add_finite_differences,
+    hessian_options,
+    length,
+    natural_number,
+    number_or_any,
+)
+from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import CalculatorSpec
 
 #: Atoms up to which a structure is diagonalised.
@@ -100,9 +108,7 @@ def run(options: argparse.Namespace) -> int:
         engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
         tolerance=TOLERANCE,
         unstable=options.unstable,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        **asdict(hessian_options(options)),
     )
     fit_range = None if options.fit_range is None else tuple(options.fit_range)
     sites = site_locality(atoms, calculator, options.sites, fit_range=fit_range)
@@ -148,22 +154,25 @@ def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any
 
 
 def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> str:
-    lines = [
-        f"{'site':>6} {'exponent':>16} {'prefactor (k_B/Å)':>18} {'fitted (Å)':>14}  "
-        f"cutoff (Å) for {options.error:g} k_B: expected, worst case"
-    ]
+    columns = {
+        "site": ">",
+        "exponent": "<",
+        "prefactor (k_B/Å)": ">.3g",
+        "fitted (Å)": "<",
+        f"cutoff (Å) for {options.error:g} k_B: expected, worst case": "<",
+    }
+    rows = []
     for site in sites:
         cutoffs = [
             _possible_cutoff(site, options.error, options.amplitude, worst_case=worst)
             for worst in (False, True)
         ]
         std = site.fit.exponent_std
-        spread = "theory " if np.isnan(std) else f"± {std:<5.2f}"
-        lines.append(
-            f"{site.site:>6} {site.fit.exponent:>8.2f} {spread} "
-            f"{site.fit.prefactor:>18.3g} {site.fit_range[0]:>6.2f} to {site.fit_range[1]:<5.2f}  "
-            f"{', '.join(map(_cutoff_text, cutoffs))}"
-        )
+        exponent = f"{site.fit.exponent:.2f} {'theory' if np.isnan(std) else f'± {std:.2f}'}"
+        fitted = "{:.2f} to {:.2f}".format(*site.fit_range)
+        limits = ", ".join(map(_cutoff_text, cutoffs))
+        rows.append((site.site, exponent, site.fit.prefactor, fitted, limits))
+    lines = format_table(columns, rows)
     lines.append(
         f"gradient of a site's entropy ≤ prefactor × (distance/Å)^-exponent; displacements of "
         f"{options.amplitude:g} Å, independent or all against the site"
@@ -190,11 +199,8 @@ def _truncation_data(found: TruncatedEntropies, error: float) -> dict[str, Any]:
 def _truncation_table(options: argparse.Namespace) -> Any:
     def table(found: TruncatedEntropies) -> str:
         lines = [f"site {found.site}, displacements up to {found.amplitude:.3g} Å taken back"]
-        lines.append(f"{'cutoff (Å)':>10} {'error (k_B)':>12}")
-        lines += [
-            f"{cutoff:>10.2f} {error:>12.3e}"
-            for cutoff, error in zip(found.cutoffs, found.errors, strict=True)
-        ]
+        columns = {"cutoff (Å)": ">.2f", "error (k_B)": ">.3e"}
+        lines += format_table(columns, zip(found.cutoffs, found.errors, strict=True))
         if found.fit is None:
             lines.append("no fit: it takes four cutoffs up to a quarter of the cell's width")
         else:

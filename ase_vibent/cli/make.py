@@ -8,16 +8,28 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ase_vibent.cli.arguments import direction, length, natural_number, positive_number
-from ase_vibent.cli.files import progress_bar, read_structures, require_writable, show
 from ase_vibent.cli.make_kinds import JOBS
+from ase_vibent.cli.shared.arguments import (
+    add_finite_differences,
+    direction,
+    length,
+    natural_number,
+    positive_number,
+)
+from ase_vibent.cli.shared.files import (
+    json_ready,
+    progress_bar,
+    read_structures,
+    require_writable,
+    show,
+)
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import VibentError
-from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
@@ -92,7 +104,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--images": {"type": positive_number, "default": 5, "help": "of the band; default 5"},
     "--calculator": {
         "metavar": "SPEC",
-        "help": "as in 'vibent label': sw-si, tersoff-sic, emt, or an import path",
+        "help": f"as in 'vibent label': {', '.join(BUILT_IN)}, or an import path",
     },
     "--reference": {
         "metavar": "CRYSTAL",
@@ -168,6 +180,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 own.add_argument(flag, type=length, default=default, help=text)
             else:
                 own.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
+        if kind in ("saddles", "path"):  # which a Hessian proves
+            add_finite_differences(own)
         # A default here would undo a --json that stands before the kind.
         own.add_argument(
             "--json",
@@ -225,56 +239,46 @@ def _describe(atoms: Atoms, kind: str, source: str, crystal: Atoms | None) -> At
     return copy
 
 
-#: Entries of info that the table shows, with their heading and format.
+#: Entries of info that the table shows, with their title and format.
 _COLUMNS = {
-    "energy": ("E (eV)", "{:.6f}"),
-    "n_vacancies": ("vacancies", "{}"),
-    "n_interstitials": ("interstitials", "{}"),
-    "strain": ("strain", "{:+g}"),
-    "void_radius": ("void (Å)", "{:.3f}"),
-    "nearest": ("nearest (Å)", "{:.3f}"),
-    "point": ("point", "{}"),
-    "barrier_forward": ("forward (eV)", "{:.6f}"),
-    "barrier_backward": ("backward (eV)", "{:.6f}"),
-    "connected": ("connected", "{}"),
+    "energy": ("E (eV)", ">.6f"),
+    "n_vacancies": ("vacancies", ">"),
+    "n_interstitials": ("interstitials", ">"),
+    "strain": ("strain", ">+g"),
+    "void_radius": ("void (Å)", ">.3f"),
+    "nearest": ("nearest (Å)", ">.3f"),
+    "point": ("point", "<"),
+    "barrier_forward": ("forward (eV)", ">.6f"),
+    "barrier_backward": ("backward (eV)", ">.6f"),
+    "connected": ("connected", "<"),
 }
 
 
 def _row(atoms: Atoms) -> dict[str, Any]:
     row: dict[str, Any] = {"source": atoms.info["source"], "made": atoms.info["made"]}
-    row["defect"] = _plain(atoms.info.get("defect"))
+    row["defect"] = json_ready(atoms.info.get("defect"))
     row["formula"] = atoms.get_chemical_formula()
     row["n_atoms"] = len(atoms)
     row["nearest"] = nearest_distance(atoms)
-    return row | {key: _plain(atoms.info[key]) for key in _COLUMNS if key in atoms.info}
-
-
-def _plain(value: Any) -> Any:
-    """An entry of info, which may be anybody's, for JSON."""
-    value = np.asarray(value).tolist()
-    return value if value is None or isinstance(value, bool | int | float | list) else str(value)
-
-
-def _cell(value: Any, style: str) -> str:
-    """An entry as its column has it, or as it is if it is of another kind."""
-    try:
-        return style.format(value)
-    except (TypeError, ValueError):
-        return " ".join(str(value).split())
+    # Entries of info may be anybody's.
+    return row | {key: json_ready(atoms.info[key]) for key in _COLUMNS if key in atoms.info}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of a table with the columns that any row fills."""
     if not rows:
         return []
-    shown = [key for key in _COLUMNS if any(key in row for row in rows)]
-    cells = [["", "source", "what", "formula", *(_COLUMNS[key][0] for key in shown)]]
-    for number, row in enumerate(rows):
-        values = [_cell(row[key], _COLUMNS[key][1]) if key in row else "" for key in shown]
-        what = _cell(row["defect"] or row["made"], "{}")
-        cells.append([str(number), row["source"], what, row["formula"], *values])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    shown = {key: column for key, column in _COLUMNS.items() if any(key in row for row in rows)}
+    return format_table(
+        {"": ">", "source": "<", "what": "<", "formula": "<"} | dict(shown.values()),
+        [
+            (
+                number,
+                row["source"],
+                row["defect"] or row["made"],
+                row["formula"],
+                *(row.get(key, "") for key in shown),
+            )
+            for number, row in enumerate(rows)
+        ],
+    )

@@ -12,9 +12,9 @@ from ase import Atoms
 
 from ase_vibent import stationary
 from ase_vibent import structures as library
+from ase_vibent.cli.shared.arguments import hessian_options
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.potentials import CalculatorSpec, calculator_failures
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import CalculatorSpec, with_results
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
 #: What is to be made of an input, with the name of that input.
@@ -92,7 +92,7 @@ def _unique(
     def job() -> list[Atoms]:
         frames = inputs
         if options.calculator:
-            frames = [_evaluate(atoms, options.calculator) for atoms in inputs]
+            frames = [with_results(a, CalculatorSpec(options.calculator)) for a in inputs]
         tolerance = options.energy_tolerance
         kept = library.unique(frames, crystal=crystal, energy_tolerance=tolerance)
         for k in kept:
@@ -124,6 +124,7 @@ def _search(
         rng=rng,
         fmax=options.fmax,
         steps=options.steps,
+        options=hessian_options(options),
     )
     return _event(found)
 
@@ -139,7 +140,11 @@ def _paths(
         numbers = {"images": options.images, "fmax": options.fmax, "steps": options.steps}
         initial, final = inputs
         found = stationary.path_saddle(
-            initial, final, CalculatorSpec(options.calculator), **numbers
+            initial,
+            final,
+            CalculatorSpec(options.calculator),
+            options=hessian_options(options),
+            **numbers,
         )
         return _event(found)
 
@@ -173,14 +178,6 @@ def _relax(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list
         keywords["relax_cell"] = options.cell
     calculator = CalculatorSpec(options.calculator)()
     return [stationary.relax(atoms, calculator, **keywords) for atoms in draw()]
-
-
-def _evaluate(atoms: Atoms, calculator: str) -> Atoms:
-    """Copy with energy and forces."""
-    copy = atoms.copy()
-    copy.calc = CalculatorSpec(calculator)()
-    with calculator_failures(copy.calc):
-        return with_results(copy)
 
 
 def _event(found: stationary.Saddle) -> list[Atoms]:

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from ase_vibent import pretrained
-from ase_vibent.cli.files import plain, show
+from ase_vibent.cli.shared.files import show
+from ase_vibent.cli.shared.tables import format_entries, format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,53 +41,90 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'name':<12} {'species':<8} {'S (k_B)':>9} {'∇S (k_B/Å)':>11} {'kB':>5}  potential"]
-    for row in rows:
-        errors = row["held_out_errors"]
-        lines += [
-            f"{row['name']:<12} {', '.join(row['species']):<8} {errors['entropy_rmse_kB']:>9.1e} "
-            f"{errors['gradient_rmse_kB_per_A']:>11.1e} {row['bytes'] / 1000:>5.0f}  "
-            f"{row['potential']}",
-            f"{'':<13}{', '.join(row['structures'])}",
-        ]
-    return "\n".join([*lines, "RMSE on held-out cells. The card of one model: vibent models NAME"])
+    columns = {
+        "name": "<",
+        "species": "<",
+        "S (k_B)": ">.1e",
+        "∇S (k_B/Å)": ">.1e",
+        "kB": ">.0f",
+        "potential": "<",
+    }
+    title, *lines = format_table(
+        columns,
+        [
+            (
+                row["name"],
+                ", ".join(row["species"]),
+                row["held_out_errors"]["entropy_rmse_kB"],
+                row["held_out_errors"]["gradient_rmse_kB_per_A"],
+                row["bytes"] / 1000,
+                row["potential"],
+            )
+            for row in rows
+        ],
+    )
+    indent = " " * title.index("species")
+    kinds = [indent + ", ".join(row["structures"]) for row in rows]
+    pairs = [line for pair in zip(lines, kinds, strict=True) for line in pair]
+    hint = "RMSE on held-out cells. The card of one model: vibent models NAME"
+    return "\n".join([title, *pairs, hint])
 
 
 def _card_text(card: dict[str, Any]) -> str:
-    errors = card["held_out_errors"]
-    lines = [f"{card['name']}: {card['title']}"]
-    for key in ("potential", "citation", "crystal", "validity", "not_for"):
-        lines.append(f"  {key.replace('_', ' '):<12} {card[key]}")
-    lines.append("data")
-    for key, value in card["data"].items():
-        if key != "cells":
-            lines.append(f"  {key.replace('_', ' '):<16} {plain(value)}")
-    lines += [
-        "errors (RMSE) on held-out cells",
-        f"  {'kind':<28} {'cells':>5} {'fitted too':>10} {'S (k_B)':>9} {'∇S (k_B/Å)':>11}",
-    ]
-    for kind, row in errors["by_kind"].items():
-        fitted = card["data"]["cells"][kind] - row["cells"]
-        lines.append(
-            f"  {kind:<28} {row['cells']:>5} {fitted:>10} {_error(row['entropy']):>9} "
-            f"{_error(row['gradient']):>11}"
-        )
+    named = ("potential", "citation", "crystal", "validity", "not_for")
+    lines = format_entries({key: card[key] for key in named})
+    data = format_entries({key: value for key, value in card["data"].items() if key != "cells"})
+    sections = {
+        f"{card['name']}: {card['title']}": lines,
+        "data": data,
+        "errors (RMSE) on held-out cells": [*_error_table(card), *_remarks(card)],
+    }
+    return "\n".join(
+        text for title, body in sections.items() for text in (title, *(f"  {b}" for b in body))
+    )
+
+
+def _error_table(card: dict[str, Any]) -> list[str]:
+    """Errors by kind of cell, and the spread that they are to be compared with."""
+    errors, data = card["held_out_errors"], card["data"]
     relaxed = errors["relaxed"]
-    lines += [
-        f"  {'relaxed, of all kinds':<28} {relaxed['cells']:>5} {'':>10} "
-        f"{_error(relaxed['entropy']):>9} {_error(relaxed['gradient']):>11}",
-        f"  {'all':<28} {card['data']['held_out']:>5} {card['data']['fitted']:>10} "
-        f"{errors['entropy_rmse_kB']:>9.1e} {errors['gradient_rmse_kB_per_A']:>11.1e}",
-        f"  {'spread of the exact values':<46}{errors['formation_entropy_spread_kB']:>9.1e} "
-        f"{errors['gradient_spread_kB_per_A']:>11.1e}",
-        f"  largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum corrections of "
+    rows = [
+        (kind, row["cells"], data["cells"][kind] - row["cells"], row["entropy"], row["gradient"])
+        for kind, row in errors["by_kind"].items()
+    ]
+    rows += [
+        ("relaxed, of all kinds", relaxed["cells"], "", relaxed["entropy"], relaxed["gradient"]),
+        (
+            "all",
+            data["held_out"],
+            data["fitted"],
+            errors["entropy_rmse_kB"],
+            errors["gradient_rmse_kB_per_A"],
+        ),
+        (
+            "spread of the exact values",
+            "",
+            "",
+            errors["formation_entropy_spread_kB"],
+            errors["gradient_spread_kB_per_A"],
+        ),
+    ]
+    columns = {
+        "kind": "<",
+        "cells": ">",
+        "fitted too": ">",
+        "S (k_B)": ">.1e",
+        "∇S (k_B/Å)": ">.1e",
+    }
+    return format_table(columns, rows)
+
+
+def _remarks(card: dict[str, Any]) -> list[str]:
+    errors = card["held_out_errors"]
+    return [
+        f"largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum corrections of "
         f"a site {errors['quantum_rmse_kB_T0']:.1e} k_B T at 300 K, refused for "
         f"{errors['quantum_refused']:.0%} of sites",
-        "  within intervals of entropy_std: "
+        "within intervals of entropy_std: "
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]
-    return "\n".join(lines)
-
-
-def _error(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1e}"

@@ -14,28 +14,17 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
-from ase_vibent.cli.arguments import MODEL
-from ase_vibent.cli.files import (
+from ase_vibent.cli.shared.arguments import MODEL
+from ase_vibent.cli.shared.files import (
     model_file,
     progress_bar,
     read_structures,
     require_writable,
     show,
 )
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
 from ase_vibent.model import SiteModel
-
-#: Results that go into the output file as predicted_NAME, per structure and per atom, by target.
-_KEPT = {
-    "entropy": (
-        ("entropy", "entropy_std", "free_energy"),
-        ("entropies", "entropies_std", "entropy_gradient", "extrapolation_grades"),
-    ),
-    "energy": (
-        ("energy", "energy_std"),
-        ("energies", "energies_std", "forces", "extrapolation_grades"),
-    ),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _calculator(
     model: SiteModel, options: argparse.Namespace
 ) -> SiteEntropyCalculator | SiteEnergyCalculator:
-    if model.target == SiteEntropyCalculator.target:
+    if model.target == SiteEntropyCalculator.target.name:
         return SiteEntropyCalculator(
             model,
             temperature=300.0 if options.temperature is None else options.temperature,
@@ -108,7 +97,7 @@ def _calculate(calculator: SiteEntropyCalculator | SiteEnergyCalculator, atoms: 
     """Fill the results with all that the model can tell."""
     calculator.get_property("forces", atoms)
     if calculator.model.posterior is not None:
-        calculator.get_property(calculator.deviations[1], atoms)
+        calculator.get_property(calculator.target.deviations[1], atoms)
     if calculator.model.domain is not None:
         calculator.get_property("extrapolation_grades", atoms)
 
@@ -143,9 +132,9 @@ def _with_predictions(
     if isinstance(calculator, SiteEntropyCalculator):
         copy.info["predicted_temperature"] = calculator.temperature
         copy.info["predicted_statistics"] = _statistics(calculator)
-    of_structure, of_atoms = _KEPT[calculator.target]
-    copy.info |= {f"predicted_{k}": values[k] for k in of_structure if k in values}
-    copy.arrays |= {f"predicted_{k}": values[k] for k in of_atoms if k in values}
+    target = calculator.target
+    copy.info |= {f"predicted_{k}": values[k] for k in target.of_structure if k in values}
+    copy.arrays |= {f"predicted_{k}": values[k] for k in target.of_atoms if k in values}
     return copy
 
 
@@ -154,42 +143,50 @@ def _statistics(calculator: SiteEntropyCalculator) -> str:
 
 
 def _entropy_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalculator) -> list[str]:
-    lines = [
+    title = (
         f"T = {calculator.temperature:g} K, {_statistics(calculator)}; ± is one standard deviation "
-        "of S, grade the largest extrapolation grade (1 is the edge of the training set)",
-        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'S (eV/K)':>14} {'S/atom (k_B)':>13} "
-        f"{'± S (k_B)':>11} {'F_vib (eV)':>14} {'grade':>7}",
+        "of S, grade the largest extrapolation grade (1 is the edge of the training set)"
+    )
+    deviations = [row.get("entropy_std_eV_per_K") for row in rows]
+    columns = {
+        "S (eV/K)": ("entropy_eV_per_K", ">.8f"),
+        "S/atom (k_B)": ("entropy_per_atom_kB", ">.6f"),
+        "± S (k_B)": ("std", ">.4f"),
+        "F_vib (eV)": ("free_energy_eV", ">.6f"),
+    }
+    in_kB = [
+        {**row, "std": None if std is None else std / kB}
+        for row, std in zip(rows, deviations, strict=True)
     ]
-    for row in rows:
-        if "error" in row:
-            lines.append(f"{row['structure']:<24} failed")
-            continue
-        std, grade = row["entropy_std_eV_per_K"], row["largest_extrapolation_grade"]
-        lines.append(
-            f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
-            f"{row['entropy_eV_per_K']:>14.8f} {row['entropy_per_atom_kB']:>13.6f} "
-            f"{'-' if std is None else f'{std / kB:.4f}':>11} {row['free_energy_eV']:>14.6f} "
-            f"{'-' if grade is None else f'{grade:.2f}':>7}"
-        )
-    return lines
+    return [title, *_table(in_kB, columns)]
 
 
 def _energy_table(rows: Sequence[dict[str, Any]], calculator: SiteEnergyCalculator) -> list[str]:
-    lines = [
+    title = (
         "± is one standard deviation of E, grade the largest extrapolation grade (1 is the edge of "
-        "the training set)",
-        f"{'structure':<24} {'formula':<16} {'atoms':>7} {'E (eV)':>14} {'E/atom (eV)':>12} "
-        f"{'± E (eV)':>10} {'max |F| (eV/Å)':>15} {'grade':>7}",
-    ]
-    for row in rows:
-        if "error" in row:
-            lines.append(f"{row['structure']:<24} failed")
-            continue
-        std, grade = row["energy_std_eV"], row["largest_extrapolation_grade"]
-        lines.append(
-            f"{row['structure']:<24} {row['formula']:<16} {row['n_atoms']:>7} "
-            f"{row['energy_eV']:>14.6f} {row['energy_per_atom_eV']:>12.6f} "
-            f"{'-' if std is None else f'{std:.5f}':>10} {row['largest_force_eV_per_A']:>15.4g} "
-            f"{'-' if grade is None else f'{grade:.2f}':>7}"
-        )
-    return lines
+        "the training set)"
+    )
+    columns = {
+        "E (eV)": ("energy_eV", ">.6f"),
+        "E/atom (eV)": ("energy_per_atom_eV", ">.6f"),
+        "± E (eV)": ("energy_std_eV", ">.5f"),
+        "max |F| (eV/Å)": ("largest_force_eV_per_A", ">.4g"),
+    }
+    return [title, *_table(rows, columns)]
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Lines with the columns of one target, titles with entries of rows and formats."""
+    grade = {"grade": ("largest_extrapolation_grade", ">.2f")}
+    shown = {"atoms": ("n_atoms", ">"), **columns, **grade}
+    return format_table(
+        {"structure": "<", "formula": "<"} | {title: style for title, (_, style) in shown.items()},
+        [
+            (
+                row["structure"],
+                row.get("formula", "failed"),
+                *(row.get(key) for key, _ in shown.values()),
+            )
+            for row in rows
+        ],
+    )

@@ -7,9 +7,10 @@ from typing import Any
 
 from ase.units import kB
 
-from ase_vibent.cli.files import read_structures, require_plottable, show
-from ase_vibent.cli.plots import rate_plot
-from ase_vibent.cli.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.figures import rate_plot
 from ase_vibent.thermo import TransitionRate, transition_rate
 
 
@@ -61,16 +62,26 @@ def _data(found: TransitionRate) -> dict[str, Any]:
 
 
 def _table(found: TransitionRate) -> str:
-    lines = [
+    title = (
         f"barrier {found.barrier:.4f} eV; attempt frequency "
-        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± {found.log_std:.2g} in its logarithm",
-        f"{'T (K)':>8} {'ν* (THz)':>10} {'ΔS (k_B)':>10} {'ΔF (eV)':>10} {'rate (1/s)':>12}  "
-        "one standard deviation",
-    ]
-    for k, (low, high) in enumerate(zip(*found.band(), strict=True)):
-        lines.append(
-            f"{found.temperatures[k]:>8g} {found.attempt_frequencies[k] / 1e12:>10.4g} "
-            f"{found.entropies[k] / kB:>10.4f} {found.free_energy_barriers[k]:>10.4f} "
-            f"{found.rates[k]:>12.4e}  {low:.3e} to {high:.3e}"
-        )
-    return "\n".join(lines)
+        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± {found.log_std:.2g} in its logarithm"
+    )
+    columns = {
+        "T (K)": ">g",
+        "ν* (THz)": ">.4g",
+        "ΔS (k_B)": ">.4f",
+        "ΔF (eV)": ">.4f",
+        "rate (1/s)": ">.4e",
+        "one standard deviation": "<",
+    }
+    lower, upper = found.band()
+    rows = zip(
+        found.temperatures,
+        found.attempt_frequencies / 1e12,
+        found.entropies / kB,
+        found.free_energy_barriers,
+        found.rates,
+        [f"{low:.3e} to {high:.3e}" for low, high in zip(lower, upper, strict=True)],
+        strict=True,
+    )
+    return "\n".join([title, *format_table(columns, rows)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from ase_vibent import dataset
-from ase_vibent.cli.arguments import add_basis, add_fit, natural_number, positive_number
-from ase_vibent.cli.descriptors import chosen_descriptor, spelled
-from ase_vibent.cli.files import progress_bar, require_plottable, require_writable, show
-from ase_vibent.cli.plots import parity_plot
+from ase_vibent.cli.shared.arguments import add_basis, add_fit, natural_number, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_options, descriptor_text
+from ase_vibent.cli.shared.files import progress_bar, require_plottable, require_writable, show
 from ase_vibent.descriptors import RESOLUTIONS
+from ase_vibent.figures import parity_plot
 from ase_vibent.training.budget import as_header, error_budget, format_budget
-from ase_vibent.training.energies import TARGETS
+from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.trainer import split_frames, train
 from ase_vibent.training.training_set import TrainingSet
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural_number, default=0, help="of the split; default 0")
     parser.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
     parser.add_argument(
-        "--budget",
+        "--error-budget",
         action="store_true",
         help="split the error into truncation, basis, statistics and solver, by some dozen fits",
     )
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     training_set = TrainingSet.of(fitted, options.quantities, held_out=held_out, target=target)
     model = train(
         fitted,
-        chosen_descriptor(options, training_set),
+        descriptor_of_options(options, training_set),
         target=target,
         resolve=options.resolve,
         quantities=options.quantities,
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         test=held_out,
         progress=lambda items: progress_bar(items, None, "features"),
     )
-    if options.budget:
+    if options.error_budget:
         budgets = error_budget(
             training_set,
             model.descriptor,
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         model.header["budget"] = as_header(budgets)
     model.save(options.output)
     if options.plot:
-        references = TARGETS[target](frames)
+        references = REFERENCES[target](frames)
         sets = {"train": fitted, "test": held_out}
         comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
         parity_plot(comparisons, options.plot, target)
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
             "errors": errors,
             "budget": budget,
         },
-        f"{spelled(model.descriptor.to_dict())}\n"
+        f"{descriptor_text(model.descriptor.to_dict())}\n"
         f"{n_features} functions, {model.header['n_rows']} rows, "
         f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
         f"{format_metrics(errors, target)}\n"

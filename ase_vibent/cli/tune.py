@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
 
-from ase_vibent.cli.arguments import DESCRIPTOR, add_fit, length, positive_number
-from ase_vibent.cli.descriptors import descriptor_of_text, spelled
-from ase_vibent.cli.files import progress_bar, require_writable, show
+from ase_vibent.cli.shared.arguments import DESCRIPTOR, add_fit, length, positive_number
+from ase_vibent.cli.shared.descriptors import descriptor_of_text, descriptor_text
+from ase_vibent.cli.shared.files import progress_bar, require_writable, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor
+from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.automatic import choose_descriptor
-from ase_vibent.training.report import UNITS
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import Trial, tune
 
@@ -84,14 +85,18 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
     return grid + [descriptor_of_text(text, training_set, {}) for text in options.descriptors]
 
 
-def _trial_table(trials: Sequence[Trial], target: str) -> str:
+def _trial_table(trials: Sequence[Trial], target: TargetName) -> str:
     kinds = list(trials[0].rmse) if trials else []
-    lines = [
-        f"{'functions':>9} "
-        + " ".join(f"{f'{k} ({UNITS[target][k]})':>18}" for k in kinds)
-        + "  descriptor"
-    ]
-    for trial in trials:
-        cells = " ".join(f"{trial.rmse[kind]:>18.3e}" for kind in kinds)
-        lines.append(f"{trial.n_features:>9} {cells}  {spelled(trial.descriptor)}")
+    errors = {f"{kind} ({TARGETS[target][kind].unit})": ">.3e" for kind in kinds}
+    lines = format_table(
+        {"functions": ">"} | errors | {"descriptor": "<"},
+        [
+            (
+                trial.n_features,
+                *(trial.rmse[kind] for kind in kinds),
+                descriptor_text(trial.descriptor),
+            )
+            for trial in trials
+        ],
+    )
     return "\n".join([*lines, "RMSE of configurations that were left out; the best first"])

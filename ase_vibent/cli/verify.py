@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ase_vibent.cli.arguments import (
+from ase_vibent.cli.shared.arguments import (
     MODEL,
     add_finite_differences,
+    hessian_options,
     length,
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.files import model_file, read_structures, show
+from ase_vibent.cli.shared.files import model_file, read_structures, show
+from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.verification.verify import Verification, verify
@@ -58,9 +60,7 @@ def run(options: argparse.Namespace) -> int:
         crystal=crystal,
         radius=options.radius,
         seed=options.seed,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        options=hessian_options(options),
     )
     show(options, _as_data(found), _table(found, options.sites))
     return 0
@@ -93,23 +93,28 @@ def _as_data(found: Verification) -> dict[str, Any]:
 def _table(found: Verification, n_rows: int) -> str:
     lines = [
         f"{len(found.sites)} of {found.n_atoms} sites measured by {found.method}; those ranked "
-        f"first by {found.ranking}. k_B, classical, 300 K",
-        f"{'site':>7} {'':<9} {'measured':>11} {'predicted':>11} {'error':>10} {'std':>9} "
-        f"{'grade':>6}",
+        f"first by {found.ranking}. k_B, classical, 300 K"
     ]
-    for k in range(min(len(found.sites), n_rows)):
-        chosen = "uncertain" if k < found.sample.n_first else "random"
-        lines.append(
-            f"{found.sites[k]:>7} {chosen:<9} {found.measured[k]:>11.6f} "
-            f"{found.predicted[k]:>11.6f} {found.errors[k]:>10.1e} {found.std[k]:>9.1e} "
-            f"{found.grades[k]:>6.2f}"
-        )
-    lines.append(f"{'sites':<12} {'n':>7} {'RMSE':>10} {'mean error':>11} {'within 2 std':>13}")
-    lines += [
-        f"{name:<12} {group['n']:>7.0f} {group['rmse']:>10.1e} {group['mean']:>11.1e} "
-        f"{group['within_2_std']:>13.0%}"
-        for name, group in found.summary().items()
-    ]
+    columns = {
+        "site": ">",
+        "": "<",
+        "measured": ">.6f",
+        "predicted": ">.6f",
+        "error": ">.1e",
+        "std": ">.1e",
+        "grade": ">.2f",
+    }
+    chosen = ["uncertain" if k < found.sample.n_first else "random" for k in range(n_rows)]
+    values = (found.measured, found.predicted, found.errors, found.std, found.grades)
+    # No more sites than were asked for.
+    lines += format_table(columns, zip(found.sites, chosen, *values, strict=False))
+    lines += format_table(
+        {"sites": "<", "n": ">.0f", "RMSE": ">.1e", "mean error": ">.1e", "within 2 std": ">.0%"},
+        [
+            (name, group["n"], group["rmse"], group["mean"], group["within_2_std"])
+            for name, group in found.summary().items()
+        ],
+    )
     error, std = found.total_error()
     lines.append(
         f"error of the total: {error:.2e} ± {std:.1e}, predicted standard deviation "

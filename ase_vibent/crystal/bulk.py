@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +23,7 @@ from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
 from ase_vibent.harmonic.entropy import quantum as quantum_statistics
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.potentials import resolve_calculator
 
 #: Points of a mesh that are worked on at once.
@@ -38,8 +38,7 @@ def bulk_site_entropies(
     *,
     width: float = 15.0,
     tolerance: float = 1e-5,
-    displacement: float = 0.01,
-    cache: str | os.PathLike[str] | None = None,
+    options: HessianOptions = HessianOptions(),
 ) -> Array:
     """Reduced site entropies of the infinite crystal, in the mass-free decomposition.
 
@@ -57,10 +56,8 @@ def bulk_site_entropies(
         about twice the range of the interaction suffices.
     tolerance : float, k_B per atom
         Convergence in the q-mesh.
-    displacement : float, Å
-        Of the finite differences, where the calculator has no analytic Hessian.
-    cache : path, optional
-        Folder that keeps finished displacements, for a restart.
+    options : HessianOptions
+        Of the force constants; see `build_phonons`.
 
     Returns
     -------
@@ -73,15 +70,16 @@ def bulk_site_entropies(
         If it is not periodic along three directions, or otherwise unusable.
     UnstableStructureError
         If the crystal has imaginary phonons.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import bulk_site_entropies
+    >>> bulk_site_entropies(bulk("Cu"), EMT(), width=8.0).round(2)
+    array([0.75])
     """
-    found = InfiniteCrystal(
-        crystal,
-        calculator,
-        width=width,
-        tolerance=tolerance,
-        displacement=displacement,
-        cache=cache,
-    )
+    found = InfiniteCrystal(crystal, calculator, width=width, tolerance=tolerance, options=options)
     return found.site_entropies
 
 
@@ -92,7 +90,7 @@ class InfiniteCrystal:
     ----------
     crystal : Atoms
     calculator : ASE calculator or factory
-    width, tolerance, displacement, cache
+    width, tolerance, options
         As of `bulk_site_entropies`.
     """
 
@@ -103,15 +101,14 @@ class InfiniteCrystal:
         *,
         width: float = 15.0,
         tolerance: float = 1e-5,
-        displacement: float = 0.01,
-        cache: str | os.PathLike[str] | None = None,
+        options: HessianOptions = HessianOptions(),
     ):
         self.crystal = prepared_crystal(crystal)
         self._masses = check_masses(self.crystal)
         self._tolerance = tolerance
         self._primitive, self._sites = _primitive_cell(self.crystal)
         self._phonons = _wide_phonons(
-            self._primitive, resolve_calculator(calculator), width, displacement, cache
+            self._primitive, resolve_calculator(calculator), width, options
         )
 
     @cached_property
@@ -171,7 +168,13 @@ def _converged(phonons: Any, tolerance: float) -> Array:
 
 
 def bulk_strain_derivative(
-    crystal: Atoms, calculator: object, *, strain: float = 2e-3, **options: Any
+    crystal: Atoms,
+    calculator: object,
+    *,
+    strain: float = 2e-3,
+    width: float = 15.0,
+    tolerance: float = 1e-5,
+    options: HessianOptions = HessianOptions(),
 ) -> Array:
     """Derivative of the crystal's converged reduced entropy with respect to strain.
 
@@ -181,8 +184,8 @@ def bulk_strain_derivative(
     calculator : ASE calculator or factory
     strain : float
         Of the central differences; atoms follow it affinely.
-    **options
-        Passed on to `bulk_site_entropies`.
+    width, tolerance, options
+        As of `bulk_site_entropies`.
 
     Returns
     -------
@@ -198,7 +201,10 @@ def bulk_strain_derivative(
             deformation[b, a] += amount / 2
             strained = crystal.copy()
             strained.set_cell(crystal.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
-            totals.append(bulk_site_entropies(strained, calculator, **options).sum())
+            sites = bulk_site_entropies(
+                strained, calculator, width=width, tolerance=tolerance, options=options
+            )
+            totals.append(sites.sum())
         derivative[a, b] = derivative[b, a] = (totals[0] - totals[1]) / (2 * strain)
     return derivative
 
@@ -216,16 +222,12 @@ def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
 
 
 def _wide_phonons(
-    primitive: Atoms,
-    calculator: object,
-    width: float,
-    displacement: float,
-    cache: str | os.PathLike[str] | None,
+    primitive: Atoms, calculator: object, width: float, options: HessianOptions
 ) -> Any:
     """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
     heights = 1 / primitive.cell.reciprocal().lengths()
     repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
-    return build_phonons(primitive, calculator, repeats, displacement, cache=cache)
+    return build_phonons(primitive, calculator, repeats, options)
 
 
 def _mesh_average(phonons: Any, n_mesh: int) -> Array:

@@ -17,6 +17,7 @@ from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedModes, normalised_modes
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.structures.cells import widths
 from ase_vibent.structures.validity import check_crystal, free_atoms
 
@@ -118,7 +119,7 @@ class PerfectCrystal:
         radius: float,
         steps: int,
         sites: ArrayLike | None = None,
-        **options: Any,
+        options: HessianOptions = HessianOptions(),
     ) -> Array:
         """Extensive reduced site entropies from balls, masses included.
 
@@ -134,8 +135,8 @@ class PerfectCrystal:
             See `ball_site_differences`.
         sites : array_like of int, shape (n_sites,), optional
             All by default.
-        **options
-            For `bulk_site_entropies`.
+        options : HessianOptions
+            Of the converged value, see `bulk_site_entropies`.
 
         Returns
         -------
@@ -166,7 +167,7 @@ class PerfectCrystal:
                     "engine='dense'"
                 )
         if self._bulk is None:
-            values = bulk_site_entropies(self.atoms, calculator, **options)
+            values = bulk_site_entropies(self.atoms, calculator, options=options)
             values = values - mass_entropy(self.atoms.get_masses())
             symbols = np.array(self.atoms.get_chemical_symbols())
             self._bulk = {s: float(values[symbols == s].mean()) for s in set(symbols.tolist())}

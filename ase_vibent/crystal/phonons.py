@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,9 @@ from ase_vibent.harmonic.modes import (
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import (
     DisplacedForces,
+    HessianOptions,
     compute_hessian,
-    has_analytic_hessian,
+    takes_analytic_hessian,
 )
 from ase_vibent.hessian.symmetry import (
     generate_displacements,
@@ -204,9 +204,7 @@ def build_phonons(
     crystal: Atoms,
     calculator: object,
     supercell: IntArray,
-    displacement: float,
-    *,
-    cache: str | os.PathLike[str] | None = None,
+    options: HessianOptions = HessianOptions(),
 ) -> Any:
     """Phonopy object with the force constants of a supercell; all masses are 1 amu.
 
@@ -218,10 +216,8 @@ def build_phonons(
     calculator : ASE calculator
     supercell : ndarray of int, shape (3,) or (3, 3)
         Repeats, or rows that are vectors in terms of the crystal's, as in ASE.
-    displacement : float, Å
-        Of the finite differences, where the calculator has no analytic Hessian.
-    cache : path, optional
-        Folder that keeps finished displacements, for a restart.
+    options : HessianOptions
+        Displacements are phonopy's, which know no interaction range.
 
     Returns
     -------
@@ -230,20 +226,21 @@ def build_phonons(
     Raises
     ------
     CalculatorError
-        If the calculator fails.
+        If the calculator fails, or lacks an analytic Hessian that is asked for.
     """
     matrix = np.diag(supercell) if np.ndim(supercell) == 1 else np.transpose(supercell)
     n_images = len(crystal) * round(abs(np.linalg.det(matrix)))
-    analytic = has_analytic_hessian(calculator)
-    symmetry = not analytic and (n_images <= WIDE or len(crystal) > FEW)
+    analytic = takes_analytic_hessian(calculator, options)
+    worth_it = not analytic and (n_images <= WIDE or len(crystal) > FEW)
+    symmetry = options.symmetry and worth_it
     phonons = new_phonons(phonopy_cell(crystal), matrix, symmetry=symmetry)
     images = _supercell_atoms(phonons, crystal)
     if analytic:
         hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
         phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
     else:
-        generate_displacements(phonons, displacement)
-        solve_force_constants(phonons, DisplacedForces(images, calculator, cache=cache))
+        generate_displacements(phonons, options.displacement)
+        solve_force_constants(phonons, DisplacedForces(images, calculator, cache=options.cache))
     return phonons
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ase_vibent.checks import parse_call
+from ase_vibent.checks import check_choice, parse_call
 from ase_vibent.descriptors.ace import ACE
 from ase_vibent.descriptors.afs import AFS
 from ase_vibent.descriptors.bispectrum import Bispectrum
@@ -24,6 +24,7 @@ __all__ = [
     "Descriptor",
     "Quadratic",
     "Readout",
+    "Resolution",
     "Scattering",
     "SiteSums",
     "SummedFeatures",
@@ -39,7 +40,8 @@ _DESCRIPTORS: dict[str, Callable[..., Descriptor]] = {
     "CartesianPolynomials": CartesianPolynomials,
 }
 #: What a descriptor may tell apart, all of it first.
-RESOLUTIONS = ("sublattices", "species", "nothing")
+Resolution = Literal["sublattices", "species", "nothing"]
+RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 
 
 def descriptor_from_dict(data: dict[str, Any]) -> Descriptor:
@@ -97,8 +99,8 @@ def descriptor_from_text(text: str, **defaults: Any) -> Descriptor:
     return descriptor_from_dict({**defaults, **keywords, "name": name})
 
 
-def collapse(descriptor: Descriptor, resolve: str) -> Descriptor:
-    """The same descriptor telling less apart: for ablations, P1 5.2.
+def collapse(descriptor: Descriptor, resolve: Resolution) -> Descriptor:
+    """The same descriptor telling less apart: for ablations, [Torabi2026] 5.2.
 
     Parameters
     ----------
@@ -115,10 +117,7 @@ def collapse(descriptor: Descriptor, resolve: str) -> Descriptor:
     InvalidInputError
         If `resolve` is none of these.
     """
-    if resolve not in RESOLUTIONS:
-        raise InvalidInputError(
-            f"resolve: expected one of {', '.join(RESOLUTIONS)}, got {resolve!r}"
-        )
+    check_choice("resolve", resolve, RESOLUTIONS)
     if resolve == "sublattices":
         return descriptor
 

@@ -21,7 +21,7 @@ from ase_vibent.structures.atom_types import bond_length
 
 @dataclass(frozen=True)
 class ACE(DensityDescriptor):
-    """Atomic cluster expansion in real solid harmonics, P0 App. D, P4 App. C.
+    """Atomic cluster expansion in real solid harmonics, [Torabi2024] App. D, [Ortner2022] App. C.
 
     A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species z; features are all
     linearly independent O(3)-invariant polynomials of up to `order` factors whose total
@@ -53,6 +53,14 @@ class ACE(DensityDescriptor):
     ------
     InvalidInputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent import ACE
+    >>> descriptor = ACE(["Si"], cutoff=4.5, order=2, degree=8)
+    >>> descriptor.compute(bulk("Si", cubic=True)).shape  # atoms, features
+    (8, 31)
     """
 
     species: Sequence[str]

@@ -1,4 +1,4 @@
-"""Angular Fourier series, P2 III.A."""
+"""Angular Fourier series, [Lapointe2020] III.A."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from ase_vibent.descriptors.density.radial import TabulatedBasis, tabulated_basi
 
 @dataclass(frozen=True)
 class AFS(DensityDescriptor):
-    """Angular Fourier series of radial functions g_n and multiples of the angle, P2 III.A.
+    """Angular Fourier series of radial functions g_n and multiples of the angle.
+
+    [Lapointe2020] III.A.
 
     Σ_jk f(r_ij) g_n(r_ij) f(r_ik) g_n(r_ik) cos(l θ_jik) over all neighbours j of one
     species and k of one species, j = k included: one set of n_max (l_max + 1) features for

@@ -1,4 +1,7 @@
-"""Bispectrum in hyperspherical harmonics (bSO(4), SNAP), P2 III.A (16)-(18), P3 (11)-(13)."""
+"""Bispectrum in hyperspherical harmonics (bSO(4), SNAP).
+
+[Lapointe2020] III.A (16)-(18), [Lapointe2022] (11)-(13).
+"""
 
 from __future__ import annotations
 

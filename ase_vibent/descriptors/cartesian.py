@@ -13,7 +13,9 @@ from ase_vibent.descriptors.ace import ACE
 
 @dataclass(frozen=True)
 class CartesianPolynomials(ACE):
-    """Body-ordered polynomials of relative positions, invariant to permutations only, P1 5.2.
+    """Body-ordered polynomials of relative positions, invariant to permutations only.
+
+    [Torabi2026] 5.2.
 
     The function space is that of all products of up to `order` sums
 

@@ -12,7 +12,9 @@ from ase_vibent.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Site values w · x + xᵀ W x, x = D - shift, W of low rank, P3 (16)-(18); a `Readout`.
+    """Site values w · x + xᵀ W x, x = D - shift, W of low rank.
+
+    [Lapointe2022] (16)-(18); a `Readout`.
 
     W = Σ_r κ_r u_r u_rᵀ, so that an atom costs 2 · rank · n_features operations.
 

@@ -28,7 +28,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Scattering:
-    """Scattering coefficients of the atomic density, P2 (19)-(21).
+    """Scattering coefficients of the atomic density, [Lapointe2020] (19)-(21).
 
     Every species has a density, the sum of normalised Gaussians on its atoms. Features are
     its first-order coefficients
@@ -36,8 +36,8 @@ class Scattering:
         S_jlq = ∫ (Σ_m |ρ * ψ_jlm|²)^(q/2) d³r,
         ψ_jlm = (2π)^(-3/2) s^(-3) exp(-r²/2s²) (r/s)^l Y_lm,   s = 2^j · width,
 
-    for all scales j, l ≤ l_max and powers q. P2's wavelets lack the factor s^(-3), which
-    makes coefficients with q = 1 plain numbers. These count atoms for l = 0, where nothing
+    for all scales j, l ≤ l_max and powers q. [Lapointe2020]'s wavelets lack the factor s^(-3),
+    which makes coefficients with q = 1 plain numbers. These count atoms for l = 0, where nothing
     cancels: S_j01 = N_z/√(4π).
 
     Coefficients of a supercell are those of the cell, times the number of cells. They do not
@@ -51,11 +51,11 @@ class Scattering:
         j of every scale; fractions and negative numbers are allowed.
     l_max : int
     powers : sequence of float
-        q of the integrals; P2's is 1.
+        q of the integrals; [Lapointe2020]'s is 1.
     width : float, Å, optional
-        Standard deviation of the Gaussians, the unit of the wavelets' scales. P2 leaves it
-        open; by default d/√(8 ln 10), with d twice the mean covalent radius, at which
-        Gaussians in contact overlap by 10 %.
+        Standard deviation of the Gaussians, the unit of the wavelets' scales. [Lapointe2020] leaves
+        it open; by default d/√(8 ln 10), with d twice the mean covalent radius, at which Gaussians
+        in contact overlap by 10 %.
     resolution : float
         Wave numbers that the grids hold, times the width of an atom smoothed by the wavelet:
         the spectrum ends with k^l exp(-k²/2). Grids have a spacing of π/resolution widths.

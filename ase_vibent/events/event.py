@@ -1,4 +1,7 @@
-"""Activated events: saddles over minima, searched for, labelled and kept in a file, P3 IV."""
+"""Activated events: saddles over minima, searched for, labelled and kept in a file.
+
+[Lapointe2022] IV.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ class Event:
 
     @property
     def attempt_frequency(self) -> float:
-        """Vineyard's ν*, P3 (24), Hz."""
+        """Vineyard's ν*, [Lapointe2022] (24), Hz."""
         return float(self.rate().attempt_frequencies[0])
 
     @property
@@ -102,9 +105,9 @@ class Event:
     def is_same(self, other: Event) -> bool:
         """Whether two events are one, forwards or backwards.
 
-        As in P3 by the barrier (to 1 meV) and the displacement of the most displaced atom between
-        minimum and saddle; of the displacement all components count (0.1 Å), so that events that
-        symmetry makes alike stay apart.
+        As in [Lapointe2022] by the barrier (to 1 meV) and the displacement of the most displaced
+        atom between minimum and saddle; of the displacement all components count (0.1 Å), so that
+        events that symmetry makes alike stay apart.
 
         Parameters
         ----------
@@ -160,14 +163,15 @@ def events_of(frames: Sequence[Atoms], path: str | os.PathLike[str]) -> list[Eve
         If frames are not those of events.
     """
     events = []
-    for start in range(0, len(frames) - 2, 3):
+    for start in range(0, len(frames), 3):
         group = frames[start : start + 3]
-        if tuple(atoms.info.get(POINT) for atoms in group) != POINTS:
+        if tuple(atoms.info.get(POINT) for atoms in group) != POINTS[: len(group)]:
             raise LabelError(
                 f"{path}: expected frames of events (minimum, saddle, final), frame {start} begins "
                 "none; was it written by find_events or vibent events?"
             )
-        events.append(Event(*group))
+        if len(group) == len(POINTS):
+            events.append(Event(*group))
     return events
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +19,17 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
-from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError
+from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError, reason
 from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
+from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import resolve_calculator
-from ase_vibent.runs.files import append, finished_frames, in_own_folder, lock, reason, tidy
-from ase_vibent.runs.workers import results_as_completed
+from ase_vibent.runs.calculator_folders import CalculatorFolders
+from ase_vibent.runs.files import append
+from ase_vibent.runs.records import Frames, JsonLines, format_line, read_finished
+from ase_vibent.runs.resumable import resume
 from ase_vibent.stationary.checks import stationary_energy
 from ase_vibent.stationary.saddles import Saddle, centre_indices, dimer_saddle
 
@@ -52,10 +53,10 @@ class Search:
         Of the search, which with the seed makes its random numbers.
     seed : int
     around : sequence of int or None
-    options : dict
+    dimer : dict
         Further parameters of `dimer_saddle`: `radius`, `amplitude`, `fmax`, `steps`.
-    hessian : dict
-        Further parameters of `HessianEntropyCalculator`; they change no result.
+    options : HessianOptions
+        They change how a result is computed, not what it is.
     connected : bool
         Whether saddles of other minima are turned down.
     """
@@ -64,8 +65,8 @@ class Search:
     number: int
     seed: int
     around: Indices | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    hessian: dict[str, Any] = field(default_factory=dict)
+    dimer: dict[str, Any] = field(default_factory=dict)
+    options: HessianOptions = HessianOptions()
     connected: bool = True
 
     def key(self, calculator: str) -> str:
@@ -77,7 +78,7 @@ class Search:
                 self.number,
                 self.seed,
                 around,
-                sorted(self.options.items()),
+                sorted(self.dimer.items()),
                 self.connected,
             )
         )
@@ -90,7 +91,8 @@ class Search:
             calculator,
             around=self.around,
             rng=np.random.default_rng([self.seed, self.number]),
-            **self.options,
+            options=self.options,
+            **self.dimer,
         )
 
 
@@ -108,15 +110,29 @@ class SearchSummary:
     failed : list of (int, int, str)
         Where the calculator failed now: minimum, number of the search, reason. A rerun tries these
         again.
-    numbers_left : set of int
-        Of these searches among all, in the names of folders that their calculators left.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     done: int = 0
     skipped: int = 0
     failed: list[tuple[int, int, str]] = field(default_factory=list)
-    numbers_left: set[int] = field(default_factory=set)
+
+    def add(self, outcome: str, minimum: int, number: int, why: str) -> None:
+        """Count a search that was made now.
+
+        Parameters
+        ----------
+        outcome : str
+        minimum, number : int
+            From which it began, and its number there.
+        why : str
+            Reason, of one that failed.
+        """
+        self.done += 1
+        if outcome == FAILED:
+            self.failed.append((minimum, number, why))
+        else:
+            self.outcomes[outcome] += 1
 
 
 def find_events(
@@ -133,7 +149,7 @@ def find_events(
     amplitude: float = 0.1,
     fmax: float = 1e-3,
     steps: int = 2000,
-    hessian: dict[str, Any] | None = None,
+    options: HessianOptions = HessianOptions(),
     n_jobs: int = 1,
     scheduler: str | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
@@ -166,8 +182,8 @@ def find_events(
         between other minima is kept, too.
     radius, amplitude, fmax, steps
         Of `dimer_saddle`.
-    hessian : dict, optional
-        Of `HessianEntropyCalculator`: `displacement`, `interaction_range`, `cache`.
+    options : HessianOptions
+        Of the Hessians that prove saddles, and that labels are made of.
     n_jobs, scheduler, progress
         As of `label_structures`.
 
@@ -182,36 +198,36 @@ def find_events(
     InvalidInputError
         If there is no minimum, or an argument is unusable.
     LabelError
-        If the file cannot be written, holds other things, or is another calculator's.
+        If another run is writing to the file, it cannot be written, holds other things, or is
+        another calculator's.
     """
     path = Path(path)
-    options = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
-    jobs = _jobs(minima, searches, seed, around, options, hessian or {}, connected)
+    dimer = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
+    jobs = _jobs(minima, searches, seed, around, dimer, options, connected)
     _check(jobs, make_calculator, fmax)
-    scratch = path.absolute().with_name(f"{path.name}.work")
-    work = partial(
-        _run_search, make_calculator=make_calculator, name=calculator_name, scratch=scratch
-    )
-    with lock(path):
-        events = events_of(finished_frames(path, calculator_name, group=len(POINTS)), path)
-        finished = _finished(search_list(path), events)
-        pending, summary = [], SearchSummary()
-        for number, (which, search) in enumerate(jobs):
-            outcome = finished.get(search.key(calculator_name))
-            if outcome is None:
-                pending.append((number, which, search))
-            else:
-                summary.outcomes[outcome] += 1
-                summary.skipped += 1
-        shutil.rmtree(scratch, ignore_errors=True)
-        try:
-            with closing(
-                results_as_completed(work, pending, n_jobs=n_jobs, scheduler=scheduler)
-            ) as results:
-                for position, result in progress(results, len(pending)):
-                    _take(result, pending[position], calculator_name, events, path, summary)
-        finally:
-            tidy(scratch, summary.numbers_left)
+    with resume(path, Frames(calculator_name, events_of, group=len(POINTS))) as run:
+        events = list(run.finished)
+        outcomes = _finished(search_list(path), events)
+        keys = [search.key(calculator_name) for _, search in jobs]
+        known = [outcomes[key] for key in keys if key in outcomes]
+        summary = SearchSummary(Counter(known), skipped=len(known))
+        pending = {n: search for n, (_, search) in enumerate(jobs) if keys[n] not in outcomes}
+        for number, result in run.results(
+            partial(_event, name=calculator_name),
+            pending,
+            folders=CalculatorFolders.beside(path, make_calculator),
+            n_jobs=n_jobs,
+            scheduler=scheduler,
+            progress=progress,
+        ):
+            outcome, why = _outcome_of(result, events)
+            if outcome == FOUND:
+                run.append(_format_event(result))
+                events.append(result)
+            which, search = jobs[number]
+            entry = {"key": keys[number], "minimum": which, "search": search.number}
+            append(search_list(path), format_line({**entry, "outcome": outcome, "reason": why}))
+            summary.add(outcome, which, search.number, why)
     summary.failed.sort()
     return summary
 
@@ -236,8 +252,8 @@ def _jobs(
     searches: int,
     seed: int,
     around: Sequence[Indices | None] | None,
-    options: dict[str, Any],
-    hessian: dict[str, Any],
+    dimer: dict[str, Any],
+    options: HessianOptions,
     connected: bool,
 ) -> list[tuple[int, Search]]:
     """Number of the minimum, and search."""
@@ -251,7 +267,7 @@ def _jobs(
             f"around: expected indices for each of {len(minima)} minima, got {len(centres)}"
         )
     return [
-        (which, Search(minimum, number, seed, centre, options, hessian, connected))
+        (which, Search(minimum, number, seed, centre, dimer, options, connected))
         for number in range(searches)
         for which, (minimum, centre) in enumerate(zip(minima, centres, strict=True))
     ]
@@ -260,10 +276,8 @@ def _jobs(
 def _check(jobs: Sequence[tuple[int, Search]], make_calculator: Any, fmax: float) -> None:
     """Fail here, once, and not in every search."""
     calculator = resolve_calculator(make_calculator)
-    first = jobs[0][1]
-    for name, value in first.options.items():
+    for name, value in jobs[0][1].dimer.items():
         check_positive(name, value)
-    HessianEntropyCalculator(calculator, **first.hessian)
     for which, search in jobs:
         if search.number == 0:
             centre_indices(search.around, len(search.minimum))
@@ -271,39 +285,24 @@ def _check(jobs: Sequence[tuple[int, Search]], make_calculator: Any, fmax: float
 
 
 def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
-    """Outcomes by key of finished searches; a line that a kill left unfinished is cut off."""
-    outcomes = {event.key: FOUND for event in events}
-    if not path.exists():
-        return outcomes
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        os.truncate(path, len(whole.encode()))
-    for line in whole.splitlines():
-        entry = json.loads(line)
-        # An event counts by its frames.
-        if entry["outcome"] not in (FOUND, FAILED):
-            outcomes.setdefault(entry["key"], entry["outcome"])
-    return outcomes
+    """Outcomes of finished searches, by key."""
+    lines = read_finished(path, JsonLines("outcome", "key", lambda e: (e["key"], e["outcome"])))
+    # An event counts by its frames.
+    outcomes = {key: outcome for key, outcome in lines if outcome not in (FOUND, FAILED)}
+    return outcomes | {event.key: FOUND for event in events}
 
 
-def _run_search(
-    job: tuple[int, int, Search], *, make_calculator: Callable[[], Any], name: str, scratch: Path
-) -> Event | tuple[str, str] | str:
-    """Event, or outcome and reason, or what the calculator failed with; made by a worker."""
-    number, _, search = job
-    return in_own_folder(partial(_event, search, name), make_calculator, scratch, number)
-
-
-def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str]:
+def _event(search: Search, calculator: Any, *, name: str) -> Event | tuple[str, str]:
+    """Event, or outcome and reason; made by a worker."""
     try:
         found = search.run(calculator)
         if search.connected and not found.connected:
             return NOT_CONNECTED, "descents from the saddle end in other minima"
-        ends = found.minimum_1, found.saddle, found.minimum_2
+        structures = found.minimum_1, found.saddle, found.minimum_2
+        systems = None, found.system, None
         frames = [
-            _label_point(atoms, calculator, point, search.hessian)
-            for atoms, point in zip(ends, POINTS, strict=True)
+            _label_point(atoms, calculator, point, search.options, system)
+            for atoms, point, system in zip(structures, POINTS, systems, strict=True)
         ]
     except RelaxationError as error:
         return NOT_CONVERGED, reason(error)
@@ -315,52 +314,35 @@ def _event(search: Search, name: str, calculator: Any) -> Event | tuple[str, str
     return Event(*frames)
 
 
-def _label_point(atoms: Atoms, calculator: Any, point: str, options: dict[str, Any]) -> Atoms:
-    exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **options)
-    frame = attach_labels(atoms, exact, gradient=False, sites=False)
+def _label_point(
+    atoms: Atoms,
+    calculator: Any,
+    point: str,
+    options: HessianOptions,
+    system: HarmonicSystem | None,
+) -> Atoms:
+    exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **asdict(options))
+    frame = attach_labels(atoms, exact, labels=["total"], system=system)
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame
-
-
-def _take(
-    result: Any,
-    job: tuple[int, int, Search],
-    name: str,
-    events: list[Event],
-    path: Path,
-    summary: SearchSummary,
-) -> None:
-    """Write down and count the outcome of a search."""
-    number, which, search = job
-    outcome, why = _outcome_of(result, events)
-    if outcome == FOUND:
-        frames = (result.minimum, result.saddle, result.final)
-        append(path, "".join(map(_format_frame, frames)).encode())
-        events.append(result)
-    entry = {"key": search.key(name), "minimum": which, "search": search.number}
-    entry |= {"outcome": outcome, "reason": why}
-    append(search_list(path), f"{json.dumps(entry)}\n".encode())
-    summary.done += 1
-    if outcome == FAILED:
-        summary.failed.append((which, search.number, why))
-        summary.numbers_left.add(number)
-    else:
-        summary.outcomes[outcome] += 1
 
 
 def _outcome_of(result: Any, events: Sequence[Event]) -> tuple[str, str]:
     """Outcome of a search, and the reason."""
     if isinstance(result, tuple):
         return result
-    if not isinstance(result, Event):
+    if isinstance(result, Exception):
         return FAILED, reason(result)
     known = any(result.is_same(event) for event in events)
     return (DUPLICATE if known else FOUND), ""
 
 
-def _format_frame(frame: Atoms) -> str:
-    """Frame whose energy ASE's reader hands to a calculator again."""
-    copy = frame.copy()
-    copy.info["energy"] = float(frame.get_potential_energy())
-    return dataset.format_frame(copy)
+def _format_event(event: Event) -> str:
+    """Frames whose energies ASE's reader hands to calculators again."""
+    text = ""
+    for frame in (event.minimum, event.saddle, event.final):
+        copy = frame.copy()
+        copy.info["energy"] = float(frame.get_potential_energy())
+        text += dataset.format_frame(copy)
+    return text

@@ -1,4 +1,4 @@
-"""Attempt frequencies and barriers of events from summed descriptors, P3 (27), (30)."""
+"""Attempt frequencies and barriers of events from summed descriptors, [Lapointe2022] (27), (30)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ase_vibent.descriptors.interface import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events.event import Event
 from ase_vibent.events.table import EventTable
+from ase_vibent.quantities import SolverName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
 from ase_vibent.structures.atom_types import species_indices
@@ -26,11 +27,13 @@ FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class EventFeatures:
-    """Σ_i D_i of minimum and saddle of events, P3 (27), of a quadratic model also Σ_i x_i x_iᵀ.
+    """Σ_i D_i of minimum and saddle of events.
 
-    x_i is D_i less its mean over the atoms of one species in training, P3 (17). Sums go over the
-    atoms of every species apart. The second half of the columns is saddle less minimum: the same
-    models as of D_min ⊕ D_saddle, whose columns all but repeat each other.
+    [Lapointe2022] (27), of a quadratic model also Σ_i x_i x_iᵀ.
+
+    x_i is D_i less its mean over the atoms of one species in training, [Lapointe2022] (17). Sums go
+    over the atoms of every species apart. The second half of the columns is saddle less minimum:
+    the same models as of D_min ⊕ D_saddle, whose columns all but repeat each other.
 
     Parameters
     ----------
@@ -92,7 +95,9 @@ class EventFeatures:
 
 @dataclass(frozen=True)
 class EventSurrogate:
-    """ln(ν*/THz) and ΔE of events from the structures of minimum and saddle, P3 (27), (30).
+    """ln(ν*/THz) and ΔE of events from the structures of minimum and saddle.
+
+    [Lapointe2022] (27), (30).
 
     Attributes
     ----------
@@ -116,7 +121,7 @@ class EventSurrogate:
         quadratic: bool = False,
         difference: bool = False,
         both_ways: bool = False,
-        solver: str = "ridge",
+        solver: SolverName = "ridge",
         **options: Any,
     ) -> EventSurrogate:
         """Fit to events.
@@ -126,12 +131,14 @@ class EventSurrogate:
         events : sequence of Event
         descriptor : Descriptor
         quadratic : bool
-            Also products of features of an atom: EQML, P3 (17), in place of the linear model.
+            Also products of features of an atom: EQML, [Lapointe2022] (17), in place of the linear
+            model.
         difference : bool
-            Weights of saddle less minimum, in place of P3's D_min ⊕ D_saddle: half as many.
+            Weights of saddle less minimum, in place of [Lapointe2022]'s D_min ⊕ D_saddle: half as
+            many.
         both_ways : bool
             Every event trains backwards, too, from its final minimum: twice as many data.
-        solver : str
+        solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
             As of `ase_vibent.train`.
         **options
             Of the solver.
@@ -207,10 +214,12 @@ def split_errors(
     splits: int = 20,
     by_minimum: bool = False,
     seed: int = 0,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     **options: Any,
 ) -> SplitErrors:
-    """Errors of `EventSurrogate` on events that it was not fitted to, inset of P3 Fig. 3.
+    """Errors of `EventSurrogate` on events that it was not fitted to.
+
+    [Lapointe2022] inset of Fig. 3.
 
     Parameters
     ----------
@@ -223,8 +232,8 @@ def split_errors(
     splits : int
         For every fraction.
     by_minimum : bool
-        Whether all events of an initial minimum are held out together; otherwise, as in P3, other
-        events of it may be in training.
+        Whether all events of an initial minimum are held out together; otherwise, as in
+        [Lapointe2022], other events of it may be in training.
     seed : int
         Of the splits.
 
@@ -286,7 +295,7 @@ def _targets(events: Sequence[Event]) -> Array:
 
 
 def _fit_weights(
-    features: Array, targets: Array, solver: str, options: dict[str, Any]
+    features: Array, targets: Array, solver: SolverName, options: dict[str, Any]
 ) -> tuple[Array, Array]:
     """Means of the columns, and weights after a constant that carries no penalty."""
     centre = features.mean(axis=0)

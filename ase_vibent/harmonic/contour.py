@@ -5,10 +5,10 @@ For a symmetric A whose positive eigenvalues lie in [m, M], and f analytic off (
     f(A) = Im Σ_j c_j f(z_j) (z_j - A)⁻¹
 
 on the positive part of the spectrum, with the nodes of Hale, Higham and Trefethen, SIAM J.
-Numer. Anal. 46, 2505 (2008), in the variable √z; P0 App. C. What is not positive lies outside the
-contour, so the logarithm is the log⁺ of P0 (2.10) by itself. The error falls exponentially with the
-number of nodes, at a rate ∝ 1/(ln(M/m) + 6), half of it beside unstable modes; that of a scalar in
-place of A bounds it, so it is known before anything is factorised.
+Numer. Anal. 46, 2505 (2008), in the variable √z; [Torabi2024] App. C. What is not positive lies
+outside the contour, so the logarithm is the log⁺ of [Torabi2024] (2.10) by itself. The error falls
+exponentially with the number of nodes, at a rate ∝ 1/(ln(M/m) + 6), half of it beside unstable
+modes; that of a scalar in place of A bounds it, so it is known before anything is factorised.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Contour:
 
 
 def contour(smallest: float, largest: float, n_nodes: int) -> Contour:
-    """Hale-Higham-Trefethen nodes around an interval, P0 (C.2)-(C.7).
+    """Hale-Higham-Trefethen nodes around an interval, [Torabi2024] (C.2)-(C.7).
 
     Parameters
     ----------
@@ -246,7 +246,8 @@ class ContourSolver:
     ) -> list[DerivativeFactors]:
         """Factors of the derivatives of sites' reduced entropies in the matrix.
 
-        P0 (C.8): Im Σ_j c_j f(z_j) y_j y_jᵀ with the solutions y_j of a site's directions.
+        [Torabi2024] (C.8): Im Σ_j c_j f(z_j) y_j y_jᵀ with the solutions y_j of a site's
+        directions.
 
         Parameters
         ----------

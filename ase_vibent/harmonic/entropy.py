@@ -1,6 +1,7 @@
 """Entropy and free energy of harmonic modes, in total and site by site.
 
-Classical, P2 (2), P3 (2): S = k_B Σ_ν [ln(k_B T/ħω_ν) + 1]; quantum, P0 (B.3), (B.8).
+Classical, [Lapointe2020] (2), [Lapointe2022] (2): S = k_B Σ_ν [ln(k_B T/ħω_ν) + 1]; quantum,
+[Torabi2024] (B.3), (B.8).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Statistics = Callable[[Array, float], ModeThermodynamics]
 
 
 def classical(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
-    """Classical harmonic oscillators, P3 (2).
+    """Classical harmonic oscillators, [Lapointe2022] (2).
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def classical(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
 
 
 def quantum(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
-    """Quantum harmonic oscillators, zero-point energy included, P0 (B.3), (B.8).
+    """Quantum harmonic oscillators, zero-point energy included, [Torabi2024] (B.3), (B.8).
 
     Parameters
     ----------

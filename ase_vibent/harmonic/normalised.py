@@ -1,8 +1,8 @@
 """The spatial decomposition that is normalised by the perfect crystal.
 
-S_ℓ = -½ Tr [log⁺(F H F)]_ℓℓ with F = H_hom^(-½) on the complement of rigid-body motion: P0
-(2.9)-(2.12), (2.22), P1 (21)-(23). It needs a crystal with the same sites; the sites sum to the
-difference of the entropies while no mode is unstable.
+S_ℓ = -½ Tr [log⁺(F H F)]_ℓℓ with F = H_hom^(-½) on the complement of rigid-body motion:
+[Torabi2024] (2.9)-(2.12), (2.22), [Torabi2026] (21)-(23). It needs a crystal with the same sites;
+the sites sum to the difference of the entropies while no mode is unstable.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class NormalisedModes:
         return -0.5 / self.modes.kept
 
     def derivative_factors(self, sites: Iterable[int]) -> list[DerivativeFactors]:
-        """Factors of the derivatives of chosen S_ℓ in the Hessian, P0 (C.8)."""
+        """Factors of the derivatives of chosen S_ℓ in the Hessian, [Torabi2024] (C.8)."""
         couplings = site_couplings(self.modes, sites, offset=0.0)
         return [truncate(coupling, self.directions) for _, coupling in couplings]
 

@@ -1,9 +1,9 @@
 """Gradients of site entropies: how one site's entropy changes as any atom moves.
 
 The derivative of s_ℓ = Σ_ν |e_νℓ|² f(λ_ν) in the matrix is Σ_νμ f[λ_ν, λ_μ] (e_νℓ·e_μℓ) e_ν e_μᵀ
-with divided differences f[·,·] (Daleckii and Krein; P0 (C.8), P1 (44)-(46)). Few of its
-eigenvalues matter, so that some tens of force calls give the gradient of a site with respect to
-all positions, whatever the calculator.
+with divided differences f[·,·] (Daleckii and Krein; [Torabi2024] (C.8), [Torabi2026] (44)-(46)).
+Few of its eigenvalues matter, so that some tens of force calls give the gradient of a site with
+respect to all positions, whatever the calculator.
 """
 
 from __future__ import annotations

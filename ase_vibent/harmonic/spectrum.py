@@ -33,8 +33,8 @@ class SiteSpectrum(Protocol):
     def site_sums(self, function: Callable[[Any], Any]) -> Array:
         """Σ_ν |e_νi|² f(λ_ν) of every site over the stable modes, shape (n_sites,).
 
-        P0 (B.15), P2 (11), P3 (10). f may be asked for complex arguments. Over all atoms the
-        sites sum to Σ_ν f(λ_ν).
+        [Torabi2024] (B.15), [Lapointe2020] (11), [Lapointe2022] (10). f may be asked for complex
+        arguments. Over all atoms the sites sum to Σ_ν f(λ_ν).
         """
 
 

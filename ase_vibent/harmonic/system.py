@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -54,7 +54,8 @@ from ase_vibent.harmonic.spectrum import (
 )
 
 #: How the sums over modes are made; see `HarmonicSystem`.
-ENGINES = ("dense", "lanczos", "contour")
+Engine = Literal["dense", "lanczos", "contour"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 class HarmonicSystem:
@@ -74,7 +75,7 @@ class HarmonicSystem:
         not let a cluster or wire turn.
     unstable : int or "any"
         Expected number of unstable modes: 0 at a minimum, 1 at a saddle, "any" for the
-        log⁺ of P0 (2.10).
+        log⁺ of [Torabi2024] (2.10).
     engine : {"dense", "lanczos", "contour"}
         Diagonalisation; Lanczos recursions from every site; contour integration with (sparse)
         factorisations. Only the first gives frequencies and gradients of totals.
@@ -92,7 +93,7 @@ class HarmonicSystem:
         *,
         free: NDArray[np.intp] | None = None,
         unstable: int | str = 0,
-        engine: str = "dense",
+        engine: Engine = "dense",
         tolerance: float = 1e-6,
         tangent: Array | None = None,
     ):
@@ -114,7 +115,8 @@ class HarmonicSystem:
         self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
         self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
         self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
-        self._on_path = tangent is not None
+        #: Whether motion along a path is left out.
+        self.on_path = tangent is not None
         if tangent is not None:
             column = path_direction(tangent, len(atoms))[self.free].reshape(-1, 1)
             roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
@@ -282,7 +284,8 @@ class HarmonicSystem:
     ) -> tuple[Array, Array]:
         """Site entropies and free energies on the physical modes.
 
-        P0 (B.15), P2 (11): weights |e_νi|² of the dynamical matrix' eigenvectors.
+        [Torabi2024] (B.15), [Lapointe2020] (11): weights |e_νi|² of the dynamical matrix'
+        eigenvectors.
 
         Parameters
         ----------
@@ -356,7 +359,7 @@ class HarmonicSystem:
     ) -> Array:
         """Gradients of chosen sites' reduced entropies with respect to all positions.
 
-        P0 (C.8), P1 (44)-(46). Some tens of force calls per site.
+        [Torabi2024] (C.8), [Torabi2026] (44)-(46). Some tens of force calls per site.
 
         Parameters
         ----------
@@ -441,7 +444,7 @@ class HarmonicSystem:
         _ = self.n_unstable
 
     def _require_no_path(self) -> None:
-        if self._on_path:
+        if self.on_path:
             raise InvalidInputError(
                 "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
                 "change too; take differences of values"

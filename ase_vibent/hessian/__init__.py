@@ -1,17 +1,23 @@
 """Hessian of a structure: given, analytic, or from finite differences of forces."""
 
-from ase_vibent.hessian.compute import check_displacement, compute_hessian, has_analytic_hessian
+from ase_vibent.hessian.compute import (
+    compute_hessian,
+    has_analytic_hessian,
+    takes_analytic_hessian,
+)
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.finite_differences import measured_interaction_range
+from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.source import HessianSource
 
 __all__ = [
     "DisplacedForces",
+    "HessianOptions",
     "HessianSource",
-    "check_displacement",
     "compute_hessian",
     "has_analytic_hessian",
     "measured_interaction_range",
     "repeated_hessian",
+    "takes_analytic_hessian",
 ]

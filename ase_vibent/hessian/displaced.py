@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import CalculatorError
 from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.cache import DisplacementCache
+from ase_vibent.potentials import calculator_failures
 from ase_vibent.structures import check_structure
 
 
@@ -69,18 +69,9 @@ class DisplacedForces:
         return self._call("Hessian", lambda: self._calculator.get_hessian(self._atoms))
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
-        try:
+        """Result of a function of the calculator, checked to be finite."""
+        with calculator_failures(self._calculator, name):
             value = function()
-        except (PropertyNotImplementedError, NotImplementedError) as error:
-            raise CalculatorError(
-                f"calculator: {type(self._calculator).__name__} offers no {name}, "
-                "which the harmonic approximation needs"
-            ) from error
-        except Exception as error:
-            raise CalculatorError(
-                f"calculator: {type(self._calculator).__name__} failed to give {name}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
         numbers = value.data if hasattr(value, "tocsr") else value
         if value is None or not np.all(np.isfinite(numbers)):
             raise CalculatorError(

@@ -13,6 +13,7 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.hessian.matrices import Matrix
+from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -37,9 +38,8 @@ class FiniteDifferences:
     atoms : Atoms
     displaced_forces : DisplacedForces
     free : ndarray of int, shape (n,)
-    displacement : float, Å
-    interaction_range : float, Å, or None
-        Distance beyond which an atom's displacement changes no force.
+    options : HessianOptions
+        Symmetry plays no part.
     """
 
     def __init__(
@@ -47,17 +47,16 @@ class FiniteDifferences:
         atoms: Atoms,
         displaced_forces: DisplacedForces,
         free: IntArray,
-        displacement: float,
-        interaction_range: float | None,
+        options: HessianOptions,
     ):
         self._atoms, self._displaced_forces, self._free = atoms, displaced_forces, free
-        self._displacement, self._range = displacement, interaction_range
-        if interaction_range is None:
+        self._displacement, self._range = options.displacement, options.interaction_range
+        if self._range is None:
             self._graph = InteractionGraph.complete(len(free))
             self._groups = list(np.arange(len(free))[:, None])
             return
         # An atom just outside comes within the range when it is displaced.
-        self._graph = InteractionGraph.within(atoms, free, interaction_range + displacement)
+        self._graph = InteractionGraph.within(atoms, free, self._range + self._displacement)
         self._groups = self._graph.groups
 
     @property
@@ -131,7 +130,11 @@ class FiniteDifferences:
 
 
 def measured_interaction_range(
-    atoms: Atoms, calculator: object, *, displacement: float = 0.01, tolerance: float = NOISE
+    atoms: Atoms,
+    calculator: object,
+    *,
+    displacement: float = HessianOptions.displacement,
+    tolerance: float = NOISE,
 ) -> float:
     """Largest distance at which a displaced atom changes a force.
 

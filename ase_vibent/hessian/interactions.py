@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import vesin
 from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -37,6 +36,8 @@ class InteractionGraph:
     @classmethod
     def within(cls, atoms: Atoms, free: IntArray, distance: float) -> InteractionGraph:
         """Pairs of the free atoms within a distance (Å), through any periodic image."""
+        import vesin
+
         first, second = vesin.NeighborList(cutoff=distance, full_list=True, sorted=False).compute(
             points=atoms.positions[free],
             box=atoms.cell.complete().array,

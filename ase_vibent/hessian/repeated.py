@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
 from scipy.sparse import coo_array, csr_array
 
-from ase_vibent.hessian.compute import check_displacement
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.matrices import symmetrise
+from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.potentials import resolve_calculator
 
 #: Blocks without an element above this share of the largest are left out.
@@ -23,8 +22,7 @@ def repeated_hessian(
     repeats: Sequence[int],
     calculator: object,
     *,
-    displacement: float = 0.01,
-    cache: str | os.PathLike[str] | None = None,
+    options: HessianOptions = HessianOptions(),
 ) -> csr_array:
     """Hessian of `crystal.repeat(repeats)`, whose cells all have the same rows.
 
@@ -36,10 +34,8 @@ def repeated_hessian(
         The supercell should be wider than twice the range of the interaction.
     calculator : ASE calculator or factory
         Called six times for every atom of the crystal, with the supercell.
-    displacement : float, Å
-        Of the central finite differences.
-    cache : path, optional
-        Folder that keeps finished displacements.
+    options : HessianOptions
+        Displacement and cache of the finite differences; nothing else plays a part.
 
     Returns
     -------
@@ -51,16 +47,16 @@ def repeated_hessian(
     CalculatorError
         If the calculator fails or lacks forces.
     """
-    check_displacement(displacement)
+    calculator = resolve_calculator(calculator)
     supercell, n = crystal.repeat(repeats), len(crystal)
-    displaced_forces = DisplacedForces(supercell, resolve_calculator(calculator), cache=cache)
+    displaced_forces = DisplacedForces(supercell, calculator, cache=options.cache)
     blocks = np.empty((n, 3, len(supercell), 3))
     for atom in range(n):
         for axis in range(3):
             shift = np.zeros((len(supercell), 3))
-            shift[atom, axis] = displacement
+            shift[atom, axis] = options.displacement
             change = displaced_forces(shift).forces - displaced_forces(-shift).forces
-            blocks[atom, axis] = -change / (2 * displacement)
+            blocks[atom, axis] = -change / (2 * options.displacement)
     blocks = blocks.transpose(0, 2, 1, 3)
     largest = np.abs(blocks).max(axis=(2, 3))
     atoms, others = np.nonzero(largest > NEGLIGIBLE * largest.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase.calculators.calculator import compare_atoms
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.hessian.compute import compute_hessian
 from ase_vibent.hessian.matrices import Matrix
+from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -26,8 +28,6 @@ class HessianSource:
     calculator : ASE calculator or factory, optional
     given : callable (atoms) -> matrix, or matrix, optional
         In eV/Å², in any shape that `compute_hessian` takes.
-    method : {"auto", "analytic", "finite-differences"}
-        Of the calculator's Hessians.
 
     Raises
     ------
@@ -35,18 +35,23 @@ class HessianSource:
         If there is neither.
     """
 
-    def __init__(self, calculator: object, given: Any, method: str):
+    def __init__(self, calculator: object, given: Any):
         if calculator is None and given is None:
             raise InvalidInputError(
                 "calculator: expected an ASE calculator, a factory of one, or hessian=…; got none"
             )
         self.calculator: Any = None if calculator is None else resolve_calculator(calculator)
         self._given = given
-        self._method = method
         self._owner: Atoms | None = None
 
-    def __call__(self, atoms: Atoms, **options: Any) -> Matrix:
-        """Hessian of the free atoms; options are those of `compute_hessian`.
+    def __call__(
+        self,
+        atoms: Atoms,
+        options: HessianOptions = HessianOptions(),
+        *,
+        sparse: bool = False,
+    ) -> Matrix:
+        """Hessian of the free atoms; options are for the calculator's, a given one is what it is.
 
         Raises
         ------
@@ -62,8 +67,11 @@ class HessianSource:
                     "for others pass a function (atoms) -> matrix, or a calculator"
                 )
             given = None
-        method = self._method if given is None else "auto"
-        hessian = compute_hessian(atoms, self.calculator, hessian=given, method=method, **options)
+        if given is not None:
+            options = replace(options, method="auto")
+        hessian = compute_hessian(
+            atoms, self.calculator, hessian=given, options=options, sparse=sparse
+        )
         if matrix and self._owner is None:
             self._owner = atoms.copy()
         return hessian

@@ -6,14 +6,19 @@ import warnings
 from typing import Any
 
 import numpy as np
+import spglib
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.hessian.displaced import DisplacedForces
+from ase_vibent.hessian.options import HessianOptions
 
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
 LARGEST_CRYSTAL = 1000
+#: What phonopy and spglib raise where they find no symmetry: of coincident atoms, of dummies, in
+#: cells that they cannot reduce. Older versions of spglib raise nothing of their own.
+NO_SYMMETRY = (RuntimeError, getattr(spglib, "SpglibError", RuntimeError))
 
 
 class SymmetricDifferences:
@@ -24,13 +29,14 @@ class SymmetricDifferences:
     crystal : Atoms
         Periodic along three directions.
     displaced_forces : DisplacedForces
-    displacement : float, Å
+    options : HessianOptions
+        Of which the displacement counts.
     """
 
-    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, displacement: float):
+    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, options: HessianOptions):
         self._displaced_forces = displaced_forces
         self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
-        generate_displacements(self._phonons, displacement)
+        generate_displacements(self._phonons, options.displacement)
 
     @property
     def n_calls(self) -> int:
@@ -45,7 +51,7 @@ class SymmetricDifferences:
 
 
 def symmetric_differences(
-    atoms: Atoms, displaced_forces: DisplacedForces, displacement: float
+    atoms: Atoms, displaced_forces: DisplacedForces, options: HessianOptions
 ) -> SymmetricDifferences | None:
     """Displacements that differ by symmetry, where its symmetries can be told quickly.
 
@@ -53,14 +59,19 @@ def symmetric_differences(
     ----------
     atoms : Atoms
     displaced_forces : DisplacedForces
-    displacement : float, Å
+    options : HessianOptions
 
     Returns
     -------
     SymmetricDifferences or None
         None for what is not periodic along three directions, has more than
         `LARGEST_CRYSTAL` atoms, has initial charges or tags that tell atoms of one species
-        apart, or is refused by phonopy.
+        apart, or has no symmetry that phonopy finds.
+
+    Warns
+    -----
+    UserWarning
+        If phonopy fails for another reason; then None.
     """
     alike = all(
         np.ptp(marks[atoms.numbers == z]) == 0
@@ -70,8 +81,15 @@ def symmetric_differences(
     if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
         return None
     try:
-        return SymmetricDifferences(atoms, displaced_forces, displacement)
-    except Exception:  # coincident atoms, dummies, needle-like cells: each fails in its own way
+        return SymmetricDifferences(atoms, displaced_forces, options)
+    except NO_SYMMETRY:
+        return None
+    except Exception as error:
+        warnings.warn(
+            f"symmetry: phonopy failed to use it ({type(error).__name__}: {error}), so that all "
+            "atoms are displaced; pass symmetry=False to do without",
+            stacklevel=3,
+        )
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -18,9 +18,10 @@ from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.moments import hessian_moments, path_species
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
-from ase_vibent.structures.validity import strip_labels
+from ase_vibent.structures.validity import free_atoms, strip_labels
 
 
 def attach_labels(
@@ -29,14 +30,10 @@ def attach_labels(
     *,
     name: str | None = None,
     reference: str | None = None,
-    gradient: bool = True,
-    strain: bool = False,
-    sites: bool = True,
-    site_gradients: bool = False,
-    moments: bool = False,
-    energies: bool = False,
-    force_constants: bool | Sequence[int] = False,
+    labels: Collection[LabelName] = DEFAULT_LABELS,
+    force_constant_atoms: Sequence[int] | None = None,
     tangent: NDArray[np.float64] | None = None,
+    system: HarmonicSystem | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -63,21 +60,21 @@ def attach_labels(
         converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own.
     reference : str, optional
         Name of the perfect crystal of the same cell, at the same strain.
-    gradient, strain, sites, site_gradients : bool
-        Which labels are wanted beside the total entropy. Gradients of all sites cost some tens
-        of force calls per site.
-    moments : bool
-        Whether moments of local densities of states are wanted, for quantum corrections. They
-        need nothing but the Hessian, in a cell wide enough that no atom's displacement is
-        felt by another from two sides.
-    energies : bool
-        Whether energy and forces of the wrapped calculator are wanted, and the virial if it gives
-        stresses.
-    force_constants : bool or sequence of int
-        Atoms whose rows of the Hessian are wanted; True is for all that differ by symmetry.
+    labels : collection of str
+        What is wanted beside the total entropy, names among `LABELS`. "site_gradients" cost some
+        tens of force calls per site. "moments", of local densities of states, need nothing but the
+        Hessian, in a cell wide enough that no atom's displacement is felt by another from two
+        sides. "energies" are energy and forces of the wrapped calculator, and the virial if it
+        gives stresses.
+    force_constant_atoms : sequence of int, optional
+        Whose rows of the Hessian "force_constants" are; by default those of all atoms that differ
+        by symmetry.
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
-        mode, and counted as one; gradients must then be off.
+        mode, and counted as one; there are no gradients then.
+    system : HarmonicSystem, optional
+        Of the structure, where it is known already, as that of a `Saddle`; by default the
+        calculator makes it.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -86,7 +83,17 @@ def attach_labels(
     -------
     Atoms
         Without a calculator.
+
+    Raises
+    ------
+    InvalidInputError
+        If a label is unknown, or arguments do not go together.
     """
+    check_labels(labels)
+    if force_constant_atoms is not None and "force_constants" not in labels:
+        raise InvalidInputError(
+            "force_constant_atoms: they are for 'force_constants'; add that to labels"
+        )
     if name is not None and reference is not None:
         raise InvalidInputError(
             "reference: a named perfect crystal is its own reference; pass name or reference"
@@ -97,50 +104,73 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
-    system = calculator.harmonic_system(
-        atoms, gradient=gradient or strain or site_gradients, tangent=tangent
-    )
+    if system is None:
+        system = calculator.harmonic_system(
+            atoms,
+            gradient=not {"gradient", "strain", "site_gradients"}.isdisjoint(labels),
+            tangent=tangent,
+        )
+    else:
+        _check_system(system, atoms, tangent)
     labelled = strip_labels(atoms)
     if dataset.WEIGHT in atoms.info:  # of the user, and no label
         labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = int(system.n_modes)
-    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + (tangent is not None)
-    if sites:
+    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + system.on_path
+    if "sites" in labels:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes
         labelled.arrays[dataset.SITES] = classical_entropy(reduced, modes, T0)
-    if site_gradients:
+    if "site_gradients" in labels:
         gradients = calculator.reduced_site_gradients(system, atoms)
         labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
-    if moments:
+    if "moments" in labels:
         labelled.arrays[dataset.MOMENTS] = _moments(atoms, system)
-    if gradient or strain:
+    if not {"gradient", "strain"}.isdisjoint(labels):
         derivative = system.gradient(
-            calculator.displaced_forces(atoms, strain=strain),
+            calculator.displaced_forces(atoms, strain="strain" in labels),
             classical,
             T0,
-            displacement=calculator.parameters["displacement"],
+            displacement=calculator.hessian_options.displacement,
         )
-        if gradient:
+        if "gradient" in labels:
             labelled.arrays[dataset.GRADIENT] = derivative.positions[0]
         if derivative.strain is not None:
             labelled.info[dataset.STRAIN] = derivative.strain[0]
-    if energies:
+    if "energies" in labels:
         _attach_energies(labelled, calculator, atoms)
-    if force_constants is not False:
-        _attach_force_constants(labelled, system, force_constants)
+    if "force_constants" in labels:
+        _attach_force_constants(labelled, system, force_constant_atoms)
     if reference is not None:
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        options = {k: calculator.parameters[k] for k in ("displacement", "cache")}
-        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, **options)
+        options = calculator.bulk_options
+        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, options=options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
-        if strain:
-            slope = bulk_strain_derivative(atoms, calculator.wrapped, width=bulk_width, **options)
+        if "strain" in labels:
+            slope = bulk_strain_derivative(
+                atoms, calculator.wrapped, width=bulk_width, options=options
+            )
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled
+
+
+def _check_system(
+    system: HarmonicSystem, atoms: Atoms, tangent: NDArray[np.float64] | None
+) -> None:
+    if tangent is not None:
+        raise InvalidInputError(
+            "tangent: a system leaves motion along a path out by itself; pass tangent or system"
+        )
+    free = free_atoms(atoms)
+    masses = atoms.get_masses()[free]
+    if not (np.array_equal(system.free, free) and np.array_equal(system.masses, masses)):
+        raise InvalidInputError(
+            f"system: expected that of the structure, with {len(free)} free atoms of its masses, "
+            f"got one of {len(system.free)}, or of other masses; leave it out"
+        )
 
 
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
@@ -158,20 +188,18 @@ def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atom
 
 
 def _attach_force_constants(
-    labelled: Atoms, system: HarmonicSystem, wanted: bool | Sequence[int]
+    labelled: Atoms, system: HarmonicSystem, wanted: Sequence[int] | None
 ) -> None:
     n_atoms = len(labelled)
     if len(system.free) < n_atoms:
-        raise InvalidInputError(
-            "force_constants: rows of the Hessian need all atoms free; remove FixAtoms"
-        )
+        raise InvalidInputError("labels: 'force_constants' need all atoms free; remove FixAtoms")
     chosen = check_sites(
-        inequivalent_atoms(labelled) if isinstance(wanted, bool) else wanted,
+        inequivalent_atoms(labelled) if wanted is None else wanted,
         n_atoms,
-        "force_constants",
+        "force_constant_atoms",
     )
     if not len(chosen):
-        raise InvalidInputError("force_constants: expected some atoms, got none; pass False")
+        raise InvalidInputError("force_constant_atoms: expected some atoms, got none")
     rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
     by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)

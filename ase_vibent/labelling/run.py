@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,13 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
-from ase_vibent.runs.files import append, finished_frames, in_own_folder, lock, reason, tidy
-from ase_vibent.runs.workers import results_as_completed
+from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
+from ase_vibent.runs.calculator_folders import CalculatorFolders
+from ase_vibent.runs.files import append
+from ase_vibent.runs.records import Frames, format_line
+from ase_vibent.runs.resumable import resume
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,16 @@ class LabelTask:
     atoms : Atoms
     name, reference : str or None
         See `attach_labels`.
-    gradient, strain, sites, site_gradients, moments, energies, force_constants : bool
-        Labels wanted beside the total.
+    labels : collection of str
+        Wanted beside the total, see `attach_labels`.
     unstable : int or "any"
         Expected number of unstable modes.
     crystal : Atoms or None
         Perfect crystal with the same sites: labels of sites are normalised by it.
     tangent : ndarray, shape (N, 3), or None
         Direction of a path, see `attach_labels`.
-    options : dict
-        Further parameters of `HessianEntropyCalculator`: `displacement`, `interaction_range`,
-        `cache`. They change how a label is computed, not what it is.
+    options : HessianOptions
+        They change how a label is computed, not what it is.
     source : str
         Where the structure comes from, for the list of failures.
     """
@@ -53,18 +53,15 @@ class LabelTask:
     atoms: Atoms
     name: str | None = None
     reference: str | None = None
-    gradient: bool = False
-    strain: bool = False
-    sites: bool = False
-    site_gradients: bool = False
-    moments: bool = False
-    energies: bool = False
-    force_constants: bool = False
+    labels: Collection[LabelName] = DEFAULT_LABELS
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: HessianOptions = HessianOptions()
     source: str = ""
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels)
 
     def key(self, calculator: str) -> str:
         """Fingerprint of structure, its part in the dataset, and calculator."""
@@ -95,18 +92,8 @@ class LabelTask:
 
     def missing_label(self, frame: Atoms) -> str | None:
         """A wanted label that a labelled frame lacks, or None."""
-        wanted = {
-            dataset.GRADIENT: self.gradient,
-            dataset.STRAIN: self.strain,
-            dataset.SITES: self.sites,
-            dataset.SITE_GRADIENTS: self.site_gradients,
-            dataset.MOMENTS: self.moments,
-            dataset.ENERGY: self.energies,
-            dataset.FORCE_CONSTANTS: self.force_constants,
-        }
-        return next(
-            (k for k, w in wanted.items() if w and k not in {**frame.info, **frame.arrays}), None
-        )
+        present = {**frame.info, **frame.arrays}
+        return next((key for n in self.labels if (key := LABEL_KEYS[n]) not in present), None)
 
     def run(self, calculator: Any) -> Atoms:
         """Labelled copy of the structure, from a calculator or a factory of one."""
@@ -115,20 +102,14 @@ class LabelTask:
             crystal=self.crystal,
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
-            **self.options,
+            **asdict(self.options),
         )
         return attach_labels(
             self.atoms,
             exact,
             name=self.name,
             reference=self.reference,
-            gradient=self.gradient,
-            strain=self.strain,
-            sites=self.sites,
-            site_gradients=self.site_gradients,
-            moments=self.moments,
-            energies=self.energies,
-            force_constants=self.force_constants,
+            labels=self.labels,
             tangent=self.tangent,
         )
 
@@ -162,7 +143,8 @@ def label_structures(
 ) -> LabellingSummary:
     """Label structures into a file, one whole frame at a time.
 
-    A run that was killed continues where it stopped: frames in the file are not redone.
+    A run that was killed continues where it stopped: frames in the file are not redone. No other
+    run can write to the file meanwhile, which `PATH.lock` stands for.
     A structure that fails, or whose worker dies again and again, is listed in
     `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on.
     Calculators that write files do so in a folder of their own for every structure, below
@@ -192,39 +174,32 @@ def label_structures(
     Raises
     ------
     LabelError
-        If the file cannot be written, is no label file, or is another calculator's; or if
-        the scheduler is lost. Finished frames are in the file.
+        If another run is writing to the file, it cannot be written, is no label file, or is
+        another calculator's; or if the scheduler is lost. Finished frames are in the file.
     InvalidInputError
         If there is no such scheduler, or `make_calculator` does not pickle.
     """
     path = Path(path)
-    scratch = path.absolute().with_name(f"{path.name}.work")
-    with lock(path):
-        pending = _pending(tasks, path, calculator_name)
+    with resume(path, Frames(calculator_name, lambda frames, _: frames)) as run:
+        pending = _pending(tasks, run.finished, path, calculator_name)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
-        shutil.rmtree(scratch, ignore_errors=True)
         failure_list(path).unlink(missing_ok=True)
-        results = results_as_completed(
-            partial(_frame, make_calculator=make_calculator, name=calculator_name, scratch=scratch),
+        for number, result in run.results(
+            partial(_frame, name=calculator_name),
             pending,
+            folders=CalculatorFolders.beside(path, make_calculator),
             n_jobs=n_jobs,
             scheduler=scheduler,
-        )
-        try:
-            with closing(results):
-                for position, result in progress(results, len(pending)):
-                    number, task = pending[position]
-                    if isinstance(result, bytes):
-                        append(path, result)
-                        summary.done += 1
-                    else:
-                        why = reason(result)
-                        summary.failed.append((number, why))
-                        entry = {"number": number, "source": task.source, "reason": why}
-                        append(failure_list(path), f"{json.dumps(entry)}\n".encode())
-        finally:
-            tidy(scratch, {number for number, _ in summary.failed})
-    summary.failed.sort()
+            progress=progress,
+        ):
+            if number in run.failed:
+                entry = {"number": number, "source": tasks[number].source}
+                entry["reason"] = run.failed[number]
+                append(failure_list(path), format_line(entry))
+            else:
+                run.append(result)
+                summary.done += 1
+    summary.failed = sorted(run.failed.items())
     return summary
 
 
@@ -272,35 +247,28 @@ def labelled_frames(
     return [frames[key] for key in keys]
 
 
-def _frame(
-    job: tuple[int, LabelTask], *, make_calculator: Callable[[], Any], name: str, scratch: Path
-) -> bytes | str:
-    """Text of a labelled frame, or the reason why there is none; made by a worker."""
-    number, task = job
-
-    def frame(calculator: Any) -> bytes:
-        labelled = task.run(calculator)
-        labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
-        return dataset.format_frame(labelled).encode()
-
-    return in_own_folder(frame, make_calculator, scratch, number)
+def _frame(task: LabelTask, calculator: Any, *, name: str) -> str:
+    """Text of a labelled frame; made by a worker."""
+    labelled = task.run(calculator)
+    labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
+    return dataset.format_frame(labelled)
 
 
 def _pending(
-    tasks: Sequence[LabelTask], path: Path, calculator_name: str
-) -> list[tuple[int, LabelTask]]:
-    """Tasks whose frame the file lacks, with their numbers."""
+    tasks: Sequence[LabelTask], frames: Sequence[Atoms], path: Path, calculator_name: str
+) -> dict[int, LabelTask]:
+    """Tasks without a frame, by number."""
     finished: defaultdict[str, list[Atoms]] = defaultdict(list)
-    for atoms in finished_frames(path, calculator_name):
+    for atoms in frames:
         finished[str(atoms.info.get(dataset.KEY))].append(atoms)
-    return [
-        (number, task)
+    return {
+        number: task
         for number, task in enumerate(tasks)
         if not _take_finished(finished[task.key(calculator_name)], task, path)
-    ]
+    }
 
 
-def _take_finished(frames: list[Atoms], task: LabelTask, path: str | os.PathLike[str]) -> bool:
+def _take_finished(frames: list[Atoms], task: LabelTask, path: Path) -> bool:
     """Remove the frame of a finished task from those found, and say whether there was one."""
     for position, frame in enumerate(frames):
         missing = task.missing_label(frame)

@@ -12,7 +12,7 @@ from ase_vibent.model.parts import ModelPart
 
 @dataclass(frozen=True)
 class Curvature(ModelPart):
-    """W = Σ_r κ_r u_r u_rᵀ of the term xᵀ W x, P3 (16)-(18), per kind of site.
+    """W = Σ_r κ_r u_r u_rᵀ of the term xᵀ W x, [Lapointe2022] (16)-(18), per kind of site.
 
     Attributes
     ----------

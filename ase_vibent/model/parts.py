@@ -36,5 +36,5 @@ class ModelPart:
         raise NotImplementedError
 
     def fits(self, n_kinds: int, n_features: int) -> bool:
-        """Whether the part belongs to a model with so many kinds of sites and features."""
+        """Whether the part belongs to a model with so many atom types and features."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_choice
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
 from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
@@ -22,10 +23,8 @@ from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.quantities import TARGETS, TargetName, how_to_label
 from ase_vibent.structures.atom_types import species_indices
-
-#: What models predict.
-MODEL_TARGETS = ("entropy", "energy")
 
 _ARRAYS = ("constants", "weights", "shift", "scale")
 #: Optional parts by the name of the attribute.
@@ -39,11 +38,13 @@ _PARTS: dict[str, type[ModelPart]] = {
 
 @dataclass(frozen=True)
 class SiteModel:
-    """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z, P2 (13)-(15), P3 (16).
+    """Site model v_i = c_z + w_z · x_i + x_iᵀ W_z x_i, x_i = D_i - shift_z.
+
+    [Lapointe2020] (13)-(15), [Lapointe2022] (16).
 
     z is the kind of site i: its species or sublattice. The constants are thermodynamic limits
     of the perfect crystal, so the model is strictly extensive. Its target is one of
-    `MODEL_TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
+    `TARGETS`: for "entropy" the values are mass-free reduced site entropies in units of
     k_B, for "energy" shares of the potential energy in eV.
 
     Attributes
@@ -73,7 +74,7 @@ class SiteModel:
     weights: Array
     shift: Array
     scale: Array
-    target: str = "entropy"
+    target: TargetName = "entropy"
     header: dict[str, Any] = field(default_factory=dict)
     curvature: Curvature | None = None
     posterior: Posterior | None = None
@@ -81,10 +82,7 @@ class SiteModel:
     moments: MomentModel | None = None
 
     def __post_init__(self) -> None:
-        if self.target not in MODEL_TARGETS:
-            raise InvalidInputError(
-                f"target: expected one of {', '.join(MODEL_TARGETS)}, got {self.target!r}"
-            )
+        check_choice("target", self.target, TARGETS)
         shape = len(self.descriptor.species), self.descriptor.n_features
         for name in _ARRAYS:
             array, expected = getattr(self, name), shape[:1] if name == "constants" else shape
@@ -95,7 +93,7 @@ class SiteModel:
         for name, part in self._parts().items():
             if not part.fits(*shape):
                 raise InvalidInputError(
-                    f"{name}: made for other kinds of sites or features than {shape}"
+                    f"{name}: made for other atom types or features than {shape}"
                 )
 
     def _parts(self) -> dict[str, ModelPart]:
@@ -203,7 +201,7 @@ class SiteModel:
         if self.moments is None:
             raise InvalidInputError(
                 "quantum: the model has no moments of densities of states; label with "
-                "attach_labels(..., moments=True) or 'vibent label --moments', and train again"
+                f"{how_to_label('moments')}, and train again"
             )
         return self.moments
 
@@ -232,7 +230,7 @@ class SiteModel:
         Parameters
         ----------
         atoms, other : Atoms
-            The same kinds of sites in the same order.
+            The same atom types in the same order.
 
         Returns
         -------
@@ -248,19 +246,19 @@ class SiteModel:
             self._centre_features(other),
         )
         if not np.array_equal(kinds, other_kinds):
-            raise InvalidInputError("other: expected the same kinds of sites in the same order")
+            raise InvalidInputError("other: expected the same atom types in the same order")
         return self._require_posterior().difference_std(centred, others, kinds)
 
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
-        """Features less the shift, and the kinds of sites."""
+        """Features less the shift, and the atom types."""
         kinds = species_indices(atoms, self.species)
         return self.descriptor.compute(atoms) - self.shift[kinds], kinds
 
     def _require_posterior(self) -> Posterior:
         if self.posterior is None:
             raise InvalidInputError(
-                "model: keeps no posterior covariance; train it with a solver that has one "
-                "(ridge, bayesian-ridge, ard)"
+                "model: keeps no posterior covariance; train it on more rows than it has "
+                "coefficients"
             )
         return self.posterior
 

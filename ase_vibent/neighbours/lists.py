@@ -17,6 +17,7 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.neighbours import cell_list
 from ase_vibent.structures import check_structure
 from ase_vibent.structures.atom_types import resolves_sublattices, species_indices
+from ase_vibent.structures.cells import periodic_images
 from ase_vibent.structures.sublattices import SUBLATTICES
 
 #: Two atoms closer than this, in Å, are taken for a mistake in the structure.
@@ -76,7 +77,7 @@ class NeighbourList:
         Complete within the cutoff until an atom has moved by half the skin.
     chunks : tuple of Chunk
         Every atom is a centre of one of them.
-    familiar : bool
+    extrapolation_checked : bool
         Set by a user of the list who has seen that the atoms' environments are known ones.
     """
 
@@ -89,7 +90,7 @@ class NeighbourList:
     cutoff: float
     skin: float
     chunks: tuple[Chunk, ...]
-    familiar: bool = False
+    extrapolation_checked: bool = False
 
     def serves(self, atoms: Atoms) -> bool:
         """Whether the list is complete for a structure."""
@@ -249,7 +250,7 @@ def find_neighbours(
     of_centres = species_indices(atoms, atom_types)
     of_neighbours = of_centres if neighbours == atom_types else species_indices(atoms, neighbours)
     reach = cutoff + skin
-    owners, shifts = _images(atoms, reach)
+    owners, shifts = periodic_images(atoms, reach)
     positions = np.ascontiguousarray(atoms.positions)
     points = cell_list.place(positions, owners, shifts, atoms.cell.array)
     low, edges, counts = cell_list.grid(points, reach)
@@ -282,33 +283,3 @@ def find_neighbours(
 
 def _same_sublattices(one: Atoms, other: Atoms) -> bool:
     return bool(np.array_equal(one.arrays[SUBLATTICES], other.arrays.get(SUBLATTICES)))
-
-
-def _images(atoms: Atoms, reach: float) -> tuple[IntArray, Array]:
-    """Atoms and all periodic images within reach of the cell: owners and cell shifts.
-
-    The first N are the atoms themselves, wrapped into the cell.
-    """
-    # Whatever vectors stand along directions that are not periodic, they do not matter.
-    cell = atoms.cell.copy()
-    cell[~atoms.pbc] = 0
-    cell = cell.complete()
-    scaled = atoms.positions @ np.linalg.inv(cell.array)
-    shifts = np.where(atoms.pbc, -np.floor(scaled), 0.0)
-    owners = np.arange(len(atoms))
-    # Heights of the cell over its faces.
-    margins = reach * np.linalg.norm(cell.reciprocal(), axis=1)
-    for axis in np.flatnonzero(atoms.pbc):
-        most = int(np.ceil(margins[axis]))
-        place = scaled[owners, axis] + shifts[:, axis]
-        copies = [(owners, shifts)]
-        for images in (*range(-most, 0), *range(1, most + 1)):
-            near = np.flatnonzero(
-                (place + images >= -margins[axis]) & (place + images <= 1 + margins[axis])
-            )
-            moved = shifts[near]
-            moved[:, axis] += images
-            copies.append((owners[near], moved))
-        owners = np.concatenate([o for o, _ in copies])
-        shifts = np.concatenate([s for _, s in copies])
-    return owners, shifts

@@ -11,7 +11,9 @@ from scipy.linalg import qr, solve_triangular, svd
 from scipy.optimize import minimize_scalar
 
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.quantities import SolverName
 from ase_vibent.regression.r_factor import RFactor, upper_factor
 
 
@@ -41,7 +43,7 @@ def ridge(r_factor: RFactor, *, strength: float | str = "evidence") -> Solution:
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     strength : float, "evidence" or "gcv"
         A fixed penalty, the maximum of the marginal likelihood, or the minimum of
         generalised cross-validation.
@@ -130,11 +132,11 @@ def _minimise(criterion: Callable[[float], float], largest: float) -> float:
 
 
 def bayesian_ridge(r_factor: RFactor, **options: Any) -> Solution:
-    """Bayesian ridge regression of scikit-learn, P0 4.2.1, as on all rows.
+    """Bayesian ridge regression of scikit-learn, [Torabi2024] 4.2.1, as on all rows.
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     **options
         Of `sklearn.linear_model.BayesianRidge`.
 
@@ -177,7 +179,7 @@ def ard(
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     max_iter : int
     tol : float
         Sum of the changes of coefficients at which the iteration ends.
@@ -232,11 +234,11 @@ def _posterior(
 
 
 def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution:
-    """Pivoted QR that sets dependent columns to zero, P4 4.1.2.
+    """Pivoted QR that sets dependent columns to zero, [Ortner2022] 4.1.2.
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     tolerance : float
         Relative to the largest pivot.
 
@@ -257,7 +259,7 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
     return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
 
 
-SOLVERS: dict[str, Callable[..., Solution]] = {
+SOLVERS: dict[SolverName, Callable[..., Solution]] = {
     "ridge": ridge,
     "bayesian-ridge": bayesian_ridge,
     "ard": ard,
@@ -267,7 +269,7 @@ SOLVERS: dict[str, Callable[..., Solution]] = {
 
 def solve(
     r_factor: RFactor,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     *,
     n_free: int = 0,
     scale: Array | None = None,
@@ -277,7 +279,7 @@ def solve(
 
     Parameters
     ----------
-    R factor : RFactor
+    r_factor : RFactor
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     n_free : int
         The first so many columns carry no penalty, and are linearly independent.
@@ -297,8 +299,7 @@ def solve(
     InvalidInputError
         If there is no such solver.
     """
-    if solver not in SOLVERS:
-        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
+    check_choice("solver", solver, SOLVERS)
     inner = r_factor.eliminate(n_free)
     inverse = np.ones(inner.n_columns) if scale is None else 1 / scale
     found = SOLVERS[solver](inner.scale(inverse), **options)

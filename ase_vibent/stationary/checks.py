@@ -13,7 +13,7 @@ from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
-from ase_vibent.hessian import DisplacedForces
+from ase_vibent.hessian import DisplacedForces, HessianOptions
 from ase_vibent.potentials import calculator_failures, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -22,8 +22,6 @@ FMAX = 1e-2
 #: Largest stress times volume of a cell without stress, eV: formation entropies move with it, by
 #: some tenths of k_B per eV, however large the cell is.
 LARGEST_VIRIAL = 0.02
-#: Å, of the finite differences that count unstable modes.
-DISPLACEMENT = 0.01
 
 
 def potential_behind(calculator: EntropyCalculator, potential: object | None) -> Any:
@@ -79,7 +77,7 @@ def stationary_energy(
             f"potential: {type(copy.calc).__name__} gives vibrational free energies; pass the "
             "calculator of the potential energy"
         )
-    with calculator_failures(copy.calc):
+    with calculator_failures(copy.calc, "energy and forces", "a structure at rest"):
         energy = float(copy.get_potential_energy())
         forces = copy.get_forces(apply_constraint=False)
     free = free_atoms(atoms)
@@ -87,8 +85,8 @@ def stationary_energy(
     if not sizes.max() <= fmax:
         raise InvalidStructureError(
             f"{name}: not at rest, atom {free[sizes.argmax()]} feels a force of "
-            f"{sizes.max():.3g} eV/Å (at most {fmax:g}); relax it (vibent make relaxed, or "
-            "ase_vibent.structures), or raise fmax"
+            f"{sizes.max():.3g} eV/Å (at most {fmax:g}); relax it (vibent make relax, or "
+            "ase_vibent.stationary.relax), or raise fmax"
         )
     return energy, copy
 
@@ -135,10 +133,11 @@ def is_free_of_stress(atoms: Atoms) -> bool:
     """
     if atoms.calc is None:
         return False
-    try:
-        return bool(np.abs(atoms.get_stress()).max() * atoms.get_volume() <= LARGEST_VIRIAL)
-    except (PropertyNotImplementedError, NotImplementedError):
-        return False
+    with calculator_failures(atoms.calc, "stress"):
+        try:
+            return bool(np.abs(atoms.get_stress()).max() * atoms.get_volume() <= LARGEST_VIRIAL)
+        except (PropertyNotImplementedError, NotImplementedError):
+            return False
 
 
 def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> None:
@@ -166,7 +165,7 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     def product(column: Array) -> Array:
         pattern = np.zeros((len(atoms), 3))
         pattern[free] = (column / roots).reshape(-1, 3)
-        step = DISPLACEMENT / np.abs(pattern).max()
+        step = HessianOptions.displacement / np.abs(pattern).max()
         forward, backward = (displaced_forces(sign * step * pattern).forces for sign in (1, -1))
         return (backward - forward)[free].ravel() / (2 * step) / roots
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, BFGSLineSearch
 from numpy.typing import NDArray
 
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidStructureError, RelaxationError
-from ase_vibent.potentials import calculator_failures
+from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
 from ase_vibent.structures.validity import check_structure, starting_copy
 
 
@@ -65,8 +64,9 @@ def relax(
             f"pbc={atoms.pbc.tolist()}; keep the cell, or set pbc"
         )
     copy = starting_copy(atoms)
-    copy.calc = resolved(calculator)
-    with calculator_failures(copy.calc):
+    copy.calc = resolve_calculator(calculator)
+    quantity = "forces and stress" if relax_cell else "forces"
+    with calculator_failures(copy.calc, quantity, "a relaxation"):
         # A cell's few, stiff degrees of freedom would take FIRE thousands of steps.
         optimizer = (
             BFGSLineSearch(FrechetCellFilter(copy), logfile=None)
@@ -78,27 +78,6 @@ def relax(
             warnings.filterwarnings("ignore", "logm result may be inaccurate")
             follow(optimizer, fmax, steps, "relaxation")
     return with_results(copy)
-
-
-def with_results(atoms: Atoms) -> Atoms:
-    """Copy that keeps energy and forces of the calculator, and not the calculator.
-
-    Parameters
-    ----------
-    atoms : Atoms
-        With a calculator.
-
-    Returns
-    -------
-    Atoms
-    """
-    copy: Atoms = atoms.copy()
-    copy.calc = SinglePointCalculator(
-        copy,
-        energy=atoms.get_potential_energy(),
-        forces=atoms.get_forces(apply_constraint=False),
-    )
-    return copy
 
 
 def follow(optimizer: Any, fmax: float, steps: int, title: str) -> None:
@@ -135,11 +114,3 @@ def follow(optimizer: Any, fmax: float, steps: int, title: str) -> None:
 def largest_force(forces: NDArray[np.float64]) -> float:
     """Length of the longest force; shape (N, 3), eV/Å."""
     return float(np.linalg.norm(forces, axis=1).max(initial=0))
-
-
-def resolved(calculator: object) -> Any:
-    """Calculator from a calculator or a factory of one."""
-    # Hessians check their structures with this package: imported above, it would be a ring.
-    from ase_vibent.potentials import resolve_calculator
-
-    return resolve_calculator(calculator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -13,10 +13,13 @@ from ase.optimize import FIRE
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.potentials import calculator_failures
-from ase_vibent.stationary.relaxation import follow, relax, resolved, with_results
+from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.hessian import HessianOptions
+from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
+from ase_vibent.stationary.relaxation import follow, relax
 from ase_vibent.structures.validity import check_structure, starting_copy
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
@@ -31,7 +34,7 @@ SAME_POSITION, SAME_ENERGY = 0.1, 1e-3
 
 @dataclass(frozen=True)
 class Saddle:
-    """A first-order saddle with the minima on its two sides: an event of P3 IV.
+    """A first-order saddle with the minima on its two sides: an event of [Lapointe2022] IV.
 
     Attributes
     ----------
@@ -39,8 +42,8 @@ class Saddle:
         With energies and forces; `minimum_1` is the start where that is reached.
     mode : ndarray, shape (N, 3)
         Direction of the one unstable mode, normalised, from `minimum_1` to `minimum_2`.
-    frequency : float, eV
-        ħω of that mode, negative because imaginary.
+    system : HarmonicSystem
+        Of the saddle, by which it was proved to be one; `attach_labels` takes it as it is.
     connected : bool
         Whether the descents end where the search began: in the given minimum on one
         side, or in both given end points of a path.
@@ -50,8 +53,13 @@ class Saddle:
     minimum_1: Atoms = field(repr=False)
     minimum_2: Atoms = field(repr=False)
     mode: Array = field(repr=False)
-    frequency: float
+    system: HarmonicSystem = field(repr=False)
     connected: bool
+
+    @property
+    def frequency(self) -> float:
+        """ħω of the unstable mode, negative because imaginary, eV."""
+        return float(self.system.frequencies[0])
 
     @property
     def barrier_forward(self) -> float:
@@ -74,6 +82,7 @@ def dimer_saddle(
     rng: np.random.Generator | int = 0,
     fmax: float = 1e-3,
     steps: int = 2000,
+    options: HessianOptions = HessianOptions(),
 ) -> Saddle:
     """Saddle next to a minimum: random local displacement, then ASE's dimer.
 
@@ -95,6 +104,8 @@ def dimer_saddle(
         Largest force that may be left, at the saddle and at the minima.
     steps : int
         Most steps of the dimer, and of each relaxation.
+    options : HessianOptions
+        Of the Hessian that proves the saddle.
 
     Returns
     -------
@@ -120,7 +131,7 @@ def dimer_saddle(
     guess = starting_copy(start)
     guess.set_positions(start.positions + displacement)  # fixed atoms stay
     saddle = _climb(guess, guess.positions - start.positions, calculator, fmax, steps)
-    return _follow(saddle, [start], calculator, fmax, steps)
+    return _follow(saddle, [start], calculator, fmax, steps, options)
 
 
 def path_saddle(
@@ -131,6 +142,7 @@ def path_saddle(
     images: int = 5,
     fmax: float = 1e-3,
     steps: int = 2000,
+    options: HessianOptions = HessianOptions(),
 ) -> Saddle:
     """Highest saddle on the path between two minima: climbing nudged elastic band, then dimer.
 
@@ -146,6 +158,8 @@ def path_saddle(
         Between the two.
     fmax : float, eV/Å
     steps : int
+    options : HessianOptions
+        Of the Hessian that proves the saddle.
 
     Returns
     -------
@@ -173,18 +187,18 @@ def path_saddle(
         raise InvalidInputError("final: relaxes to the same minimum as the initial structure")
     guess, tangent = _band_maximum(ends[0], ends[1], calculator, images, steps)
     saddle = _climb(guess, tangent, calculator, fmax, steps)
-    return _follow(saddle, ends, calculator, fmax, steps)
+    return _follow(saddle, ends, calculator, fmax, steps, options)
 
 
 def _band_maximum(
     initial: Atoms, final: Atoms, calculator: object, n_images: int, steps: int
 ) -> tuple[Atoms, Array]:
     """Highest image of a climbing band, and the direction between its neighbours."""
-    shared = resolved(calculator)
+    shared = resolve_calculator(calculator)
     band = [initial, *(starting_copy(initial) for _ in range(n_images)), final]
     for image in band[1:-1]:
         image.calc = shared
-    with calculator_failures(shared):
+    with calculator_failures(shared, "forces", "an elastic band"):
         chain = NEB(band, method="improvedtangent", allow_shared_calculator=True)
         chain.interpolate("idpp", mic=True)
         rng = np.random.default_rng(0)
@@ -203,10 +217,10 @@ def _climb(guess: Atoms, direction: Array, calculator: object, fmax: float, step
     """Saddle reached by a dimer from a guess of its place and its unstable mode."""
     check_structure(guess)
     atoms = starting_copy(guess)
-    atoms.calc = resolved(calculator)
+    atoms.calc = resolve_calculator(calculator)
     mode = direction - direction.mean(axis=0) * (not atoms.constraints)
     with (
-        calculator_failures(atoms.calc),
+        calculator_failures(atoms.calc, "forces", "a dimer"),
         DimerControl(logfile=None, eigenmode_logfile=None) as control,
     ):
         dimer = MinModeAtoms(
@@ -217,10 +231,17 @@ def _climb(guess: Atoms, direction: Array, calculator: object, fmax: float, step
 
 
 def _follow(
-    saddle: Atoms, starts: Sequence[Atoms], calculator: object, fmax: float, steps: int
+    saddle: Atoms,
+    starts: Sequence[Atoms],
+    calculator: object,
+    fmax: float,
+    steps: int,
+    options: HessianOptions,
 ) -> Saddle:
     """The saddle, proved to have one unstable mode, with the minima below it."""
-    mode, frequency = _unstable_mode(saddle, calculator)
+    exact = HessianEntropyCalculator(calculator, unstable=1, **asdict(options))
+    system = exact.harmonic_system(saddle)
+    mode = _unstable_mode(system)
     minima = []
     for sign in (-1, 1):
         side = starting_copy(saddle)
@@ -230,19 +251,13 @@ def _follow(
         minima.reverse()
         mode = -mode
     reached = [same_minimum(m, start) for m, start in zip(minima, starts, strict=False)]
-    return Saddle(saddle, minima[0], minima[1], mode, frequency, all(reached))
+    return Saddle(saddle, minima[0], minima[1], mode, system, all(reached))
 
 
-def _unstable_mode(saddle: Atoms, calculator: object) -> tuple[Array, float]:
-    """Direction and ħω of the only unstable mode, shape (N, 3); UnstableStructureError else."""
-    from ase_vibent.calculators.hessian import HessianEntropyCalculator  # see resolved
-
-    exact = HessianEntropyCalculator(calculator, unstable=1)
-    system = exact.harmonic_system(saddle)
-    vector = system.modes.eigenvectors[:, 0].reshape(-1, 3)
-    mode = np.zeros((len(saddle), 3))
-    mode[system.free] = vector / np.sqrt(system.masses)[:, None]
-    return mode / np.linalg.norm(mode), float(system.frequencies[0])
+def _unstable_mode(system: HarmonicSystem) -> Array:
+    """Direction of the only unstable mode, shape (N, 3); UnstableStructureError else."""
+    (mode,) = system.patterns(system.modes.eigenvectors[:, :1], system.masses)
+    return np.asarray(mode / np.linalg.norm(mode))
 
 
 def centre_indices(

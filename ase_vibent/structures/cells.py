@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import LabelError
 
 
@@ -38,7 +39,7 @@ def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> 
     fitted: list[Atoms] = []
     chosen = []
     for number, atoms in enumerate(structures):
-        match = next((c for c in fitted if _same_cell(c, atoms)), None)
+        match = next((c for c in fitted if same_cell(c, atoms)), None)
         if match is None:
             match = next(filter(None, (_repeat_to(c, atoms) for c in crystals)), None)
             if match is None:
@@ -52,7 +53,8 @@ def match_references(structures: Sequence[Atoms], crystals: Sequence[Atoms]) -> 
     return chosen
 
 
-def _same_cell(one: Atoms, other: Atoms) -> bool:
+def same_cell(one: Atoms, other: Atoms) -> bool:
+    """Whether two structures have the same cell, to 1e-5 Å, and are periodic alike."""
     same_pbc = np.array_equal(one.pbc, other.pbc)
     return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
 
@@ -62,7 +64,7 @@ def _repeat_to(crystal: Atoms, atoms: Atoms) -> Atoms | None:
         return None
     repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
     candidate = crystal.repeat(tuple(repeats))
-    return candidate if _same_cell(candidate, atoms) else None
+    return candidate if same_cell(candidate, atoms) else None
 
 
 def widths(atoms: Atoms) -> NDArray[np.float64]:
@@ -71,8 +73,60 @@ def widths(atoms: Atoms) -> NDArray[np.float64]:
     return np.asarray(distances[atoms.pbc])
 
 
-def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
-    """The crystal that, repeated, comes closest to the cell of a defect, which may be relaxed."""
+def periodic_images(atoms: Atoms, reach: float) -> tuple[IntArray, Array]:
+    """Atoms, wrapped into the cell, and all their periodic images within reach of it.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Periodic along any of its directions.
+    reach : float, Å
+
+    Returns
+    -------
+    owners : ndarray of int, shape (n,)
+        Atoms that the points belong to; the first N are the atoms themselves.
+    shifts : ndarray, shape (n, 3)
+        Whole numbers of cell vectors: a point lies at positions[owner] + shift @ cell.
+    """
+    # Whatever vectors stand along directions that are not periodic, they do not matter.
+    cell = atoms.cell.copy()
+    cell[~atoms.pbc] = 0
+    cell = cell.complete()
+    scaled = atoms.positions @ np.linalg.inv(cell.array)
+    shifts = np.where(atoms.pbc, -np.floor(scaled), 0.0)
+    owners = np.arange(len(atoms))
+    # Heights of the cell over its faces.
+    margins = reach * np.linalg.norm(cell.reciprocal(), axis=1)
+    for axis in np.flatnonzero(atoms.pbc):
+        most = int(np.ceil(margins[axis]))
+        place = scaled[owners, axis] + shifts[:, axis]
+        copies = [(owners, shifts)]
+        for images in (*range(-most, 0), *range(1, most + 1)):
+            near = np.flatnonzero(
+                (place + images >= -margins[axis]) & (place + images <= 1 + margins[axis])
+            )
+            moved = shifts[near]
+            moved[:, axis] += images
+            copies.append((owners[near], moved))
+        owners = np.concatenate([o for o, _ in copies])
+        shifts = np.concatenate([s for _, s in copies])
+    return owners, shifts
+
+
+def closest_supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
+    """The crystal that, repeated, comes closest to the cell of a defect, which may be relaxed.
+
+    Parameters
+    ----------
+    defect : Atoms
+    crystals : sequence of Atoms
+        Perfect crystals, each a unit cell or a supercell.
+
+    Returns
+    -------
+    Atoms
+    """
     candidates = []
     for crystal in crystals:
         ratios = defect.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
@@ -80,8 +134,3 @@ def _supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
         found = crystal if np.all(repeats == 1) else crystal.repeat(tuple(repeats))
         candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
     return min(candidates, key=lambda candidate: float(candidate[0]))[1]
-
-
-def _same_period(crystal: Atoms, atoms: Atoms) -> bool:
-    same_cell = np.allclose(crystal.cell.array, atoms.cell.array, rtol=0, atol=1e-5)
-    return bool(same_cell and np.array_equal(crystal.pbc, atoms.pbc))

@@ -24,7 +24,9 @@ def clusters(
     *,
     reach: float | None = None,
 ) -> list[Atoms]:
-    """Crystal with several point defects next to each other, such as I2–I4 and V4 of P2 IV.A.
+    """Crystal with several point defects next to each other, such as I2 to I4 and V4.
+
+    [Lapointe2020] IV.A.
 
     Sites grow from a random one, each new one a neighbour of one before. On every site, a
     vacancy, a dumbbell in a random direction, or an atom of another species. Draws may

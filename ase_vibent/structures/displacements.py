@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import vesin
 from ase import Atoms
-from ase.constraints import FixAtoms
 from ase.geometry import get_distances
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
 
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.structures.cells import periodic_images
 from ase_vibent.structures.validity import check_structure, starting_copy
 
 #: Displaced atoms keep this fraction of the smallest distance between undisplaced ones.
@@ -20,7 +20,7 @@ CLOSEST = 0.5
 def rattle(
     atoms: Atoms, amplitude: float, count: int, rng: np.random.Generator | int = 0
 ) -> list[Atoms]:
-    """Randomly displaced copies, P0 4.2.1.
+    """Randomly displaced copies, [Torabi2024] 4.2.1.
 
     Components are uniform in [-α/2, α/2] with α = amplitude · U(0, 1), one α per copy.
 
@@ -40,6 +40,15 @@ def rattle(
     ------
     InvalidInputError
         If the amplitude is no length.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent.structures import rattle
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> copies = rattle(crystal, 0.1, 5)
+    >>> bool(max(abs(copy.positions - crystal.positions).max() for copy in copies) <= 0.05)
+    True
     """
     check_structure(atoms)
     check_positive("amplitude", amplitude)
@@ -55,7 +64,9 @@ def rattle(
 
 
 def apply_strain(atoms: Atoms, strain: float | ArrayLike) -> Atoms:
-    """Homogeneously strained copy, P3 III.A (isotropic, -1 % to 3 %); atoms follow the cell.
+    """Homogeneously strained copy.
+
+    [Lapointe2022] III.A (isotropic, -1 % to 3 %); atoms follow the cell.
 
     Parameters
     ----------
@@ -99,7 +110,9 @@ def damage(
     count: int,
     rng: np.random.Generator | int = 0,
 ) -> list[Atoms]:
-    """Copies with many atoms displaced at random, which relax to many Frenkel pairs, P2 V.C.
+    """Copies with many atoms displaced at random, which relax to many Frenkel pairs.
+
+    [Lapointe2020] V.C.
 
     Displacements are uniform in a ball; one that brings two atoms closer than half the
     smallest distance in `atoms` is drawn again.
@@ -152,23 +165,21 @@ def nearest_distance(atoms: Atoms) -> float:
     float, Å
         Infinite for a single atom without images, 0 where two atoms share a spot.
     """
-    box = atoms.cell.complete().array
-    if len(atoms) == 1 and not atoms.pbc.any():
-        return np.inf
     # The images of one atom, or the two atoms closest to each other as they stand.
     cutoff = np.linalg.norm(atoms.cell.array[atoms.pbc], axis=1).min(initial=np.inf)
     if len(atoms) > 1:
         separations = np.linalg.norm(atoms.positions[1:] - atoms.positions[0], axis=1)
         cutoff = min(cutoff, separations.min())
-    cutoff = max(1.001 * cutoff, 0.5)  # atoms may share a spot
-    (distances,) = vesin.NeighborList(cutoff=cutoff, full_list=False).compute(
-        points=atoms.positions, box=box, periodic=np.asarray(atoms.pbc), quantities="d"
-    )
-    return float(distances.min())
+    owners, shifts = periodic_images(atoms, 1.001 * cutoff)
+    points = atoms.positions[owners] + shifts @ atoms.cell.array
+    # The nearest to an atom is the atom itself.
+    return float(KDTree(points).query(points[: len(atoms)], k=2)[0][:, 1].min())
 
 
 def _movable(atoms: Atoms) -> NDArray[np.intp]:
     """Atoms that no FixAtoms holds."""
+    from ase.constraints import FixAtoms
+
     held = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
     movable = np.setdiff1d(np.arange(len(atoms)), np.concatenate(held or [[]]))
     if len(movable) == 0:

@@ -1,4 +1,4 @@
-"""Which structures are the same, by the two criteria of P2 IV.A."""
+"""Which structures are the same, by the two criteria of [Lapointe2020] IV.A."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.geometry import find_mic
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.potentials import calculator_failures
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
 
@@ -25,7 +25,7 @@ def unique(
     energy_tolerance: float = 1e-2,
     inertia_tolerance: float = 1e-3,
 ) -> list[int]:
-    """Indices of structures no two of which are equivalent, P2 IV.A.
+    """Indices of structures no two of which are equivalent, [Lapointe2020] IV.A.
 
     Two structures are non-equivalent if (i) their energies differ, and (ii) where they
     hold interstitials, so does the sum of squares of the principal components of the
@@ -40,9 +40,9 @@ def unique(
         Perfect, as in `wigner_seitz_defects`: it tells where interstitials are. Without it
         only energies are compared.
     energy_tolerance : float, eV
-        P2 has 10⁻².
+        [Lapointe2020] has 10⁻².
     inertia_tolerance : float
-        Relative; P2 gives none. Twins relaxed to 1e-3 eV/Å agree to 2e-4, and <110> and
+        Relative; [Lapointe2020] gives none. Twins relaxed to 1e-3 eV/Å agree to 2e-4, and <110> and
         <111> dumbbells in iron differ by 1e-2.
 
     Returns
@@ -80,7 +80,7 @@ def unique(
 
 
 def interstitial_inertia(atoms: Atoms, crystal: Atoms) -> float | None:
-    """Sum of squares of the principal components of the inertia tensor, P2 IV.A (ii).
+    """Sum of squares of the principal components of the inertia tensor, [Lapointe2020] IV.A (ii).
 
     Parameters
     ----------
@@ -133,9 +133,12 @@ def _comparable(one: Atoms, other: Atoms) -> bool:
 
 
 def _energies(structures: Sequence[Atoms]) -> list[float]:
-    try:
-        return [float(atoms.get_potential_energy()) for atoms in structures]
-    except (RuntimeError, PropertyNotImplementedError) as error:
+    if any(atoms.calc is None for atoms in structures):
         raise InvalidInputError(
             "energies: the structures carry none; relax them first or pass energies"
-        ) from error
+        )
+    energies = []
+    for atoms in structures:
+        with calculator_failures(atoms.calc, "energy", "telling structures apart"):
+            energies.append(float(atoms.get_potential_energy()))
+    return energies

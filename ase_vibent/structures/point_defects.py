@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
@@ -33,6 +32,14 @@ def vacancies(crystal: Atoms) -> list[Atoms]:
     -------
     list of Atoms
         One per inequivalent site.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_vibent.structures import vacancies
+    >>> crystal = bulk("NaCl", "rocksalt", a=5.64) * 2
+    >>> [atoms.get_chemical_formula() for atoms in vacancies(crystal)]
+    ['Cl8Na7', 'Cl7Na8']
     """
     symmetry = CrystalSymmetry(crystal)
     return _structures(
@@ -205,6 +212,8 @@ def _unit_vector(direction: Sequence[int], conventional: Array) -> Array:
 
 def _shell(crystal: Atoms, site: int, shell: int) -> NDArray[np.intp]:
     """Atoms in the n-th shell of neighbours around a site."""
+    import vesin
+
     cutoff = nearest_distance(crystal)
     while True:
         cutoff *= 1.3

@@ -17,7 +17,7 @@ SUBLATTICES = "sublattices"
 def label_sublattices(
     atoms: Atoms, crystal: Atoms, *, by: str = "orbit", interstitials: str = "nearest"
 ) -> Atoms:
-    """Copy of a structure whose `arrays["sublattices"]` hold labels, P1 4.1.
+    """Copy of a structure whose `arrays["sublattices"]` hold labels, [Torabi2026] 4.1.
 
     Label once, before a run: the labels are part of the structure and follow its atoms,
     wherever they move, as masses do.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from ase_vibent.dataset import PREFIX
@@ -123,6 +122,8 @@ def free_atoms(atoms: Atoms) -> NDArray[np.intp]:
     InvalidStructureError
         If all atoms are fixed, or another constraint restricts their motion.
     """
+    from ase.constraints import FixAtoms
+
     free = np.ones(len(atoms), dtype=bool)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import vesin
 from ase import Atoms
 from ase.geometry import wrap_positions
 from numpy.typing import NDArray
@@ -69,7 +68,7 @@ class SiteOccupation:
 
 
 def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
-    """Wigner-Seitz analysis, by which P2 IV.A and V.C find their defects.
+    """Wigner-Seitz analysis, by which [Lapointe2020] IV.A and V.C find their defects.
 
     Parameters
     ----------
@@ -110,6 +109,8 @@ def defect_atoms(atoms: Atoms, crystal: Atoms) -> NDArray[np.intp]:
     ndarray, shape (n,)
         Indices, ascending.
     """
+    import vesin
+
     found = wigner_seitz_defects(atoms, crystal)
     sites = found.sites
     centres, neighbours = vesin.NeighborList(
@@ -141,6 +142,8 @@ def _sites(atoms: Atoms, crystal: Atoms) -> Atoms:
 
 def _nearest_sites(points: Array, sites: Atoms) -> tuple[NDArray[np.intp], Array]:
     """Nearest site of every point, and the vectors from site to point."""
+    import vesin
+
     box = sites.cell.array
     both = np.concatenate([points, sites.positions])
     wrapped = wrap_positions(both, box)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import linregress, normaltest
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 
-#: ν_0 of P3, Hz.
+#: ν_0 of [Lapointe2022], Hz.
 THZ = 1e12
 #: Fewest events in a bin whose variance counts.
 FEWEST = 3
@@ -19,7 +18,7 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class CompensationLaw:
-    """ln(ν*/ν_0) against ΔE over many events, P3 (28)-(36); ν_0 is 1 THz.
+    """ln(ν*/ν_0) against ΔE over many events, [Lapointe2022] (28)-(36); ν_0 is 1 THz.
 
     Attributes
     ----------
@@ -76,10 +75,12 @@ class CompensationLaw:
 
         The test of D'Agostino and Pearson on skewness and kurtosis.
         """
+        from scipy.stats import normaltest
+
         return float(normaltest(self.residuals).pvalue)
 
     def kappa(self, logarithms: ArrayLike | None = None) -> float:
-        """Mean κ_ij, P3 (34), (35): how far the law is from exact, in descriptor space.
+        """Mean κ_ij, [Lapointe2022] (34), (35): how far the law is from exact, in descriptor space.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class CompensationLaw:
 def compensation_law(
     barriers: ArrayLike, attempt_frequencies: ArrayLike, *, bins: int = 50
 ) -> CompensationLaw:
-    """Direct and marginal correlation of attempt frequencies with barriers, P3 V.
+    """Direct and marginal correlation of attempt frequencies with barriers, [Lapointe2022] V.
 
     Parameters
     ----------
@@ -125,6 +126,8 @@ def compensation_law(
     InvalidInputError
         If there are fewer than ten events, shapes differ, or a number is not finite and positive.
     """
+    from scipy.stats import linregress
+
     energies, frequencies = (np.asarray(a, dtype=float) for a in (barriers, attempt_frequencies))
     if energies.ndim != 1 or energies.shape != frequencies.shape or len(energies) < 10:
         raise InvalidInputError(

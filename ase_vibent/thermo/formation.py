@@ -72,7 +72,7 @@ class DefectFormation:
 
     @property
     def entropies(self) -> Array:
-        """Vibrational formation entropy, P2 (3), shape (n,), eV/K."""
+        """Vibrational formation entropy, [Lapointe2020] (3), shape (n,), eV/K."""
         return self.vibrations.entropies
 
     @property
@@ -156,7 +156,7 @@ def defect_formation(
     multiplicity: float | None = None,
     fmax: float = FMAX,
 ) -> DefectFormation:
-    """Energy, entropy and free energy of formation of a defect, P2 (3), (15).
+    """Energy, entropy and free energy of formation of a defect, [Lapointe2020] (3), (15).
 
     S_f = S(defect) - S(crystal) - Σ n_z s_z, where n_z counts the atoms of species z that the
     defect has more, and s_z is what one has in the infinite crystal: the translations that both

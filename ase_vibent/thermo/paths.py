@@ -274,9 +274,7 @@ def label_path(
     list of Atoms
     """
     return [
-        attach_labels(
-            image, calculator, reference=reference, tangent=tangent, gradient=False, sites=False
-        )
+        attach_labels(image, calculator, reference=reference, tangent=tangent, labels=["total"])
         for image, tangent in zip(images, path_tangents(images), strict=True)
     ]
 

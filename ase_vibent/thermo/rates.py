@@ -28,7 +28,7 @@ PLANCK = _hplanck / _e
 
 @dataclass(frozen=True)
 class TransitionRate:
-    """Rate from a minimum over a saddle, Vineyard's, P3 (23)-(25), with its parts.
+    """Rate from a minimum over a saddle, Vineyard's, [Lapointe2022] (23)-(25), with its parts.
 
     Attributes
     ----------
@@ -161,7 +161,9 @@ def transition_rate(
 def attempt_frequency(
     minimum: Atoms, saddle: Atoms, calculator: EntropyCalculator, **options: object
 ) -> float:
-    """Vineyard's attempt frequency, P3 (24): ν* = Π ν_minimum / Π ν_saddle over stable modes.
+    """Vineyard's attempt frequency.
+
+    [Lapointe2022] (24): ν* = Π ν_minimum / Π ν_saddle over stable modes.
 
     Parameters
     ----------

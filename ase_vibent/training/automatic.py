@@ -11,27 +11,19 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from ase_vibent.descriptors import ACE
+from ase_vibent.quantities import DEFAULT_WEIGHTS, VALUES, SolverName
 from ase_vibent.training.cross_validation import cross_validated_errors
 from ase_vibent.training.rows import TrainingRows
 from ase_vibent.training.training_set import TrainingSet
 
-#: P0 4.2.1, but for sites: with its 600, values are fitted at the expense of gradients, and both
-#: are predicted worse (benchmarks/papers/p0_silicon.py).
-DEFAULT_WEIGHTS = {
-    "total": 60.0,
-    "gradient": 1.0,
-    "strain": 1.0,
-    "sites": 60.0,
-    "site_gradients": 1.0,
-    "force_constants": 0.1,
-}
 #: Weights of values beside derivatives that are tried.
 VALUE_WEIGHTS = (10.0, 30.0, 60.0, 150.0)
 #: Cutoff in nearest-neighbour distances: 5 Å for silicon, 5.3 Å for iron.
 CUTOFF = 2.13
 #: Radial functions reach this much below the shortest distance of the data.
 MARGIN = 0.95
-#: Weight of the angular in the total degree: at equal size more accurate than 1.0 or 1.5 (P0).
+#: Weight of the angular in the total degree: at equal size more accurate than 1.0 or 1.5
+#: ([Torabi2024]).
 L_WEIGHT = 0.75
 #: Degrees that are considered, and how many rows every coefficient should have.
 DEGREES = (4, 5, 6, 7, 8, 9, 10, 11, 12)
@@ -98,7 +90,9 @@ def _nearest_distances(frames: Sequence[Atoms]) -> NDArray[np.float64]:
     return distances if len(distances) else np.array([4.5])
 
 
-def choose_weights(rows: TrainingRows, solver: str, options: Mapping[str, Any]) -> dict[str, float]:
+def choose_weights(
+    rows: TrainingRows, solver: SolverName, options: Mapping[str, Any]
+) -> dict[str, float]:
     """Weight of values beside derivatives that predicts left-out configurations best.
 
     Parameters
@@ -113,7 +107,7 @@ def choose_weights(rows: TrainingRows, solver: str, options: Mapping[str, Any]) 
         By kind of row. `DEFAULT_WEIGHTS` if only one kind is fitted, or there are fewer than
         `FEWEST_CONFIGURATIONS` configurations, or more than `MOST_TRIED` coefficients.
     """
-    values = {"total", "sites"}.intersection(rows.quantities)
+    values = {*VALUES}.intersection(rows.quantities)
     n_configurations = sum(total.fold in rows.folds for total in rows.totals)
     unsuited = n_configurations < FEWEST_CONFIGURATIONS or rows.problem.n_columns > MOST_TRIED
     if not values or values == set(rows.quantities) or unsuited:

@@ -15,7 +15,7 @@ from ase_vibent.training.cross_validation import (
     held_out_errors,
     pooled_errors,
 )
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -24,7 +24,7 @@ CUTOFFS = (1.2, 1.4)
 MORE_DEGREES = 2
 #: Strengths of ridge regression beside the chosen one, as factors.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3)
-#: Exponent d of the truncation error r_cut^-d, P0 Thm 3.2, P1 Thm 18.
+#: Exponent d of the truncation error r_cut^-d, [Torabi2024] Thm 3.2, [Torabi2026] Thm 18.
 DECAY = 3
 
 
@@ -177,8 +177,7 @@ def _larger(descriptor: Descriptor) -> Descriptor:
 
 
 def _rows(training_set: TrainingSet, descriptor: Descriptor) -> TrainingRows:
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
-    return gather_rows(problem, training_set)
+    return gather_rows(FrameFeatures(descriptor), training_set)
 
 
 def _error_removed(own: HeldOutErrors, others: Sequence[HeldOutErrors], kind: str) -> float:

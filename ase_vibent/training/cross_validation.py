@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ase_vibent.quantities import SolverName
 from ase_vibent.training.rows import ALWAYS, TrainingRows
 
 
@@ -19,8 +20,8 @@ class HeldOutErrors:
     Attributes
     ----------
     rmse : dict of str to float
-        By kind of row in the units of `ase_vibent.training.report.UNITS`; means over rows count
-        the squared weights of their frames.
+        By kind of row in the units of `ase_vibent.quantities`; means over rows count the
+        squared weights of their frames.
     weights : dict of str to float
         Sums of these, the number of rows where all weights are one.
     """
@@ -39,7 +40,7 @@ def held_out_errors(
     train: Collection[int],
     test: Collection[int],
     weights: Mapping[str, float],
-    solver: str,
+    solver: SolverName,
     options: Mapping[str, Any],
 ) -> HeldOutErrors:
     """Fit some folds, and look at others.
@@ -68,7 +69,7 @@ def held_out_errors(
 
 
 def cross_validated_errors(
-    rows: TrainingRows, weights: Mapping[str, float], solver: str, options: Mapping[str, Any]
+    rows: TrainingRows, weights: Mapping[str, float], solver: SolverName, options: Mapping[str, Any]
 ) -> HeldOutErrors:
     """Errors on all folds, each left out in turn.
 

@@ -15,12 +15,14 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import Curvature, SiteModel, TrainingDomain
 from ase_vibent.model.domain import LEAST_REST
 from ase_vibent.neighbours.lists import NeighbourLists
+from ase_vibent.quantities import EVALUATED
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
 from ase_vibent.structures.atom_types import species_indices
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
-from ase_vibent.training.targets import Targets, frame_weight
+from ase_vibent.training.targets import FrameTargets, frame_weight
 from ase_vibent.training.training_set import TrainingSet
 
 #: Feature combinations that the quadratic form is made of, for each kind of site.
@@ -32,11 +34,12 @@ def fit_curvature(
     training_set: TrainingSet,
     weights: Mapping[str, float],
     *,
+    features: FrameFeatures | None = None,
     directions: int = DIRECTIONS,
     rank: int | None = None,
     progress: Progress = lambda items: items,
 ) -> tuple[Curvature, dict[int, float]]:
-    """W of a quadratic model on the residual of a linear one, P3 (16)-(18).
+    """W of a quadratic model on the residual of a linear one, [Lapointe2022] (16)-(18).
 
     W acts on the leading principal combinations of the standardised features, so that there
     are few coefficients, directions · (directions + 1) / 2 for each kind of site, and is then
@@ -50,6 +53,8 @@ def fit_curvature(
         Gradients of sites and force constants are not fitted.
     weights : mapping of str to float
         Of the kinds of row.
+    features : FrameFeatures, optional
+        What has been computed already.
     directions : int
         Feature combinations.
     rank : int, optional
@@ -72,6 +77,7 @@ def fit_curvature(
         if value is not None and value < 1:
             raise InvalidInputError(f"{name}: expected an integer ≥ 1, got {value!r}")
     assert model.domain is not None
+    features = features or FrameFeatures(model.descriptor)
     basis = _combinations(model.domain, model.shift, directions)
     n_kinds, n_directions, _ = basis.shape
     pairs = list(combinations_with_replacement(range(n_directions), 2))
@@ -81,13 +87,11 @@ def fit_curvature(
     frames = zip(training_set.frames, training_set.targets, strict=True)
     for number, (atoms, target) in progress(list(enumerate(frames))):
         wanted = [
-            q
-            for q in training_set.quantities
-            if q not in ("site_gradients", "force_constants") and getattr(target, q) is not None
+            q for q in training_set.quantities if q in EVALUATED and getattr(target, q) is not None
         ]
         if not wanted:
             continue
-        found = _rows(model, basis, pairs, atoms, target, wanted)
+        found = _rows(model, features, basis, pairs, atoms, target, wanted)
         own = weighted_rows(found, wanted, weights, frame_weight(atoms))
         rows.merge(own)
         if number in calibrating:
@@ -123,10 +127,11 @@ def _combinations(domain: TrainingDomain, shift: Array, directions: int) -> Arra
 
 def _rows(
     model: SiteModel,
+    features: FrameFeatures,
     basis: Array,
     pairs: Sequence[tuple[int, int]],
     atoms: Atoms,
-    target: Targets,
+    target: FrameTargets,
     kinds: Collection[str],
 ) -> dict[str, tuple[Array, Array]]:
     """By kind of row: products q_a q_b, or their derivatives, and what the linear model leaves.
@@ -141,10 +146,12 @@ def _rows(
         "gradient": linear.gradient,
         "strain": linear.strain,
     }
-    products = _products_with_gradients if gradient else _products
-    columns = list(products(model, basis, pairs, atoms))
+    if gradient:
+        columns = list(_products_with_gradients(model, basis, pairs, atoms))
+    else:
+        columns = list(_products(model, basis, pairs, atoms, features.values(atoms)))
     found = {}
-    for kind in {*kinds, "total"}:
+    for kind in dict.fromkeys([*kinds, "total"]):
         value = getattr(target, kind)
         matrix = np.stack([np.ravel(column[kind]) for column in columns], axis=1)
         residual = np.zeros(1) if value is None else np.ravel(value - known[kind])
@@ -153,11 +160,15 @@ def _rows(
 
 
 def _products(
-    model: SiteModel, basis: Array, pairs: Sequence[tuple[int, int]], atoms: Atoms
+    model: SiteModel,
+    basis: Array,
+    pairs: Sequence[tuple[int, int]],
+    atoms: Atoms,
+    features: Array,
 ) -> Iterator[dict[str, Any]]:
     """Site values and sums of every product q_a q_b of every kind of site."""
     kinds = species_indices(atoms, model.species)
-    centred = model.descriptor.compute(atoms) - model.shift[kinds]
+    centred = features - model.shift[kinds]
     for z, directions in enumerate(basis):
         q = np.where(kinds == z, directions @ centred.T, 0.0)
         for a, b in pairs:

@@ -1,7 +1,7 @@
 """Potential energies as the target: forces, virials and force constants are their derivatives.
 
-Linear ACE potentials, P4 4.1. An energy is extensive as it stands, so that no frame needs a perfect
-crystal; where there is one, it is the centre of the features.
+Linear ACE potentials, [Ortner2022] 4.1. An energy is extensive as it stands, so that no frame needs
+a perfect crystal; where there is one, it is the centre of the features.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
-from ase_vibent.training.targets import ReferenceCrystals, Targets
-
-LABELS = (dataset.ENERGY, dataset.FORCES, dataset.ENERGY_STRAIN, dataset.FORCE_CONSTANTS)
+from ase_vibent.quantities import ENERGY, Target, TargetName, how_to_label
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 class EnergyReferences(ReferenceCrystals):
@@ -32,13 +31,7 @@ class EnergyReferences(ReferenceCrystals):
         Their labels are `vibent_energy` and the like, or else results of their ASE calculators.
     """
 
-    target: ClassVar[str] = "energy"
-    arguments: ClassVar[Mapping[str, str]] = {
-        "total": "energies=True",
-        "gradient": "energies=True",
-        "strain": "energies=True",
-        "force_constants": "force_constants=True",
-    }
+    target: ClassVar[Target] = ENERGY
 
     def _check(self, frames: Sequence[Atoms]) -> None:
         """Nothing to check: energies of different cells need no common reference."""
@@ -47,19 +40,19 @@ class EnergyReferences(ReferenceCrystals):
         """None: all are fitted, see `SiteProblem.fit`."""
         return {}
 
-    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> FrameTargets:
         """Targets of a frame, see `ReferenceCrystals.targets`; LabelError if it has none."""
         atoms = with_energy_labels(atoms)
-        if not {*LABELS}.intersection({**atoms.info, **atoms.arrays}):
+        keys = {quantity.key for quantity in self.target.fitted.values()}
+        if not keys.intersection({**atoms.info, **atoms.arrays}):
             raise LabelError(
                 f"frame {number}: has no energy, forces, virial or force constants; make them with "
-                "attach_labels(..., energies=True) or 'vibent label --energies', or keep the "
-                "calculator that gave them on the frame"
+                f"{how_to_label('energies')}, or keep the calculator that gave them on the frame"
             )
         energy = _label(atoms.info, dataset.ENERGY, (), number)
         forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
         rows, displaced = force_constants(atoms, number)
-        return Targets(
+        return FrameTargets(
             None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
             strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),
@@ -162,7 +155,7 @@ def _result(atoms: Atoms, name: str) -> Any:
         return None
 
 
-#: What can be learned, and how a dataset tells of it.
-TARGETS: dict[str, type[ReferenceCrystals]] = {
-    kind.target: kind for kind in (ReferenceCrystals, EnergyReferences)
+#: How a dataset tells of what is to be learned.
+REFERENCES: dict[TargetName, type[ReferenceCrystals]] = {
+    kind.target.name: kind for kind in (ReferenceCrystals, EnergyReferences)
 }

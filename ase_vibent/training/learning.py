@@ -10,9 +10,9 @@ import numpy as np
 
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.quantities import DEFAULT_WEIGHTS, SolverName
 from ase_vibent.training.cross_validation import held_out_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import Progress, TrainingRows, gather_rows, split_folds
 from ase_vibent.training.training_set import TrainingSet
 
@@ -53,9 +53,8 @@ def rows_by_configuration(
     -------
     TrainingRows
     """
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = split_folds(training_set.frames, None)
-    return gather_rows(problem, training_set, folds=folds, progress=progress)
+    return gather_rows(FrameFeatures(descriptor), training_set, folds=folds, progress=progress)
 
 
 def random_splits(
@@ -64,10 +63,10 @@ def random_splits(
     n_splits: int,
     *,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
-    """Splits at several test fractions, P2 Fig. 2, P3 Fig. 2.
+    """Splits at several test fractions, [Lapointe2020] Fig. 2, [Lapointe2022] Fig. 2.
 
     Parameters
     ----------
@@ -107,10 +106,10 @@ def learning_curve(
     *,
     test_fraction: float = 0.2,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Split]:
-    """Errors on the same held-out configurations as training grows, P0 Fig. 8.
+    """Errors on the same held-out configurations as training grows, [Torabi2024] Fig. 8.
 
     Parameters
     ----------

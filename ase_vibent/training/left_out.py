@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ import numpy as np
 from scipy.linalg import svd
 
 from ase_vibent.arrays import Array
-from ase_vibent.model import SiteModel
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import Solution
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import LinearFit
-from ase_vibent.training.rows import Progress
+from ase_vibent.training.rows import ORDER, Progress
 from ase_vibent.training.targets import frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
@@ -80,11 +81,12 @@ def without(solution: Solution, rows: RFactor, queries: Array) -> tuple[Array, A
 
 
 def left_out(
-    model: SiteModel,
     fit: LinearFit,
     training_set: TrainingSet,
     weights: Mapping[str, float],
+    totals: Sequence[float],
     *,
+    features: FrameFeatures | None = None,
     changes: Mapping[int, float] | None = None,
     progress: Progress = lambda items: items,
 ) -> LeftOut:
@@ -92,13 +94,15 @@ def left_out(
 
     Parameters
     ----------
-    model : SiteModel
-        Fitted to the training set.
     fit : LinearFit
-        Its linear part.
+        Of the training set.
     training_set : TrainingSet
     weights : mapping of str to float
         Of the kinds of row.
+    totals : sequence of float, k_B or eV
+        That the whole model predicts for the frames.
+    features : FrameFeatures, optional
+        What has been computed already.
     changes : mapping of int to float, optional
         What leaving out a frame changes in its total beside the linear part, k_B or eV.
     progress : callable (items) -> items
@@ -109,13 +113,15 @@ def left_out(
         Empty if no total is known.
     """
     found = []
+    features = features or FrameFeatures(fit.problem.descriptor)
     for number in progress(calibration_frames(training_set)):
-        atoms, target = training_set.frames[number], training_set.targets[number]
-        rows, queries = _rows(fit, training_set, number, weights)
+        rows, queries = _rows(fit, training_set, number, weights, features)
         answer = without(fit.solution, rows, queries)
         if answer is None or (changes is not None and number not in changes):
             continue
-        error = model.evaluate(atoms, gradient=False).values.sum() - target.total
+        total = training_set.targets[number].total
+        assert total is not None
+        error = totals[number] - total
         error += answer[0][0] + (changes or {}).get(number, 0.0)
         found.append((error, np.linalg.norm(answer[1][0]), np.linalg.norm(answer[1][1:])))
     return LeftOut(*np.array(found).reshape(-1, 3).T)
@@ -159,16 +165,26 @@ def weighted_rows(
 
 
 def _rows(
-    fit: LinearFit, training_set: TrainingSet, number: int, weights: Mapping[str, float]
+    fit: LinearFit,
+    training_set: TrainingSet,
+    number: int,
+    weights: Mapping[str, float],
+    features: FrameFeatures,
 ) -> tuple[RFactor, Array]:
     """Fitted rows of a frame; and those of its total, then of every site."""
     atoms, target = training_set.frames[number], training_set.targets[number]
     fitted = [q for q in training_set.quantities if getattr(target, q) is not None]
     # Labels of sites of any value, for their rows.
     asked = target if target.sites is not None else replace(target, sites=np.zeros(len(atoms)))
-    rows: dict[str, tuple[Array, Array]] = {}
-    for kind, matrix, values in fit.problem.rows(atoms, asked, (*fitted, "total", "sites")):
-        before = rows.get(kind, (matrix[:0], values[:0]))  # force constants come atom by atom
-        rows[kind] = np.concatenate([before[0], matrix]), np.concatenate([before[1], values])
+    parts: defaultdict[str, list[tuple[Array, Array]]] = defaultdict(list)
+    wanted = (*fitted, "total", "sites")
+    for kind, matrix, values in fit.problem.rows(atoms, asked, wanted, features):
+        parts[kind].append((matrix, values))  # force constants come atom by atom
+    rows: dict[str, tuple[Array, Array]] = {
+        kind: (np.concatenate(matrices), np.concatenate(values))
+        for kind in ORDER
+        if kind in parts
+        for matrices, values in [zip(*parts[kind], strict=True)]
+    }
     queries = np.concatenate([rows["total"][0], rows["sites"][0]])
     return weighted_rows(rows, fitted, weights, frame_weight(atoms)), queries

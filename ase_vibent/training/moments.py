@@ -10,7 +10,6 @@ from ase.data import atomic_numbers
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
-from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import LabelError, TrainingError
 from ase_vibent.harmonic.entropy import quantum_correction
 from ase_vibent.harmonic.moments import (
@@ -24,10 +23,11 @@ from ase_vibent.model.moments import MomentModel
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
 from ase_vibent.structures.atom_types import species_indices
+from ase_vibent.training.features import FrameFeatures
 
 
 def fit_moments(
-    descriptor: Descriptor, frames: Sequence[Atoms], shift: Array
+    features: FrameFeatures, frames: Sequence[Atoms], shift: Array
 ) -> MomentModel | None:
     """Moment model of the frames that have labels of moments.
 
@@ -36,7 +36,7 @@ def fit_moments(
 
     Parameters
     ----------
-    descriptor : Descriptor
+    features : FrameFeatures
     frames : sequence of Atoms
     shift : ndarray, shape (n_kinds, n_features)
         Subtracted from features.
@@ -56,12 +56,12 @@ def fit_moments(
     if not labelled:
         return None
     species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
-    r_factors = _gather(descriptor, labelled, species, shift)
-    for kind, of_kind in zip(descriptor.species, r_factors, strict=True):
+    r_factors = _gather(features, labelled, species, shift)
+    for kind, of_kind in zip(features.descriptor.species, r_factors, strict=True):
         if not of_kind[0].n_rows:
             raise TrainingError(
-                f"frames: none with labels of moments holds {kind}; label all with moments=True, "
-                "or none"
+                f"frames: none with labels of moments holds {kind}; label all with 'moments', or "
+                "none"
             )
     fits = [
         [_fit(r_factor, magnitude) for r_factor in of_kind]
@@ -128,14 +128,14 @@ def labelled_correction(atoms: Atoms, temperature: float) -> Array:
 
 
 def _gather(
-    descriptor: Descriptor, frames: Sequence[Atoms], species: Sequence[str], shift: Array
+    features: FrameFeatures, frames: Sequence[Atoms], species: Sequence[str], shift: Array
 ) -> list[list[RFactor]]:
     """Rows of all sites, by kind of site and column of moments."""
     columns = moment_columns(len(species))
     r_factors = [[RFactor(1 + shift.shape[1]) for _ in columns] for _ in shift]
     for atoms in frames:
-        kinds = species_indices(atoms, descriptor.species)
-        centred = descriptor.compute(atoms) - shift[kinds]
+        kinds = species_indices(atoms, features.descriptor.species)
+        centred = features.values(atoms) - shift[kinds]
         rows = np.hstack([np.ones((len(atoms), 1)), centred])
         targets = moment_targets(atoms, species)
         for z in np.unique(kinds):

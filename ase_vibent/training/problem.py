@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from ase_vibent.descriptors import Descriptor
 from ase_vibent.descriptors.density.descriptor import DensityDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
-from ase_vibent.model.force_constants import displaced_differences
+from ase_vibent.quantities import ENERGY, QuantityName, SolverName, TargetName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import Solution, solve
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.training.targets import ReferenceCrystals, Targets
+from ase_vibent.training.features import FrameFeatures
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 #: How much constants that nothing tells apart are drawn together, of the rows that hold them.
 WEAK = 1e-4
@@ -42,13 +43,13 @@ class SiteProblem:
     descriptor: Descriptor
     shift: Array
     known: Mapping[str, float]
-    target: str = "entropy"
+    target: TargetName = "entropy"
 
     @classmethod
     def of_frames(
         cls, descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
     ) -> SiteProblem:
-        """Problem of a training set.
+        """Problem of a training set, not yet centred.
 
         Parameters
         ----------
@@ -76,8 +77,8 @@ class SiteProblem:
                     "it out of the descriptor or add structures"
                 )
         known = references.known_constants(descriptor.species)
-        shift = _mean_features(descriptor, frames, references)
-        return cls(descriptor, shift, known, references.target)
+        shift = np.zeros((n_kinds, descriptor.n_features))
+        return cls(descriptor, shift, known, references.target.name)
 
     @property
     def free(self) -> list[int]:
@@ -89,17 +90,29 @@ class SiteProblem:
         """Number of coefficients."""
         return len(self.free) + self.shift.size
 
+    def centred(
+        self, features: FrameFeatures, frames: Sequence[Atoms], references: ReferenceCrystals
+    ) -> SiteProblem:
+        """The same with the features of the first perfect crystal, or their mean, subtracted."""
+        return replace(self, shift=_mean_features(features, frames, references))
+
     def rows(
-        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
-    ) -> Iterator[tuple[str, Array, Array]]:
+        self,
+        atoms: Atoms,
+        target: FrameTargets,
+        quantities: Collection[str],
+        features: FrameFeatures | None = None,
+    ) -> Iterator[tuple[QuantityName, Array, Array]]:
         """Rows of one frame.
 
         Parameters
         ----------
         atoms : Atoms
-        target : Targets
-        quantities : sequence of str
+        target : FrameTargets
+        quantities : collection of str
             Kinds of row that are wanted; those without a label are left out.
+        features : FrameFeatures, optional
+            What has been computed already.
 
         Yields
         ------
@@ -108,73 +121,43 @@ class SiteProblem:
         values : ndarray, shape (n,)
             Less what the known constants contribute.
         """
-        constants = np.array([self.known.get(kind, 0.0) for kind in self.descriptor.species])
-        for kind, features, counts, values in self._feature_rows(atoms, target, quantities):
-            matrix = np.hstack([counts[:, self.free], features])
-            yield kind, matrix, values - counts @ constants
+        features = features or FrameFeatures(self.descriptor)
+        yield from self.derivative_rows(atoms, target, quantities, features)
+        yield from self.value_rows(atoms, target, quantities, features)
 
-    def _feature_rows(
-        self, atoms: Atoms, target: Targets, quantities: Sequence[str]
-    ) -> Iterator[tuple[str, Array, Array, Array]]:
-        """Kind, features, counts of constants, and values."""
-        descriptor = self.descriptor
-        gradient = target.gradient if "gradient" in quantities else None
-        strain = target.strain if "strain" in quantities else None
-        n_kinds, n_features = self.shift.shape
-        if gradient is None and strain is None:
-            values = descriptor.compute(atoms)
-        else:
-            summed = descriptor.compute_with_gradients(atoms)
-            values = summed.values
-            for name, slopes, wanted in (
-                ("gradient", summed.gradient, gradient),
-                ("strain", summed.strain, strain),
-            ):
-                if wanted is not None:
-                    by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
-                    features = by_row.reshape(wanted.size, n_kinds * n_features)
-                    yield name, features, np.zeros((wanted.size, n_kinds)), wanted.ravel()
-        membership = np.eye(n_kinds)[species_indices(atoms, descriptor.species)]
-        centred = values - membership @ self.shift
+    def derivative_rows(
+        self,
+        atoms: Atoms,
+        target: FrameTargets,
+        quantities: Collection[str],
+        features: FrameFeatures,
+    ) -> Iterator[tuple[QuantityName, Array, Array]]:
+        """Those of `rows` that the centre of the features does not matter to."""
+        for kind, matrix, values in features.derivative_rows(atoms, target, quantities):
+            constants = np.zeros((len(values), len(self.free)))
+            yield kind, np.hstack([constants, matrix]), values
+
+    def value_rows(
+        self,
+        atoms: Atoms,
+        target: FrameTargets,
+        quantities: Collection[str],
+        features: FrameFeatures,
+    ) -> Iterator[tuple[QuantityName, Array, Array]]:
+        """Those of `rows` that are sums over sites, or sites."""
+        constants = np.array([self.known.get(kind, 0.0) for kind in self.descriptor.species])
+        membership = np.eye(len(constants))[species_indices(atoms, self.descriptor.species)]
+        centred = features.values(atoms) - membership @ self.shift
         per_site = (membership[:, :, None] * centred[:, None, :]).reshape(len(atoms), -1)
         if "total" in quantities and target.total is not None:
-            total = np.array([target.total])
-            yield "total", per_site.sum(axis=0)[None], membership.sum(axis=0)[None], total
+            counts = membership.sum(axis=0)[None]
+            matrix = np.hstack([counts[:, self.free], per_site.sum(axis=0)[None]])
+            yield "total", matrix, np.array([target.total]) - counts @ constants
         if "sites" in quantities and target.sites is not None:
-            yield "sites", per_site, membership, target.sites
-        if "site_gradients" in quantities and target.site_gradients is not None:
-            of_kinds = np.einsum(
-                "iz,inaf->inazf", membership, descriptor.compute_site_gradients(atoms)
-            )
-            n_rows = target.site_gradients.size
-            yield (
-                "site_gradients",
-                of_kinds.reshape(n_rows, -1),
-                np.zeros((n_rows, n_kinds)),
-                target.site_gradients.ravel(),
-            )
-        if "force_constants" in quantities and target.force_constants is not None:
-            yield from self._force_constant_rows(atoms, target)
+            matrix = np.hstack([membership[:, self.free], per_site])
+            yield "sites", matrix, target.sites - membership @ constants
 
-    def _force_constant_rows(
-        self, atoms: Atoms, target: Targets
-    ) -> Iterator[tuple[str, Array, Array, Array]]:
-        """Rows of the Hessian, atom by atom, by differences of the features' gradients."""
-        n_kinds, n_features = self.shift.shape
-
-        def gradients(displaced: Atoms) -> Array:
-            slopes = self.descriptor.compute_with_gradients(displaced).gradient
-            by_row = slopes.reshape(n_kinds, -1, n_features).transpose(1, 0, 2)
-            return by_row.reshape(3 * len(atoms), n_kinds * n_features)
-
-        assert target.force_constants is not None
-        assert target.displaced is not None
-        for atom, rows in zip(target.displaced, target.force_constants, strict=True):
-            features = displaced_differences(gradients, atoms, int(atom))
-            features = features.reshape(rows.size, -1)
-            yield "force_constants", features, np.zeros((rows.size, n_kinds)), rows.ravel()
-
-    def fit(self, rows: RFactor, solver: str, options: Mapping[str, Any]) -> LinearFit:
+    def fit(self, rows: RFactor, solver: SolverName, options: Mapping[str, Any]) -> LinearFit:
         """Solve for all coefficients.
 
         Where the compositions do not tell the constants of an energy apart, as those of one
@@ -220,7 +203,7 @@ class SiteProblem:
         rank = np.linalg.matrix_rank(counts) if n_free else 0
         if rank == n_free:
             return rows
-        if rank == 0 or self.target != "energy":
+        if rank == 0 or self.target != ENERGY.name:
             names = ", ".join(self.descriptor.species[z] for z in self.free)
             raise TrainingError(
                 f"species: nothing determines the constants of {names} ({rank} of {n_free} are "
@@ -264,9 +247,10 @@ class LinearFit:
 
 
 def _mean_features(
-    descriptor: Descriptor, frames: Sequence[Atoms], references: ReferenceCrystals
+    features: FrameFeatures, frames: Sequence[Atoms], references: ReferenceCrystals
 ) -> Array:
     """Mean features per kind of site, of the first perfect crystal where it has the kind."""
+    descriptor = features.descriptor
     shape = (len(descriptor.species), descriptor.n_features)
     crystals = list(references.crystals.values())[:1]
     mean, missing = np.zeros(shape), np.ones(shape[0], dtype=bool)
@@ -275,7 +259,7 @@ def _mean_features(
         if missing.any():
             for atoms in group:
                 kinds = species_indices(atoms, descriptor.species)
-                np.add.at(sums, kinds, descriptor.compute(atoms))
+                np.add.at(sums, kinds, features.values(atoms))
                 numbers += np.bincount(kinds, minlength=shape[0])
         found = missing & (numbers > 0)
         mean[found] = sums[found] / numbers[found, None]
@@ -284,7 +268,7 @@ def _mean_features(
 
 
 def _roughness(
-    descriptor: Descriptor, solver: str, options: Mapping[str, Any]
+    descriptor: Descriptor, solver: SolverName, options: Mapping[str, Any]
 ) -> tuple[Array, dict[str, Any]]:
     """What coefficients are penalised by, column by column, and the solver's own options."""
     options = dict(options)
@@ -298,4 +282,4 @@ def _roughness(
         raise InvalidInputError(
             f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
         )
-    return np.tile(descriptor.smoothness(power), n_kinds), options
+    return np.tile(descriptor.roughness(power), n_kinds), options

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +13,14 @@ from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
+from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
-from ase_vibent.training.energies import TARGETS
+from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.moments import labelled_correction
-from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals
-
-#: Unit of each kind of row, by what is learned.
-UNITS = {
-    "entropy": {
-        "total": "k_B",
-        "gradient": "k_B/Å",
-        "strain": "k_B",
-        "sites": "k_B",
-        "site_gradients": "k_B/Å",
-        "quantum": "k_B T0",
-    },
-    "energy": {"total": "eV", "gradient": "eV/Å", "strain": "eV", "force_constants": "eV/Å²"},
-}
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,8 @@ class Comparison:
 
     Attributes
     ----------
-    exact, predicted : ndarray, shape (n_rows,), see `UNITS`
+    exact, predicted : ndarray, shape (n_rows,)
+        In the unit of the `Quantity`.
     """
 
     exact: Array
@@ -78,7 +69,10 @@ class Report:
 
 
 def evaluate_frames(
-    model: SiteModel, frames: Sequence[Atoms], references: ReferenceCrystals | None = None
+    model: SiteModel,
+    frames: Sequence[Atoms],
+    references: ReferenceCrystals | None = None,
+    sums: Sequence[SiteSums] | None = None,
 ) -> dict[str, Comparison]:
     """Compare a model with every label the frames have.
 
@@ -92,37 +86,51 @@ def evaluate_frames(
         Labelled.
     references : ReferenceCrystals, optional
         By default those among the frames.
+    sums : sequence of SiteSums, optional
+        What `model.evaluate` gives for the frames, where it is known.
 
     Returns
     -------
     dict of str to Comparison
-        By kind of row: those of `QUANTITIES`; and quantum: corrections of site free energies at
-        T0 = 300 K in units of k_B T0, from moments.
+        By name of the `Quantity`.
     """
     if references is None:
-        references = TARGETS[model.target](frames)
-    pairs: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in (*QUANTITIES, "quantum")}
+        references = REFERENCES[model.target](frames)
+    pairs: defaultdict[str, list[tuple[Array, Array]]] = defaultdict(list)
     for number, atoms in enumerate(frames):
-        target = references.targets(atoms, number)
-        sums = model.evaluate(atoms)
-        pairs["total"].append((target.total, sums.values.sum()))
-        pairs["gradient"].append((target.gradient, sums.gradient))
-        pairs["strain"].append((target.strain, sums.strain))
-        pairs["sites"].append((target.sites, sums.values))
-        if target.force_constants is not None and target.displaced is not None:
-            own = model.force_constants(atoms, target.displaced.tolist())
-            pairs["force_constants"].append((target.force_constants, own))
-        if target.site_gradients is not None:
-            pairs["site_gradients"].append((target.site_gradients, model.site_gradients(atoms)))
-        if model.moments is not None and dataset.MOMENTS in atoms.arrays:
-            pairs["quantum"].append(_corrections(model, atoms))
-    comparisons = {}
-    for kind, values in pairs.items():
-        present = [(np.ravel(e), np.ravel(p)) for e, p in values if e is not None]
-        if present:
-            exact, predicted = (np.concatenate(side) for side in zip(*present, strict=True))
-            comparisons[kind] = Comparison(exact, predicted)
+        own = model.evaluate(atoms) if sums is None else sums[number]
+        for name, pair in _compare(model, atoms, references.targets(atoms, number), own):
+            pairs[name].append(pair)
+    comparisons: dict[str, Comparison] = {}
+    for quantity in TARGETS[model.target].quantities:
+        if present := pairs[quantity.name]:
+            exact, predicted = (
+                np.concatenate([np.ravel(part) for part in side])
+                for side in zip(*present, strict=True)
+            )
+            comparisons[quantity.name] = Comparison(exact, predicted)
     return comparisons
+
+
+def _compare(
+    model: SiteModel, atoms: Atoms, target: FrameTargets, sums: SiteSums
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Exact and predicted values of all that a frame is labelled with, by kind of row."""
+    for name, exact, predicted in (
+        ("total", target.total, sums.values.sum()),
+        ("gradient", target.gradient, sums.gradient),
+        ("strain", target.strain, sums.strain),
+        ("sites", target.sites, sums.values),
+    ):
+        if exact is not None:
+            yield name, (exact, predicted)
+    if target.force_constants is not None and target.displaced is not None:
+        own = model.force_constants(atoms, target.displaced.tolist())
+        yield "force_constants", (target.force_constants, own)
+    if target.site_gradients is not None:
+        yield "site_gradients", (target.site_gradients, model.site_gradients(atoms))
+    if model.moments is not None and dataset.MOMENTS in atoms.arrays:
+        yield "quantum", _corrections(model, atoms)
 
 
 def _corrections(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
@@ -135,7 +143,9 @@ def _corrections(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
     return exact / (kB * T0), predicted / (kB * T0)
 
 
-def format_metrics(metrics: dict[str, dict[str, dict[str, float]]], target: str = "entropy") -> str:
+def format_metrics(
+    metrics: dict[str, dict[str, dict[str, float]]], target: TargetName = "entropy"
+) -> str:
     """Table of `Report.metrics`.
 
     Parameters
@@ -155,6 +165,6 @@ def format_metrics(metrics: dict[str, dict[str, dict[str, float]]], target: str 
         for kind, m in kinds.items():
             lines.append(
                 f"{name:<8} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
-                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {UNITS[target][kind]}"
+                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {TARGETS[target][kind].unit}"
             )
     return "\n".join(lines)

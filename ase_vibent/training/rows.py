@@ -13,9 +13,11 @@ from ase import Atoms
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.errors import TrainingError
+from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets, frame_weight
+from ase_vibent.training.targets import FrameTargets, frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -24,6 +26,15 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 ALWAYS = -1
 #: Folds of cross-validation.
 FOLDS = 5
+#: Order in which the rows of a frame count, where rounding shows it.
+ORDER: tuple[QuantityName, ...] = (
+    "gradient",
+    "strain",
+    "total",
+    "sites",
+    "site_gradients",
+    "force_constants",
+)
 #: Totals that are kept as they are, to see how well they are predicted when left out.
 MOST_TOTALS = 2000
 
@@ -44,7 +55,9 @@ class Total(NamedTuple):
 
 
 class TrainingRows:
-    """All rows of a training set, P0 (4.3), (4.4), in memory that does not grow with their number.
+    """All rows of a training set.
+
+    [Torabi2024] (4.3), (4.4), in memory that does not grow with their number.
 
     Parameters
     ----------
@@ -54,7 +67,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    R factors : dict of int to dict of str to RFactor
+    r_factors : dict of int to dict of str to RFactor
         By fold and kind of row, weighted by frames but not by kind.
     squared_weights : dict of (int, str) to float
         Sums of the squared weights of the frames, row by row.
@@ -62,29 +75,36 @@ class TrainingRows:
         Of the frames that have one, whether totals are fitted or not.
     """
 
-    def __init__(self, problem: SiteProblem, quantities: Sequence[str]):
+    def __init__(self, problem: SiteProblem, quantities: Sequence[QuantityName]):
         self.problem, self.quantities = problem, tuple(quantities)
         self.r_factors: dict[int, dict[str, RFactor]] = defaultdict(dict)
         self.squared_weights: defaultdict[tuple[int, str], float] = defaultdict(float)
         self.totals: list[Total] = []
 
-    def add(self, atoms: Atoms, target: Targets, fold: int) -> None:
-        """Add the rows of a frame.
+    def expect(self, target: FrameTargets, fold: int) -> None:
+        """Make room for the rows of a frame: R factors are merged in the order of frames."""
+        for kind in ORDER:
+            if kind in self.quantities and getattr(target, kind) is not None:
+                self.r_factors[fold].setdefault(kind, RFactor(self.problem.n_columns))
+
+    def add(
+        self, rows: Iterable[tuple[QuantityName, Array, Array]], fold: int, weight: float
+    ) -> None:
+        """Add rows of a frame.
 
         Parameters
         ----------
-        atoms : Atoms
-        target : Targets
+        rows : iterable of (kind, matrix, values)
+            Of `SiteProblem.rows`.
         fold : int
+        weight : float
+            Of the frame.
         """
-        wanted, weight = {*self.quantities, "total"}, frame_weight(atoms)
-        for kind, matrix, values in self.problem.rows(atoms, target, tuple(wanted)):
+        for kind, matrix, values in rows:
             if kind == "total" and len(self.totals) < MOST_TOTALS:
                 self.totals.append(Total(fold, matrix[0], values[0]))
             if kind in self.quantities:
-                of_fold = self.r_factors[fold]
-                r_factor = of_fold.setdefault(kind, RFactor(matrix.shape[1]))
-                r_factor.add(weight * matrix, weight * values)
+                self.r_factors[fold][kind].add(weight * matrix, weight * values)
                 self.squared_weights[fold, kind] += weight**2 * len(values)
 
     @property
@@ -156,17 +176,17 @@ class TrainingRows:
 
 
 def gather_rows(
-    problem: SiteProblem,
+    features: FrameFeatures,
     training_set: TrainingSet,
     *,
     folds: Sequence[int] | None = None,
     progress: Progress = lambda items: items,
 ) -> TrainingRows:
-    """Rows of all frames.
+    """Rows of all frames, in one pass over their features.
 
     Parameters
     ----------
-    problem : SiteProblem
+    features : FrameFeatures
     training_set : TrainingSet
     folds : sequence of int, optional
         Of the frames; by default `split_folds`.
@@ -177,16 +197,28 @@ def gather_rows(
     -------
     TrainingRows
     """
+    frames, references = training_set.frames, training_set.references
+    problem = SiteProblem.of_frames(features.descriptor, frames, references)
     rows = TrainingRows(problem, training_set.quantities)
-    frames, targets = training_set.frames, training_set.targets
+    wanted = {*rows.quantities, "total"}
     numbers = split_folds(frames) if folds is None else folds
-    for atoms, target, fold in progress(list(zip(frames, targets, numbers, strict=True))):
-        rows.add(atoms, target, fold)
+    parts = list(zip(frames, training_set.targets, numbers, strict=True))
+    for _, target, fold in parts:
+        rows.expect(target, fold)
+    # The centre may be the mean of all features; rows of derivatives do without, and are many.
+    for atoms, target, fold in progress(parts):
+        derivatives = problem.derivative_rows(atoms, target, wanted, features)
+        rows.add(derivatives, fold, frame_weight(atoms))
+        features.values(atoms)
+    rows.problem = problem = problem.centred(features, frames, references)
+    for atoms, target, fold in parts:
+        values = problem.value_rows(atoms, target, wanted, features)
+        rows.add(values, fold, frame_weight(atoms))
     return rows
 
 
 def split_folds(frames: Sequence[Atoms], n_folds: int | None = FOLDS, seed: int = 0) -> list[int]:
-    """Fold of every frame, whole configurations at a time, P1 5.2.
+    """Fold of every frame, whole configurations at a time, [Torabi2026] 5.2.
 
     Parameters
     ----------

@@ -14,17 +14,15 @@ from scipy.linalg import solve_triangular
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import DEFAULT_WEIGHTS, EVALUATED, QuantityName
 from ase_vibent.structures.cells import has_volume
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import FrameTargets
 
 #: Directions in which a label tells less than half of this, in nats, are left out.
 NEGLIGIBLE = 1e-4
 #: Two structures whose totals differ by less than this share of what is unknown are the same.
 SAME = 1e-4
-#: Labels whose information can be told beforehand.
-TOLD = ("total", "gradient", "strain", "sites")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def select(
     budget: int,
     *,
     unit: str = "structures",
-    quantities: Sequence[str] | None = None,
+    quantities: Sequence[QuantityName] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items,
 ) -> list[Choice]:
     """Choose from a pool by expected information, one after the other (D-optimality).
@@ -132,12 +130,12 @@ class _Knowledge:
     quantities : sequence of str, optional
     """
 
-    def __init__(self, model: SiteModel, quantities: Sequence[str] | None):
+    def __init__(self, model: SiteModel, quantities: Sequence[QuantityName] | None):
         posterior = model.posterior
         if posterior is None:
             raise InvalidInputError(
-                "model: keeps no posterior covariance to choose by; train it with a solver that "
-                "has one (ridge, bayesian-ridge, ard)"
+                "model: keeps no posterior covariance to choose by; train it on more rows than "
+                "it has coefficients"
             )
         self._posterior = posterior
         self._problem = SiteProblem(model.descriptor, model.shift, known={})
@@ -222,21 +220,23 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
     return bool(difference <= SAME * np.hypot(np.linalg.norm(other.total), 1.0))
 
 
-def _blank(atoms: Atoms) -> Targets:
+def _blank(atoms: Atoms) -> FrameTargets:
     """Labels of any value, for their rows."""
     shape = (len(atoms), 3)
     strain = np.zeros((3, 3)) if has_volume(atoms) else None
-    return Targets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
+    return FrameTargets(0.0, np.zeros(shape), strain, np.zeros(len(atoms)))
 
 
-def _checked_quantities(model: SiteModel, wanted: Sequence[str] | None) -> list[str]:
+def _checked_quantities(
+    model: SiteModel, wanted: Sequence[QuantityName] | None
+) -> list[QuantityName]:
     if wanted is None:
-        fitted = [q for q in model.header.get("quantities", ()) if q in TOLD]
+        fitted = [q for q in model.header.get("quantities", ()) if q in EVALUATED]
         return fitted or ["total"]
     for quantity in wanted:
-        if quantity not in TOLD:
+        if quantity not in EVALUATED:
             raise InvalidInputError(
-                f"quantities: expected some of {', '.join(TOLD)}, got {quantity!r}"
+                f"quantities: expected some of {', '.join(EVALUATED)}, got {quantity!r}"
             )
     if not wanted:
         raise InvalidInputError("quantities: expected at least one, got none")

@@ -22,19 +22,14 @@ from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.quantities import ENTROPY, Target
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.structures.cells import _same_period
+from ase_vibent.structures.cells import same_cell
 from ase_vibent.structures.validity import free_atoms
-
-#: Kinds of row, of whatever is learned.
-QUANTITIES = ("total", "gradient", "strain", "sites", "site_gradients", "force_constants")
-LABELS = frozenset(
-    {dataset.ENTROPY, dataset.GRADIENT, dataset.STRAIN, dataset.SITES, dataset.SITE_GRADIENTS}
-)
 
 
 @dataclass(frozen=True)
-class Targets:
+class FrameTargets:
     """Targets of one frame in units of k_B, or eV for energies; None where the label is absent.
 
     Attributes
@@ -83,16 +78,8 @@ class ReferenceCrystals:
         If a frame names a crystal that is missing, or has another cell than its crystal.
     """
 
-    #: What is learned, as a model names it.
-    target: ClassVar[str] = "entropy"
-    #: Kinds of row, each with the argument of `attach_labels` that makes its labels.
-    arguments: ClassVar[Mapping[str, str]] = {
-        "total": "reference=…",
-        "gradient": "gradient=True",
-        "strain": "strain=True",
-        "sites": "sites=True",
-        "site_gradients": "site_gradients=True",
-    }
+    #: What is learned.
+    target: ClassVar[Target] = ENTROPY
 
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
@@ -113,7 +100,7 @@ class ReferenceCrystals:
                     f"frame {number}: names no reference crystal, although the dataset has some "
                     f"({', '.join(self.crystals)}); label it with reference=…"
                 )
-            if crystal is not None and not _same_period(crystal, atoms):
+            if crystal is not None and not same_cell(crystal, atoms):
                 raise LabelError(
                     f"frame {number}: its cell {np.round(atoms.cell.cellpar(), 4).tolist()} or pbc "
                     f"is not that of its reference {atoms.info[dataset.REFERENCE]!r} "
@@ -144,7 +131,7 @@ class ReferenceCrystals:
             return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
-    def targets(self, atoms: Atoms, number: int | str = 0) -> Targets:
+    def targets(self, atoms: Atoms, number: int | str = 0) -> FrameTargets:
         """Targets of a frame.
 
         Parameters
@@ -155,17 +142,18 @@ class ReferenceCrystals:
 
         Returns
         -------
-        Targets
+        FrameTargets
 
         Raises
         ------
         LabelError
             If the frame has no label at all, or some of its atoms were fixed.
         """
-        if not LABELS.intersection({**atoms.info, **atoms.arrays}):
+        keys = sorted(quantity.key for quantity in self.target.fitted.values())
+        if not {*keys}.intersection({**atoms.info, **atoms.arrays}):
             raise LabelError(
-                f"frame {number}: has none of the labels {', '.join(sorted(LABELS))}; make them "
-                "with attach_labels or 'vibent label'"
+                f"frame {number}: has none of the labels {', '.join(keys)}; make them with "
+                "attach_labels or 'vibent label'"
             )
         _require_free_atoms(atoms, number)
         crystal = self.of(atoms, number)
@@ -183,7 +171,7 @@ class ReferenceCrystals:
                 sites = _corrected_sites(sites, crystal, atoms, correction)
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
-        return Targets(entropy, gradient, strain, sites, site_gradients)
+        return FrameTargets(entropy, gradient, strain, sites, site_gradients)
 
 
 def _require_free_atoms(atoms: Atoms, number: int | str) -> None:
@@ -274,7 +262,7 @@ def _strain_correction(crystal: Atoms) -> Array:
     if missing:
         raise LabelError(
             f"{missing[0]}: missing on the perfect crystal {crystal.info[dataset.NAME]!r}; "
-            "label it with attach_labels(crystal, calculator, name=…, strain=True)"
+            "label it with attach_labels(crystal, calculator, name=…, labels=['strain', …])"
         )
     converged, own = (
         np.reshape(crystal.info[k], (3, 3)) / kB for k in (dataset.BULK_STRAIN, dataset.STRAIN)

@@ -14,45 +14,50 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
-from ase_vibent.descriptors import Descriptor, collapse
+from ase_vibent.checks import check_choice
+from ase_vibent.descriptors import Descriptor, Resolution, collapse
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel, TrainingDomain
+from ase_vibent.quantities import (
+    DEFAULT_WEIGHTS,
+    ENTROPY,
+    QUANTITIES,
+    TARGETS,
+    QuantityName,
+    SolverName,
+    TargetName,
+)
 from ase_vibent.regression.solvers import SOLVERS
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor, choose_weights
+from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
-from ase_vibent.training.left_out import left_out
+from ase_vibent.training.features import FrameFeatures
+from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
-from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
-from ase_vibent.training.targets import QUANTITIES
-from ase_vibent.training.training_set import TrainingSet, check_target, shuffled_configurations
-
-#: Of the values that a model predicts.
-_UNITS = {
-    "entropy": "k_B per site, mass-free (masses of 1 amu, T0 = 300 K)",
-    "energy": "eV per site",
-}
+from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 
 def train(
     frames: Sequence[Atoms] | str | os.PathLike[str],
     descriptor: Descriptor | Mapping[str, Any] | None = None,
     *,
-    target: str = "entropy",
-    resolve: str = "sublattices",
-    quantities: Sequence[str] | None = None,
+    target: TargetName = "entropy",
+    resolve: Resolution = "sublattices",
+    quantities: Sequence[QuantityName] | None = None,
     weights: Mapping[str, float] | None = None,
     quadratic: bool | Mapping[str, Any] = False,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
     test: Sequence[Atoms] | float = 0.0,
     seed: int = 0,
     progress: Progress = lambda items: items,
 ) -> SiteModel:
-    """Fit a model of site entropies, P0 (4.3), (4.4), P3 (16)-(18), or site energies, P4 (4.2).
+    """Fit a model of site entropies.
+
+    [Torabi2024] (4.3), (4.4), [Lapointe2022] (16)-(18), or site energies, [Ortner2022] (4.2).
 
     Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged
@@ -64,14 +69,14 @@ def train(
         Labelled by `attach_labels`, the perfect crystals they name among them. Energies may as
         well be results of calculators on the frames, as ASE reads them from files.
     descriptor : Descriptor or mapping, optional
-        By default ACE of the kinds of sites that occur, whose distances and size suit the data
+        By default ACE of the atom types that occur, whose distances and size suit the data
         (see `choose_descriptor`); a mapping holds those of its parameters that are not left
         to the data.
     target : {"entropy", "energy"}
         What is learned. Energies make a potential, see `SiteEnergyCalculator`.
     resolve : {"sublattices", "species", "nothing"}
         What the model tells apart: sublattices where all frames have labels of them, species
-        only, or no kinds of sites at all.
+        only, or no atom types at all.
     quantities : sequence of str, optional
         Labels to fit, some of "total", "gradient", "strain", "sites", "site_gradients" and
         "force_constants"; of energies, the gradient stands for forces, strain for virials. By
@@ -104,12 +109,26 @@ def train(
     Raises
     ------
     TrainingError, LabelError, UnknownSpeciesError
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
+    >>> from ase_vibent.structures import rattle
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> exact = HessianEntropyCalculator(EMT(), unstable="any")
+    >>> frames = [attach_labels(crystal, exact, name="cu4", bulk_width=8.0)]
+    >>> rattled = rattle(crystal, 0.1, 3)
+    >>> frames += [attach_labels(atoms, exact, reference="cu4") for atoms in rattled]
+    >>> model = train(frames, ACE(["Cu"], cutoff=4.0, order=2, degree=6))
+    >>> model.weights.shape  # species, features
+    (1, 17)
     """
     if isinstance(frames, str | os.PathLike):
         frames = dataset.read_labels(frames)
-    if solver not in SOLVERS:
-        raise InvalidInputError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
-    check_target(target)
+    check_choice("solver", solver, SOLVERS)
+    check_choice("target", target, TARGETS)
     given_weights = None if weights is None else _checked_weights(weights)
     if isinstance(test, int | float):
         frames, held_out = split_frames(frames, float(test), seed)
@@ -121,32 +140,44 @@ def train(
         descriptor = choose_descriptor(training_set, **(descriptor or {}))
     descriptor = collapse(descriptor, resolve)
     options = solver_options or {}
-    problem = SiteProblem.of_frames(descriptor, frames, references)
-    rows = gather_rows(problem, training_set, progress=progress)
+    calibrating = [frames[k] for k in calibration_frames(training_set)]
+    features = FrameFeatures(descriptor, again=calibrating)
+    rows = gather_rows(features, training_set, progress=progress)
     fit_weights = given_weights or choose_weights(rows, solver, options)
     all_rows = rows.merge(fit_weights)
-    fit = problem.fit(all_rows, solver, options)
+    fit = rows.problem.fit(all_rows, solver, options)
+    shift = rows.problem.shift
     model = replace(
         fit.model(),
-        domain=_domain(problem, frames),
-        moments=fit_moments(descriptor, frames, problem.shift) if target == "entropy" else None,
+        domain=_domain(features, frames, shift),
+        moments=fit_moments(features, frames, shift) if target == ENTROPY.name else None,
     )
     changes = None
     if quadratic:
         keywords = dict(quadratic) if isinstance(quadratic, Mapping) else {}
         curvature, changes = fit_curvature(
-            model, training_set, fit_weights, progress=progress, **keywords
+            model, training_set, fit_weights, features=features, progress=progress, **keywords
         )
         model = replace(model, curvature=curvature)
-    errors = left_out(model, fit, training_set, fit_weights, changes=changes, progress=progress)
+    sums = [model.evaluate(atoms) for atoms in frames]
+    totals = [own.values.sum() for own in sums]
+    errors = left_out(
+        fit,
+        training_set,
+        fit_weights,
+        totals,
+        features=features,
+        changes=changes,
+        progress=progress,
+    )
     if np.isfinite(fit.solution.noise):  # which rows that are all fitted exactly do not tell
         model = replace(model, posterior=posterior(fit, fit_weights, errors))
     report = Report(
-        train=evaluate_frames(model, frames, references),
+        train=evaluate_frames(model, frames, references, sums),
         test=evaluate_frames(model, held_out, references) if held_out else {},
     )
     model.header.update(
-        units=_UNITS[target],
+        units=TARGETS[target].site_values,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
         quantities=list(training_set.quantities),
@@ -194,12 +225,11 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     return {**DEFAULT_WEIGHTS, **(weights or {})}
 
 
-def _domain(problem: SiteProblem, frames: Sequence[Atoms]) -> TrainingDomain:
+def _domain(features: FrameFeatures, frames: Sequence[Atoms], shift: Array) -> TrainingDomain:
     """Where the frames' environments lie."""
 
     def environments() -> Iterator[tuple[Array, NDArray[np.int64]]]:
         for atoms in frames:
-            descriptor = problem.descriptor
-            yield descriptor.compute(atoms), species_indices(atoms, descriptor.species)
+            yield features.values(atoms), species_indices(atoms, features.descriptor.species)
 
-    return TrainingDomain.of_environments(environments, problem.shift)
+    return TrainingDomain.of_environments(environments, shift)

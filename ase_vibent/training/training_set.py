@@ -11,11 +11,21 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent import dataset
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
+from ase_vibent.quantities import (
+    ENERGY,
+    OF_SITES,
+    QUANTITIES,
+    TARGETS,
+    QuantityName,
+    TargetName,
+    how_to_label,
+)
 from ase_vibent.structures.atom_types import kinds_of
 from ase_vibent.structures.sublattices import SUBLATTICES
-from ase_vibent.training.energies import TARGETS, EnergyReferences, with_energy_labels
-from ase_vibent.training.targets import QUANTITIES, ReferenceCrystals, Targets
+from ase_vibent.training.energies import REFERENCES, with_energy_labels
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class TrainingSet:
     frames : list of Atoms
         Labelled, the perfect crystals that they name among them.
     references : ReferenceCrystals
-    targets : list of Targets
+    targets : list of FrameTargets
         One per frame.
     quantities : tuple of str
         Kinds of row that are to be fitted.
@@ -35,17 +45,17 @@ class TrainingSet:
 
     frames: list[Atoms]
     references: ReferenceCrystals
-    targets: list[Targets]
-    quantities: tuple[str, ...]
+    targets: list[FrameTargets]
+    quantities: tuple[QuantityName, ...]
 
     @classmethod
     def of(
         cls,
         frames: Sequence[Atoms] | str | os.PathLike[str],
-        quantities: Sequence[str] | None = None,
+        quantities: Sequence[QuantityName] | None = None,
         *,
         held_out: Sequence[Atoms] = (),
-        target: str = "entropy",
+        target: TargetName = "entropy",
     ) -> TrainingSet:
         """Training set of labelled frames.
 
@@ -73,10 +83,10 @@ class TrainingSet:
             frames = dataset.read_labels(frames)
         if not frames:
             raise TrainingError("frames: there is no labelled structure to fit")
-        check_target(target)
-        if target == EnergyReferences.target:
+        check_choice("target", target, TARGETS)
+        if target == ENERGY.name:
             frames = [with_energy_labels(atoms) for atoms in frames]
-        references = TARGETS[target]([*frames, *held_out])
+        references = REFERENCES[target]([*frames, *held_out])
         targets = [references.targets(atoms, k) for k, atoms in enumerate(frames)]
         for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
             references.targets(atoms, f"held-out {number}")
@@ -123,30 +133,27 @@ def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
     return [candidates[k] for k in order]
 
 
-def check_target(target: str) -> None:
-    """Raise InvalidInputError unless something can be learned of that name."""
-    if target not in TARGETS:
-        raise InvalidInputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
-
-
 def _chosen_quantities(
-    references: ReferenceCrystals, targets: Sequence[Targets], wanted: Sequence[str] | None
-) -> tuple[str, ...]:
+    references: ReferenceCrystals,
+    targets: Sequence[FrameTargets],
+    wanted: Sequence[QuantityName] | None,
+) -> tuple[QuantityName, ...]:
     present = [q for q in QUANTITIES if any(getattr(t, q) is not None for t in targets)]
     if wanted is None:
-        totals = tuple(q for q in present if not q.startswith("site"))
+        totals = tuple(q for q in present if q not in OF_SITES)
         return totals or tuple(present)
+    fitted = references.target.fitted
     for quantity in wanted:
-        if quantity not in references.arguments:
+        if quantity not in fitted:
             raise InvalidInputError(
-                f"quantities: expected some of {', '.join(references.arguments)} for target "
-                f"{references.target!r}, got {quantity!r}"
+                f"quantities: expected some of {', '.join(fitted)} for target "
+                f"{references.target.name!r}, got {quantity!r}"
             )
         if quantity not in present:
             raise LabelError(
                 f"quantities: no frame has a label for {quantity!r} (and a perfect crystal with "
                 f"one, where it needs that; present: {', '.join(present) or 'none'}); label with "
-                f"attach_labels(..., {references.arguments[quantity]}) or 'vibent label'"
+                f"{how_to_label(fitted[quantity].label)}"
             )
     if not wanted:
         raise TrainingError("quantities: none asked for, so there is no row to fit")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
-from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.runs.workers import results_as_completed
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
+from ase_vibent.quantities import DEFAULT_WEIGHTS, SolverName
+from ase_vibent.runs.records import JsonLines, format_line
+from ase_vibent.runs.resumable import resume
 from ase_vibent.training.cross_validation import cross_validated_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -47,7 +47,7 @@ def tune(
     descriptors: Sequence[Descriptor],
     *,
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    solver: str = "ridge",
+    solver: SolverName = "ridge",
     solver_options: Mapping[str, Any] | None = None,
     path: str | os.PathLike[str] | None = None,
     n_jobs: int = 1,
@@ -77,31 +77,32 @@ def tune(
     Raises
     ------
     LabelError
-        If the file holds something else.
+        If another run is writing to the file, it cannot be written, or holds something else.
     """
     options = dict(solver_options or {})
     setting = {
-        "target": training_set.references.target,
+        "target": training_set.references.target.name,
         "data": training_set.checksum(),
         "quantities": list(training_set.quantities),
         "weights": dict(weights),
         "solver": solver,
         "options": options,
     }
-    known = {} if path is None else _read_trials(path, setting)
-    wanted = {_key(descriptor): descriptor for descriptor in descriptors}
-    yield from (known[key] for key in wanted if key in known)
-    groups = list(nested_groups([d for key, d in wanted.items() if key not in known]))
     work = partial(
         _try_group, training_set=training_set, weights=weights, solver=solver, options=options
     )
-    for _, result in results_as_completed(work, groups, n_jobs=n_jobs):
-        if isinstance(result, Exception):
-            raise result
-        for trial in result:
-            if path is not None:
-                _append_trial(path, trial, setting)
-            yield trial
+    wanted = {_key(descriptor): descriptor for descriptor in descriptors}
+    file = None if path is None else Path(path)
+    with resume(file, JsonLines("trial", "descriptor", _parse_trial)) as run:
+        known = {key: trial for found, key, trial in run.finished if found == setting}
+        yield from (known[key] for key in wanted if key in known)
+        groups = nested_groups([d for key, d in wanted.items() if key not in known])
+        for _, result in run.results(work, dict(enumerate(groups)), n_jobs=n_jobs):
+            if isinstance(result, Exception):
+                raise result
+            for trial in result:
+                run.append(format_line({**asdict(trial), "setting": setting}))
+                yield trial
 
 
 def nested_groups(descriptors: Sequence[Descriptor]) -> list[list[Descriptor]]:
@@ -144,13 +145,12 @@ def _try_group(
     *,
     training_set: TrainingSet,
     weights: Mapping[str, float],
-    solver: str,
+    solver: SolverName,
     options: Mapping[str, Any],
 ) -> list[Trial]:
     """Trials of nested descriptors, all on the rows of the first one."""
     largest = group[0]
-    problem = SiteProblem.of_frames(largest, training_set.frames, training_set.references)
-    rows = gather_rows(problem, training_set)
+    rows = gather_rows(FrameFeatures(largest), training_set)
     trials = []
     for member in group:
         errors = cross_validated_errors(rows.restrict(member), weights, solver, options)
@@ -162,33 +162,8 @@ def _key(descriptor: Descriptor) -> str:
     return json.dumps(descriptor.to_dict(), sort_keys=True)
 
 
-def _read_trials(path: str | os.PathLike[str], setting: Mapping[str, Any]) -> dict[str, Trial]:
-    """Finished trials of the same setting, by descriptor."""
-    trials = {}
-    lines = Path(path).read_text().split("\n") if Path(path).exists() else []
-    # A line that a killed run left unfinished has no end.
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            entry = json.loads(line)
-            same = entry.pop("setting") == setting
-            trial = Trial(**entry)
-            key = _key(descriptor_from_dict(trial.descriptor))
-        except (ValueError, TypeError, KeyError, AttributeError, InvalidInputError) as error:
-            raise LabelError(
-                f"{path}: line {number} is no trial of an earlier run ({error}); name another file"
-            ) from error
-        if same:
-            trials[key] = trial
-    return trials
-
-
-def _append_trial(path: str | os.PathLike[str], trial: Trial, setting: Mapping[str, Any]) -> None:
-    line = json.dumps({**asdict(trial), "setting": setting})
-    with open(path, "a+") as file:
-        file.seek(0)
-        content = file.read()
-        if content and not content.endswith("\n"):
-            file.truncate(content.rfind("\n") + 1)
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+def _parse_trial(entry: dict[str, Any]) -> tuple[Any, str, Trial]:
+    """Setting, key of the descriptor, and trial."""
+    setting = entry.pop("setting")
+    trial = Trial(**entry)
+    return setting, _key(descriptor_from_dict(trial.descriptor)), trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,7 +18,12 @@ from ase_vibent.checks import check_positive
 from ase_vibent.crystal.perfect_crystal import PerfectCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
-from ase_vibent.hessian import compute_hessian, has_analytic_hessian, repeated_hessian
+from ase_vibent.hessian import (
+    HessianOptions,
+    compute_hessian,
+    repeated_hessian,
+    takes_analytic_hessian,
+)
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import match_references, widths
@@ -61,30 +66,19 @@ class ExactSites:
     crystal : Atoms, optional
         Perfect crystal, a unit cell or any supercell: values are differences to its sites plus its
         converged ones.
-    displacement : float, Å
-        Of finite differences.
-    interaction_range : float, Å, optional
-        Moving an atom changes no force beyond it. Then only the surroundings of balls are
-        calculated, and distant atoms displaced together.
-    cache : path, optional
-        Folder that keeps finished displacements.
+    options : HessianOptions
+        With an interaction range, only the surroundings of balls are calculated.
     """
 
     def __init__(
         self,
         calculator: object,
         crystal: Atoms | None = None,
-        *,
-        displacement: float = 0.01,
-        interaction_range: float | None = None,
-        cache: str | os.PathLike[str] | None = None,
+        options: HessianOptions = HessianOptions(),
     ):
-        if interaction_range is not None:
-            check_positive("interaction_range", interaction_range)
         self._calculator: Any = resolve_calculator(calculator)
         self._crystal = crystal
-        self._range = interaction_range
-        self._options: dict[str, Any] = {"displacement": displacement, "cache": cache}
+        self._options = options
 
     def diagonalise(self, atoms: Atoms) -> SiteMeasurement:
         """All sites of a structure, unstable modes left out.
@@ -107,19 +101,18 @@ class ExactSites:
             self._calculator,
             decomposition="mass-free",
             unstable="any",
-            interaction_range=self._range,
-            **self._options,
+            **asdict(self._options),
         )
         frames, name, remarks = [], None, []
         if self._crystal is not None:
             name, (same_cell,) = "crystal", match_references([atoms], [self._crystal])
-            frames.append(attach_labels(same_cell, exact, name=name, gradient=False))
+            frames.append(attach_labels(same_cell, exact, name=name, labels=["sites"]))
         elif atoms.pbc.any():
             remarks.append(
                 "without a perfect crystal the measured values are sums over the Γ point of this "
                 "cell, not those of the infinite structure"
             )
-        frames.append(attach_labels(atoms, exact, reference=name, gradient=False))
+        frames.append(attach_labels(atoms, exact, reference=name, labels=["sites"]))
         n_unstable = frames[-1].info[dataset.N_UNSTABLE]
         if n_unstable:
             remarks.append(f"{n_unstable} unstable modes are left out of the measured values")
@@ -170,7 +163,7 @@ class ExactSites:
                 radius=size,
                 steps=STEPS,
                 sites=own,
-                **self._options,
+                options=self._options,
             )
             return values - mass_entropy(members.get_masses())[own]
 
@@ -182,19 +175,13 @@ class ExactSites:
     ) -> Any:
         """Sparse Hessian of the atoms in balls; what they do not feel is cut off."""
         near = np.ones(len(atoms), dtype=bool)
-        if self._range is not None:
-            reach = radius + self._range + self._options["displacement"]
+        if self._options.interaction_range is not None:
+            reach = radius + self._options.interaction_range + self._options.displacement
             near = balls | _within(atoms, sites, reach)
         surroundings = atoms[near]
         if not balls.all():
             surroundings.set_constraint(FixAtoms(mask=~balls[near]))
-        return compute_hessian(
-            surroundings,
-            self._calculator,
-            interaction_range=self._range,
-            sparse=True,
-            **self._options,
-        )
+        return compute_hessian(surroundings, self._calculator, options=self._options, sparse=True)
 
     @cached_property
     def _reference(self) -> PerfectCrystal:
@@ -202,10 +189,12 @@ class ExactSites:
         crystal: Any = self._crystal
 
         def hessian_of(supercell: Atoms, sparse: bool) -> Any:
-            if has_analytic_hessian(self._calculator):
+            if takes_analytic_hessian(self._calculator, self._options):
                 return compute_hessian(supercell, self._calculator, sparse=sparse)
             repeats = np.rint(supercell.cell.lengths() / crystal.cell.lengths()).astype(int)
-            return repeated_hessian(crystal, repeats.tolist(), self._calculator, **self._options)
+            return repeated_hessian(
+                crystal, repeats.tolist(), self._calculator, options=self._options
+            )
 
         return PerfectCrystal(crystal, hessian_of)
 

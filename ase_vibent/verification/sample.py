@@ -9,20 +9,20 @@ from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
 
-#: Doubts below this share of the largest are no ground for an order.
+#: Uncertainties below this share of the largest are no ground for an order.
 UNFELT = 1e-3
 
 
-def ranked_sites(atoms: Atoms, doubts: Array, n_first: int) -> IntArray:
-    """Sites by how doubtful their values are.
+def ranked_sites(atoms: Atoms, uncertainties: Array, n_first: int) -> IntArray:
+    """Sites by how uncertain their values are.
 
-    A model with a cutoff has no doubts beyond it, but errors that decay with the distance from
-    what is doubtful: sites without a doubt are ranked by their distance to the first ones.
+    A model with a cutoff has none beyond it, but errors that decay with the distance from
+    what is uncertain: sites without one are ranked by their distance to the first ones.
 
     Parameters
     ----------
     atoms : Atoms
-    doubts : ndarray, shape (N,)
+    uncertainties : ndarray, shape (N,)
     n_first : int
         How many sites are the first ones.
 
@@ -30,11 +30,11 @@ def ranked_sites(atoms: Atoms, doubts: Array, n_first: int) -> IntArray:
     -------
     ndarray of int64, shape (N,)
     """
-    order = np.argsort(-doubts, kind="stable")
+    order = np.argsort(-uncertainties, kind="stable")
     first, rest = order[:n_first], order[n_first:]
     if not len(first) or not len(rest):
         return order
-    unfelt = doubts[rest] < UNFELT * doubts.max()
+    unfelt = uncertainties[rest] < UNFELT * uncertainties.max()
     far = rest[unfelt]
     distances = np.full(len(far), np.inf)
     for site in first:

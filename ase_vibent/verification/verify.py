@@ -7,7 +7,7 @@ the perfect crystal: what that costs does not grow with the structure. Small cel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,9 @@ from ase import Atoms
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.model import SiteModel
+from ase_vibent.quantities import ENTROPY, OF_SITES
 from ase_vibent.structures.validity import check_structure, strip_labels
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
 from ase_vibent.verification.sample import SiteSample, ranked_sites
@@ -129,7 +131,7 @@ def verify(
     crystal: Atoms | None = None,
     radius: float | None = None,
     seed: int = 0,
-    **options: Any,
+    options: HessianOptions = HessianOptions(),
 ) -> Verification:
     """Measure some sites of a structure, and compare.
 
@@ -154,8 +156,8 @@ def verify(
         Of the balls; see `ball_radius`.
     seed : int
         Of the random sites.
-    **options
-        Of `ExactSites`: displacement, interaction_range, cache.
+    options : HessianOptions
+        With an interaction range, only the surroundings of balls are calculated.
 
     Returns
     -------
@@ -170,20 +172,20 @@ def verify(
     UnstableStructureError
         If a ball is unstable, and with it the structure.
     """
-    if model.target != "entropy":
+    if model.target != ENTROPY.name:
         raise InvalidInputError(f"model: expected one of entropies, got one of {model.target}")
     if not isinstance(n_sites, int | np.integer) or n_sites < 1:
         raise InvalidInputError(f"n_sites: expected at least one, got {n_sites!r}")
     check_structure(atoms)
     atoms = strip_labels(atoms)
     atoms.set_constraint()
-    exact = ExactSites(calculator, crystal, **options)
+    exact = ExactSites(calculator, crystal, options)
     values = model.evaluate(atoms, gradient=False).values
-    doubts = _Uncertainties.of(model, atoms)
+    uncertainties = _Uncertainties.of(model, atoms)
     size = ball_radius(atoms, radius)
-    n_first = len(atoms) if size is None else doubts.n_uncertain(n_sites)
+    n_first = len(atoms) if size is None else uncertainties.n_uncertain(n_sites)
     sample = SiteSample.drawn(
-        ranked_sites(atoms, doubts.ranks, n_first),
+        ranked_sites(atoms, uncertainties.ranks, n_first),
         n_first,
         max(n_sites, n_first),
         np.random.default_rng(seed),
@@ -199,11 +201,11 @@ def verify(
         sample=sample,
         measured=found.values + masses,
         predicted=values[sites] + masses,
-        std=doubts.std[sites],
-        grades=doubts.grades[sites],
+        std=uncertainties.std[sites],
+        grades=uncertainties.grades[sites],
         truncation=found.truncation,
-        total_std=doubts.total_std,
-        ranking=doubts.ranking,
+        total_std=uncertainties.total_std,
+        ranking=uncertainties.ranking,
         method=method,
         remarks=(*_split_remarks(model), *found.remarks),
     )
@@ -245,7 +247,7 @@ class _Uncertainties(NamedTuple):
 
 def _split_remarks(model: SiteModel) -> list[str]:
     fitted = model.header.get("quantities", ())
-    if {"sites", "site_gradients"}.intersection(fitted):
+    if {*OF_SITES}.intersection(fitted):
         return []
     return [
         f"the model was fitted to {', '.join(fitted) or 'unknown labels'}, which leave open how a "

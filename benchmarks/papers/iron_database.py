@@ -1,4 +1,6 @@
-"""Labelled defects of iron for P2 and P3: exploration, relaxation, total entropies.
+"""Labelled defects of iron for.
+
+[Lapointe2020] and [Lapointe2022]: exploration, relaxation, total entropies.
 
     python benchmarks/papers/iron_database.py [--folder p2-iron] [--sets clusters-0 …]
 
@@ -56,7 +58,7 @@ FMAX = 1e-3  # eV/Å
 #: Walks: displaced are atoms within this distance of a defect (Å), by at most that (Å); steps
 #: further above the lowest energy than so much (eV) are taken back.
 RADIUS, AMPLITUDE, WINDOW = 4.0, 1.2, 4.0
-#: Two structures are one below these differences (eV, relative). P2 has 10 meV.
+#: Two structures are one below these differences (eV, relative). [Lapointe2020] has 10 meV.
 ENERGY_TOLERANCE, INERTIA_TOLERANCE = 1e-3, 1e-4
 STRAINS = (-0.01, 0.01, 0.02, 0.03)
 
@@ -255,7 +257,7 @@ def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
     """Perfect crystal with its total and its converged value, which is needed less exactly here."""
     perfect = crystal(potential, edge, strain)
     exact = HessianEntropyCalculator(calculator(potential))
-    labels = attach_labels(perfect, exact, gradient=False, sites=False)
+    labels = attach_labels(perfect, exact, labels=["total"])
     converged = bulk_site_entropies(perfect, calculator(potential), width=9.0, tolerance=1e-4)
     labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
     name = crystal_name(potential, edge, strain)
@@ -273,7 +275,12 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
     file = f"{potential}-{name}"
     summary = label_structures(
         [
-            LabelTask(atoms, reference=reference, gradient=gradient, source=f"{name} {number}")
+            LabelTask(
+                atoms,
+                reference=reference,
+                labels=["gradient"] if gradient else ["total"],
+                source=f"{name} {number}",
+            )
             for number, atoms in enumerate(structures(name, potential, folder))
         ],
         folder / f"{file}.labels.xyz",

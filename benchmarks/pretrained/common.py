@@ -34,6 +34,7 @@ import ase_vibent
 from ase_vibent import SiteModel, train
 from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
@@ -123,11 +124,10 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
         tasks.append(
             LabelTask(
                 atoms,
-                gradient=bool(atoms.info["gradient"]),
-                moments=True,
+                labels=["moments", *(["gradient"] if atoms.info["gradient"] else [])],
                 unstable=int(atoms.info["unstable"]),
                 tangent=atoms.arrays.get("tangent"),
-                options={"displacement": recipe.displacement},
+                options=HessianOptions(displacement=recipe.displacement),
                 **names,
             )
         )

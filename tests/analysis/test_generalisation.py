@@ -183,7 +183,7 @@ def test_geometry_error_is_the_response_to_a_small_force(cell, minimum, crystal)
 
 
 def test_force_error_bounds_the_geometry_error(cell, minimum, crystal):
-    """P4's argument: ‖Dū - Dũ‖ ≤ ε^F / stability, to first order."""
+    """[Ortner2022]'s argument: ‖Dū - Dũ‖ ≤ ε^F / stability, to first order."""
     errors = defect_errors(minimum, with_emt(crystal), Scaled(pull=1e-3), fmax=1e-6)
     found = cell.matching_conditions(Scaled(pull=1e-3))
     assert 0 < cell.stability < cell.norm.operator(compute_hessian(minimum, EMT))

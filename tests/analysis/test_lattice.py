@@ -31,7 +31,7 @@ def displace(model, amplitude=0.1, seed=1):
 
 
 def scalar_site_entropies(n, delta, u):
-    """-½ [log H]_ℓℓ of P0 (3.5) in one dimension, without this package."""
+    """-½ [log H]_ℓℓ of [Torabi2024] (3.5) in one dimension, without this package."""
     hessian = np.zeros((n, n))
     for i in range(n):
         for j in ((i + 1) % n, (i - 1) % n):

@@ -47,7 +47,7 @@ def contour(model, **options):
     ids=["chain, no cubic term", "chain", "diatomic", "square", "centred"],
 )
 def test_gradients_decay_with_twice_the_dimension(model, sites, expected, tolerance):
-    """P0 Theorem 3.1, P1 Theorem 15."""
+    """[Torabi2024] Theorem 3.1, [Torabi2026] Theorem 15."""
     lattice = model()
     for found in site_locality(displace(lattice), contour(lattice), sites):
         assert found.fit.exponent == pytest.approx(expected, abs=tolerance)
@@ -139,7 +139,7 @@ def test_recommended_cutoffs_keep_the_error(worst):
 
 
 def test_truncation_falls_with_the_dimension():
-    """P0 Theorem 3.2: r_cut^-1 in one dimension; the cell's end steepens it a little."""
+    """[Torabi2024] Theorem 3.2: r_cut^-1 in one dimension; the cell's end steepens it a little."""
     lattice = pair_lattice(400, 1, delta=0.5)
     cutoffs = np.unique(np.geomspace(3, 40, 9).round())
     for smooth in (False, True):

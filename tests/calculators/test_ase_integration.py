@@ -23,6 +23,9 @@ from scipy.spatial.transform import Rotation
 from ase_vibent import ACE, HessianEntropyCalculator, SiteEntropyCalculator, SiteModel
 from ase_vibent.potentials import stillinger_weber_silicon
 
+# The small models are asked about much that they have not seen.
+pytestmark = pytest.mark.filterwarnings("ignore::ase_vibent.errors.ExtrapolationWarning")
+
 SYSTEMS = {
     "silicon": (stillinger_weber_silicon, bulk("Si", "diamond", a=5.4310, cubic=True) * (2, 1, 1)),
     "copper": (EMT, bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)),

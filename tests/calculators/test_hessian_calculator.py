@@ -14,6 +14,7 @@ from ase.units import kB
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.calculators.hessian import FiniteDifferenceEntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.potentials import stillinger_weber_silicon
 
 
@@ -352,6 +353,36 @@ def test_finite_difference_calculator_ignores_the_analytic_hessian(sw):
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)  # second order
 
 
+def test_options_of_hessians_follow_the_parameters(tmp_path):
+    calc = HessianEntropyCalculator(EMT(), symmetry=False, cache=tmp_path)
+    assert calc.hessian_options == HessianOptions(symmetry=False, cache=str(tmp_path))
+    calc.set(displacement=0.02, cache=None)
+    assert calc.hessian_options == HessianOptions(0.02, symmetry=False)
+    assert FiniteDifferenceEntropyCalculator(EMT()).hessian_options == HessianOptions(
+        method="finite-differences"
+    )
+
+
+def test_symmetry_is_asked_for_again():
+    """Its own parameter, as the displacement: what was known of the structure is dropped."""
+
+    class Counting(EMT):
+        calls = 0
+
+        def calculate(self, *args, **kwargs):
+            self.calls += 1
+            super().calculate(*args, **kwargs)
+
+    emt, crystal = Counting(), bulk("Cu", "fcc", a=3.59, cubic=True)
+    calc = HessianEntropyCalculator(emt)
+    entropy = calc.get_property("entropy", crystal)
+    assert emt.calls == 2
+    calc.set(symmetry=False)
+    # Other directions: truncation differs.
+    assert calc.get_property("entropy", crystal) == pytest.approx(entropy, rel=1e-3)
+    assert emt.calls == 2 + 6 * 4
+
+
 @pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf, None, "hot"])
 def test_bad_temperature(temperature):
     with pytest.raises(InvalidInputError, match="temperature"):
@@ -368,6 +399,9 @@ BAD_OPTIONS = [
     {"unstable": -1},
     {"displacement": 0.0},
     {"displacement": -0.01},
+    {"symmetry": "no"},
+    {"cache": 3},
+    {"method": "guess"},
 ]
 
 

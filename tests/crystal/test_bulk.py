@@ -9,10 +9,10 @@ from ase.constraints import FixAtoms, FixSymmetry
 from ase.units import kB
 
 from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
-from ase_vibent.errors import InvalidStructureError, UnstableStructureError
+from ase_vibent.errors import CalculatorError, InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import tersoff_silicon_carbide
 
 LATTICE = 5.3
@@ -84,9 +84,24 @@ def test_isotope_adds_its_mass_alone(converged):
 
 def test_finite_difference_route(argon, converged):
     """Truncation of force constants is (0.01 / 0.5)² of them at most, shared by all modes."""
-    value = bulk_site_entropies(argon, ForcesOnly(), width=WIDTH, displacement=0.005)[0]
+    options = HessianOptions(displacement=0.005)
+    value = bulk_site_entropies(argon, ForcesOnly(), width=WIDTH, options=options)[0]
     assert value == pytest.approx(converged, abs=1e-4)
     assert value != converged
+
+
+def test_method_is_followed(argon, converged):
+    """What hides its Hessian and what is asked not to use it are displaced alike."""
+    values = [
+        bulk_site_entropies(
+            argon, make(), width=WIDTH, options=HessianOptions(method="finite-differences")
+        )[0]
+        for make in (ForcesOnly, lennard_jones)
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
+    assert values[0] != converged
+    with pytest.raises(CalculatorError, match="offers no analytic Hessian"):
+        bulk_site_entropies(argon, ForcesOnly(), options=HessianOptions(method="analytic"))
 
 
 @pytest.mark.parametrize(

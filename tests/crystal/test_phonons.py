@@ -225,7 +225,7 @@ def test_compound():
 def test_many_points_at_once(repeats):
     """Images at equal distance, in even cells, share their force constants."""
     carbide = bulk("SiC", "zincblende", a=4.32)
-    phonons = build_phonons(carbide, tersoff_silicon_carbide(), np.array(repeats), 0.01)
+    phonons = build_phonons(carbide, tersoff_silicon_carbide(), np.array(repeats))
     points = np.random.default_rng(0).uniform(-1, 1, (5, 3))
     expected = [hessian_at(phonons, q) for q in points]
     np.testing.assert_allclose(hessians_at(phonons, points), expected, atol=1e-12)
@@ -408,6 +408,16 @@ def test_force_constants_are_kept():
     assert emt.calls > calls
 
 
+def test_displacements_without_symmetry():
+    atoms, emt = bulk("Cu", "fcc", a=3.59, cubic=True), CountingEMT()
+    calculator = PhonopyEntropyCalculator(emt)
+    values = entropies(calculator, atoms)
+    calculator.set(symmetry=False)
+    # Other directions: only truncation may differ.
+    np.testing.assert_allclose(entropies(calculator, atoms), values, atol=1e-3)
+    assert emt.calls == 2 + 6 * 4
+
+
 def test_magnetic_moments_are_kept_and_break_symmetry():
     atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
     moments = [1.0, 1.0, -1.0, 2.0]
@@ -508,6 +518,7 @@ def test_calculator_without_forces(silicon):
         ("unstable", "all"),
         ("displacement", 0.0),
         ("displacement", np.inf),
+        ("symmetry", "no"),
         ("decomposition", "mass-free"),
     ],
 )

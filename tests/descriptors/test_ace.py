@@ -242,8 +242,8 @@ def test_roughness_grows_with_the_degrees_of_factors():
         if n + m + 3 * l <= 5
     ]
     descriptor = ACE(["Si"], cutoff=4.0, order=2, degree=5, l_weight=1.5)
-    np.testing.assert_allclose(np.sort(descriptor.smoothness(3)), sorted(single + pairs))
+    np.testing.assert_allclose(np.sort(descriptor.roughness(3)), sorted(single + pairs))
     alone = ACE(["Si"], cutoff=4.0, order=1, degree=5)
-    np.testing.assert_allclose(alone.smoothness(3), single)
+    np.testing.assert_allclose(alone.roughness(3), single)
     with pytest.raises(InvalidInputError, match="power"):
-        descriptor.smoothness(0)
+        descriptor.roughness(0)

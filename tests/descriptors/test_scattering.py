@@ -34,7 +34,7 @@ def assert_same(first, second, tolerance=GRID):
 
 
 def test_paper_dimension_and_number_of_atoms(rattle):
-    """P2: nine scales with l up to 9; where nothing cancels, they count atoms."""
+    """[Lapointe2020]: nine scales with l up to 9; where nothing cancels, they count atoms."""
     scattering = Scattering(["Fe"])
     assert scattering.n_features == 90
     atoms = rattle(bulk("Fe", "bcc", a=2.8553, cubic=True) * 2, 0.1, seed=0)
@@ -57,7 +57,7 @@ def test_single_atom_against_the_exact_integral():
 
 
 def test_against_direct_convolution_in_real_space(carbide):
-    """P2 (19)-(21) word by word: sums over images, no Fourier transform."""
+    """[Lapointe2020] (19)-(21) word by word: sums over images, no Fourier transform."""
     atoms = carbide[[0, 1, 4]]
     atoms.set_cell([[3.3, 0, 0], [0.5, 3.4, 0], [0, -0.4, 3.6]])
     width, j, l, n = 0.6, 0.5, 2, 11

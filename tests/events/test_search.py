@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import ase.io
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import kB
 
-from ase_vibent import AFS, HessianEntropyCalculator, dataset
+from ase_vibent import AFS, HessianEntropyCalculator, attach_labels, dataset
 from ase_vibent.cli import main
 from ase_vibent.errors import (
     InvalidInputError,
@@ -34,6 +36,7 @@ from ase_vibent.events import (
     split_errors,
 )
 from ase_vibent.events.search import search_list
+from ase_vibent.hessian import HessianOptions
 from ase_vibent.stationary import path_saddle, relax
 from ase_vibent.thermo import attempt_frequency
 from ase_vibent.thermo.rates import PLANCK
@@ -160,6 +163,18 @@ def test_a_killed_run_goes_on(run, file, minimum, around):
     assert searched([minimum], file, around, 2).skipped == 1
 
 
+def test_two_runs_do_not_share_a_file(minimum, around, tmp_path):
+    path = tmp_path / "cu.xyz"
+
+    def beside_another(results, total):
+        with pytest.raises(LabelError, match="another run is writing to it"):
+            searched([minimum], path, around, 1)
+        yield from results
+
+    assert searched([minimum], path, around, 1, steps=3, progress=beside_another).done == 1
+    assert set(tmp_path.iterdir()) == {path, search_list(path)}
+
+
 def test_events_are_kept_once(events, minimum, around, tmp_path):
     for event in events:
         assert [other.key for other in events if event.is_same(other)] == [event.key]
@@ -170,6 +185,42 @@ def test_events_are_kept_once(events, minimum, around, tmp_path):
     summary = searched([minimum, twin], tmp_path / "twins.xyz", around, 1)
     assert summary.outcomes == {"event": 1, "duplicate": 1}
     assert searched([minimum, twin], tmp_path / "twins.xyz", around, 1).outcomes == summary.outcomes
+
+
+class Recording(EMT):
+    """Keeps the positions of every force call."""
+
+    positions: list[np.ndarray] = []  # noqa: RUF012 - of all of them
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        Recording.positions.append(atoms.positions.copy())
+        super().calculate(atoms, list(properties), system_changes)
+
+
+def single_displacements(rest: np.ndarray) -> Counter[tuple[int, float]]:
+    """Force calls with one coordinate of a structure displaced: which, and by how much."""
+    shifts = np.array(Recording.positions).reshape(-1, rest.size) - rest.ravel()
+    single = shifts[np.sum(np.abs(shifts) > 1e-6, axis=1) == 1]
+    which = np.abs(single).argmax(axis=1)
+    return Counter(
+        (int(k), round(float(shift[k]), 6)) for k, shift in zip(which, single, strict=True)
+    )
+
+
+def test_an_event_costs_one_hessian_of_each_structure(minimum, around, tmp_path):
+    """Of the saddle too: what proves it is what its label is made of, as the user wants it."""
+    Recording.positions.clear()
+    path, options = tmp_path / "cu.xyz", HessianOptions(displacement=0.02, symmetry=False)
+    summary = searched([minimum], path, around, 1, calculator=Recording, options=options)
+    assert summary.outcomes == {"event": 1}
+    (event,) = read_events(path)
+    once = Counter((k, shift) for k in range(3 * len(minimum)) for shift in (-0.02, 0.02))
+    for atoms in (event.minimum, event.saddle, event.final):
+        assert single_displacements(atoms.positions) == once
+    exact = HessianEntropyCalculator(EMT(), unstable=1, displacement=0.02, symmetry=False)
+    label = attach_labels(event.saddle, exact, labels=["total"])
+    expected = label.info[dataset.ENTROPY]
+    assert event.saddle.info[dataset.ENTROPY] == pytest.approx(expected, rel=1e-9)
 
 
 class Fragile(EMT):
@@ -206,7 +257,7 @@ def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
         find_events(
             [minimum], EMT, tmp_path / "no.xyz", searches=1, calculator_name="emt", around=[]
         )
-    for wrong in ({"radius": -1.0}, {"fmax": 0}, {"steps": 0}, {"hessian": {"displacement": 0}}):
+    for wrong in ({"radius": -1.0}, {"fmax": 0}, {"steps": 0}):
         with pytest.raises(InvalidInputError, match="expected"):
             searched([minimum], tmp_path / "no.xyz", around, **wrong)
     with pytest.raises(InvalidInputError, match="around"):
@@ -221,10 +272,18 @@ def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
     with pytest.raises(LabelError, match="no file of labels"):
         searched([minimum], foreign, around)
     labels = [atoms for atoms in dataset.read_labels(file) if atoms.info["vibent_n_unstable"]]
-    dataset.write_labels(foreign, labels)
-    for act in (lambda: read_events(foreign), lambda: searched([minimum], foreign, around)):
-        with pytest.raises(LabelError, match="expected frames of events"):
-            act()
+    for count in (1, 2, len(labels)):  # also too few for an event
+        dataset.write_labels(foreign, labels[:count])
+        before = foreign.read_bytes()
+        for act in (lambda: read_events(foreign), lambda: searched([minimum], foreign, around)):
+            with pytest.raises(LabelError, match="expected frames of events"):
+                act()
+        assert foreign.read_bytes() == before
+    listed = search_list(file).read_bytes() + b'{"key": "k", "outcome"\n'
+    search_list(file).write_bytes(listed)
+    with pytest.raises(LabelError, match=r"searches\.jsonl: line \d+ is no outcome"):
+        searched([minimum], file, around)
+    assert search_list(file).read_bytes() == listed
     with pytest.raises(LabelError, match="cannot read it"):
         read_events(tmp_path / "missing.xyz")
 

@@ -18,7 +18,7 @@ from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import estimated_errors, lanczos_site_entropies
 from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import DisplacedForces, compute_hessian
+from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
 LATTICE_SI = 5.431
@@ -104,7 +104,8 @@ def test_rotations_are_deflated(make):
     atoms = make()
     atoms.calc = LennardJones(rc=8.0, ro=7.0, smooth=True)
     assert BFGS(atoms, logfile=None).run(fmax=1e-3, steps=500)
-    hessian = csr_array(compute_hessian(atoms, atoms.calc, displacement=1e-4))
+    options = HessianOptions(displacement=1e-4)
+    hessian = csr_array(compute_hessian(atoms, atoms.calc, options=options))
     check_against_dense(atoms, hessian)
 
 

@@ -25,7 +25,7 @@ from ase_vibent.harmonic.entropy import (
     quantum,
 )
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
 #: ħω in eV of 1 eV/Å²/amu, from ASE's unit of time.
@@ -48,7 +48,7 @@ def relax(atoms):
 
 def lj_system(atoms, **options):
     # 1e-4 Å: truncation near 1e-6 of the Hessian, rounding near 1e-11.
-    hessian = compute_hessian(atoms, lennard_jones(), displacement=1e-4)
+    hessian = compute_hessian(atoms, lennard_jones(), options=HessianOptions(displacement=1e-4))
     return HarmonicSystem(atoms, hessian, **options)
 
 

@@ -147,7 +147,7 @@ def test_contour_engine_agrees():
 
 
 def test_normalised_sites_sum_to_the_total(rattle):
-    """P0 (2.12): while no mode is unstable; and the crystal's own sites are left as they are."""
+    """[Torabi2024] (2.12): while no mode is unstable; the crystal's own sites stay as they are."""
     crystal = silicon()
     atoms = rattle(crystal, 0.1, seed=5)
     masses = atoms.get_masses()

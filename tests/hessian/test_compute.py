@@ -13,7 +13,7 @@ from scipy.sparse import bsr_matrix, coo_array, csr_array, csr_matrix
 from scipy.sparse.linalg import aslinearoperator
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import compute_hessian, has_analytic_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian, has_analytic_hessian
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
 
@@ -80,13 +80,10 @@ def trio():
 def test_finite_differences_converge_to_the_analytic_hessian(make, calculator):
     """Central differences: the error is small, and a quarter at half the displacement."""
     atoms = make()
-    exact = compute_hessian(atoms, calculator(), method="analytic")
+    exact = compute_hessian(atoms, calculator(), options=HessianOptions(method="analytic"))
+    options = [HessianOptions(method="finite-differences", displacement=h) for h in (0.01, 0.005)]
     errors = [
-        np.abs(
-            compute_hessian(atoms, calculator(), method="finite-differences", displacement=h)
-            - exact
-        ).max()
-        for h in (0.01, 0.005)
+        np.abs(compute_hessian(atoms, calculator(), options=own) - exact).max() for own in options
     ]
     # Fourth derivatives are about k / r0² with r0 the 0.2 Å to 0.5 Å width of the wells.
     assert errors[0] < 0.01**2 * np.abs(exact).max() / 0.2**2
@@ -106,7 +103,7 @@ def test_row_order_and_sign():
     """One stiff bond along y: rows x1 y1 z1 x2 y2 z2."""
     atoms = Atoms("Ar2", [[0, 0, 0], [0, 2 ** (1 / 6), 0]])
     calculator = LennardJones(rc=10)
-    result = compute_hessian(atoms, calculator, displacement=1e-4)
+    result = compute_hessian(atoms, calculator, options=HessianOptions(displacement=1e-4))
     expected = np.zeros((6, 6))
     expected[np.ix_([1, 4], [1, 4])] = 72 / 2 ** (1 / 3) * np.array([[1, -1], [-1, 1]])
     np.testing.assert_allclose(result, expected, atol=1e-4)  # h² / σ² times about 1e4
@@ -216,8 +213,9 @@ def test_unusable_hessian_from_elsewhere(given, error, text, sparse):
 def test_neither_calculator_nor_hessian(trio):
     with pytest.raises(InvalidInputError, match="neither"):
         compute_hessian(trio)
+    differences = HessianOptions(method="finite-differences")
     with pytest.raises(InvalidInputError, match="hessian: leave it out"):
-        compute_hessian(trio, hessian=np.eye(9), method="finite-differences")
+        compute_hessian(trio, hessian=np.eye(9), options=differences)
 
 
 def test_property_hessian(trio):
@@ -244,10 +242,10 @@ def test_wrong_shape_of_analytic_hessian(trio):
 @pytest.mark.parametrize("analytic", [True, False])
 def test_fixed_atoms_are_left_out(analytic):
     atoms = silicon_vacancy()
-    method = "analytic" if analytic else "finite-differences"
-    full = compute_hessian(atoms, stillinger_weber_silicon(), method=method)
+    options = HessianOptions(method="analytic" if analytic else "finite-differences")
+    full = compute_hessian(atoms, stillinger_weber_silicon(), options=options)
     atoms.set_constraint(FixAtoms([0, 7]))
-    free = compute_hessian(atoms, stillinger_weber_silicon(), method=method)
+    free = compute_hessian(atoms, stillinger_weber_silicon(), options=options)
     rows = np.delete(np.arange(45), [0, 1, 2, 21, 22, 23])
     np.testing.assert_allclose(free, full[np.ix_(rows, rows)], atol=1e-10)
 
@@ -370,7 +368,7 @@ def test_nan_in_an_analytic_hessian(trio):
 def test_no_analytic_hessian(trio):
     assert not has_analytic_hessian(Springs(trio))
     with pytest.raises(CalculatorError, match="finite-differences"):
-        compute_hessian(trio, Springs(trio), method="analytic")
+        compute_hessian(trio, Springs(trio), options=HessianOptions(method="analytic"))
 
 
 @pytest.mark.parametrize("make", [Springs, SpringsWithHessian])
@@ -386,11 +384,15 @@ def test_nan_in_the_structure(trio, make, part):
 
 
 @pytest.mark.parametrize("displacement", [0, -0.01, np.nan])
-def test_bad_displacement(trio, displacement):
+def test_bad_displacement(displacement):
     with pytest.raises(InvalidInputError, match="displacement"):
-        compute_hessian(trio, Springs(trio), displacement=displacement)
+        HessianOptions(displacement=displacement)
 
 
-def test_bad_method(trio):
-    with pytest.raises(InvalidInputError, match="method"):
-        compute_hessian(trio, Springs(trio), method="guess")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("method", "guess"), ("symmetry", "no"), ("cache", 3), ("interaction_range", 0.0)],
+)
+def test_bad_options(name, value):
+    with pytest.raises(InvalidInputError, match=f"{name}: expected"):
+        HessianOptions(**{name: value})

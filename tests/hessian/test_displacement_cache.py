@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
 
 from ase_vibent.errors import CalculatorError, InvalidInputError
-from ase_vibent.hessian import DisplacedForces, compute_hessian
+from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
 
@@ -56,8 +56,9 @@ def argon_potential(depth=0.0104):
     return PairPotential({(18, 18): LennardJonesQuadratic(depth, 3.4, 6.5)})
 
 
-def differences(atoms, calculator, **options):
-    return compute_hessian(atoms, calculator, method="finite-differences", **options)
+def differences(atoms, calculator, *, sparse=False, **options):
+    own = HessianOptions(method="finite-differences", **options)
+    return compute_hessian(atoms, calculator, options=own, sparse=sparse)
 
 
 def files(folder):

@@ -15,7 +15,7 @@ from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPoten
 from scipy.sparse import csr_array
 
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import compute_hessian, measured_interaction_range
+from ase_vibent.hessian import HessianOptions, compute_hessian, measured_interaction_range
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 
@@ -97,8 +97,9 @@ def chain(n, spacing=3.0):
     )
 
 
-def differences(atoms, calculator, **options):
-    return compute_hessian(atoms, calculator, method="finite-differences", **options)
+def differences(atoms, calculator, *, sparse=False, **options):
+    own = HessianOptions(method="finite-differences", **options)
+    return compute_hessian(atoms, calculator, options=own, sparse=sparse)
 
 
 # Colouring
@@ -316,13 +317,33 @@ def needle():
     return Atoms("Cu2", [[0, 0, 0], [2, 0, 0]], cell=[[9, 0, 0], [0, 9, 0], [1e6, 0, 9]], pbc=True)
 
 
-@pytest.mark.parametrize("make", [slab, charged, held, distorted, dummies, needle])
+def skew():
+    """In one that spglib does reduce, but in which it finds no space group."""
+    return Atoms("Cu", cell=[[9, 0, 0], [3e3, 9, 0], [3e3, 3e3, 9]], pbc=True)
+
+
+@pytest.mark.filterwarnings("error:symmetry")
+@pytest.mark.parametrize("make", [slab, charged, held, distorted, dummies, needle, skew])
 def test_without_symmetry_all_is_as_ever(make):
-    """Bit by bit: nothing of phonopy's went in."""
+    """Bit by bit: nothing of phonopy's went in. None of them is a fault to warn of."""
     atoms, calculator = make(), Counted(LennardJones(sigma=2.3, rc=5.0))
     result = differences(atoms, calculator)
     expected = differences(atoms, LennardJones(sigma=2.3, rc=5.0), symmetry=False)
     np.testing.assert_array_equal(result, expected)
+    assert calculator.calls == 2 * len(result)
+
+
+def test_faults_of_phonopy_are_named(monkeypatch):
+    """Of a version that takes other arguments, say; the Hessian is what it is without symmetry."""
+
+    def of_another_version(*arguments, **keywords):
+        raise TypeError("unexpected keyword 'is_symmetry'")
+
+    monkeypatch.setattr("phonopy.Phonopy", of_another_version)
+    calculator = Counted(EMT())
+    with pytest.warns(UserWarning, match="symmetry: phonopy failed.*TypeError: unexpected keyword"):
+        result = differences(copper(), calculator)
+    np.testing.assert_array_equal(result, differences(copper(), EMT(), symmetry=False))
     assert calculator.calls == 2 * len(result)
 
 

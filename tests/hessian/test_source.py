@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.hessian import HessianSource, compute_hessian
+from ase_vibent.hessian import HessianOptions, HessianSource, compute_hessian
 
 
 def copper(*fixed):
@@ -23,7 +23,7 @@ def copper(*fixed):
 def test_matrix_of_the_free_atoms_serves_no_others():
     """Three of four atoms are free in both structures, but not the same three."""
     matrix = compute_hessian(copper(0), EMT())
-    alone, both = (HessianSource(calculator, matrix, "auto") for calculator in (None, EMT()))
+    alone, both = (HessianSource(calculator, matrix) for calculator in (None, EMT()))
     for source in (alone, both):
         np.testing.assert_allclose(source(copper(0)), matrix, atol=1e-12)
     with pytest.raises(InvalidInputError, match="belongs to the structure"):
@@ -33,14 +33,14 @@ def test_matrix_of_the_free_atoms_serves_no_others():
 
 
 def test_matrix_of_all_atoms_serves_every_constraint():
-    source = HessianSource(None, compute_hessian(copper(), EMT()), "auto")
+    source = HessianSource(None, compute_hessian(copper(), EMT()))
     for fixed in ([], [0], [3, 1]):
         expected = compute_hessian(copper(*fixed), EMT())
         np.testing.assert_allclose(source(copper(*fixed)), expected, atol=1e-12)
 
 
 def test_failure_gives_the_matrix_to_nobody():
-    source = HessianSource(None, compute_hessian(copper(), EMT()), "auto")
+    source = HessianSource(None, compute_hessian(copper(), EMT()))
     with pytest.raises(InvalidInputError, match="expected 24 × 24 entries"):
         source(copper() * (2, 1, 1))
     assert source(copper()).shape == (12, 12)
@@ -68,7 +68,7 @@ def test_noise_of_forces_is_let_pass():
     """As density functional theory: a per cent of the largest entry, in single precision."""
     matrix = compute_hessian(copper(), EMT())
     noise = np.random.default_rng(0).uniform(-1, 1, matrix.shape) * 0.01 * np.abs(matrix).max()
-    source = HessianSource(None, (matrix + noise).astype(np.float32), "auto")
+    source = HessianSource(None, (matrix + noise).astype(np.float32))
     np.testing.assert_allclose(source(copper()), matrix, atol=np.abs(noise).max() * 1.01)
 
 
@@ -91,5 +91,5 @@ def test_tags_break_the_symmetry():
     """Atoms of one species that the calculator tells apart are not displaced for each other."""
     crystal = bulk("Cu", "fcc", a=3.59, cubic=True)
     crystal.set_tags([1, 1, 0, 0])
-    expected = compute_hessian(crystal, Tagged(), symmetry=False)
+    expected = compute_hessian(crystal, Tagged(), options=HessianOptions(symmetry=False))
     np.testing.assert_allclose(compute_hessian(crystal, Tagged()), expected, atol=1e-9)

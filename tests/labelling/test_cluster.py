@@ -31,7 +31,7 @@ class Slow(EMT):
 def test_killed_worker_of_a_cluster_loses_nothing(
     cluster, tmp_path, small_cell, run, assert_labels_of
 ):
-    jobs = [LabelTask(small_cell(k)) for k in range(8)]
+    jobs = [LabelTask(small_cell(k), labels=["total"]) for k in range(8)]
     path = tmp_path / "labels.xyz"
 
     def kill_a_worker_while_it_works(results, total):
@@ -56,7 +56,7 @@ def test_killed_worker_of_a_cluster_loses_nothing(
 def test_structure_that_kills_workers_of_a_cluster_fails_alone(
     cluster, tmp_path, monkeypatch, small_cell, run, assert_labels_of, hazardous
 ):
-    tasks = [LabelTask(small_cell(k)) for k in range(3)]
+    tasks = [LabelTask(small_cell(k), labels=["total"]) for k in range(3)]
     jobs = [tasks[0], LabelTask(small_cell(9, tag=66)), *tasks[1:]]
     path = tmp_path / "labels.xyz"
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import ase.io
@@ -14,6 +15,7 @@ from ase.constraints import FixAtoms
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels, write_labels
 from ase_vibent.errors import InvalidInputError, LabelError
+from ase_vibent.labelling.run import LabelTask
 from ase_vibent.structures.cells import match_references
 
 
@@ -28,13 +30,40 @@ def small_cell(seed: int) -> Atoms:
 # --- One structure --------------------------------------------------------------------------
 
 
+def test_system_of_another_structure_is_refused():
+    exact, atoms = HessianEntropyCalculator(EMT()), small_cell(0)
+    system = exact.harmonic_system(atoms)
+    heavy, held = atoms.copy(), atoms.copy()
+    heavy.set_masses(2 * atoms.get_masses())
+    held.set_constraint(FixAtoms([0]))
+    for other in (heavy, held, atoms * (2, 1, 1)):
+        with pytest.raises(InvalidInputError, match="system: expected that of the structure"):
+            attach_labels(other, exact, system=system)
+    with pytest.raises(InvalidInputError, match="tangent: a system"):
+        attach_labels(atoms, exact, system=system, tangent=np.eye(4, 3))
+
+
+def test_system_on_a_path_counts_its_direction():
+    """As an unstable mode, like that of a tangent that is given."""
+    exact, atoms, tangent = HessianEntropyCalculator(EMT()), small_cell(0), np.eye(4, 3)
+    wanted = {"gradient": False, "sites": False}
+    expected = attach_labels(atoms, exact, tangent=tangent, **wanted)
+    found = attach_labels(
+        atoms, exact, system=exact.harmonic_system(atoms, tangent=tangent), **wanted
+    )
+    assert found.info == expected.info
+    assert found.info[dataset.N_UNSTABLE] == 1
+
+
 def test_attach_labels_writes_the_documented_labels_and_nothing_else(sw):
     atoms = bulk("Si", "diamond", a=5.431, cubic=True)
     atoms.rattle(0.02, seed=1)
     atoms.info["comment"], atoms.calc = "mine", EMT()
     before = atoms.copy()
     reference = HessianEntropyCalculator(sw, temperature=900)
-    labelled = attach_labels(atoms, reference, reference="si", gradient=True, strain=True)
+    labelled = attach_labels(
+        atoms, reference, reference="si", labels=["gradient", "strain", "sites"]
+    )
     assert isinstance(atoms.calc, EMT)
     assert atoms == before
     assert atoms.info == before.info
@@ -79,6 +108,20 @@ def test_names_that_readers_would_not_keep_as_text_are_refused(text, argument):
 def test_a_crystal_has_no_other_reference():
     with pytest.raises(InvalidInputError, match="reference"):
         attach_labels(small_cell(0), HessianEntropyCalculator(EMT()), name="a", reference="b")
+
+
+def test_labels_are_asked_for_by_name():
+    atoms, exact = small_cell(0), HessianEntropyCalculator(EMT())
+    for wrong, got in ((["gradient", "site"], "'site'"), ("sites", "'sites'")):
+        for ask in (partial(attach_labels, atoms, exact), partial(LabelTask, atoms)):
+            with pytest.raises(InvalidInputError, match=rf"labels: .*moments.*got {got}"):
+                ask(labels=wrong)
+    with pytest.raises(InvalidInputError, match=r"force_constant_atoms: .*add"):
+        attach_labels(atoms, exact, force_constant_atoms=[0])
+    plain = attach_labels(atoms, exact, labels=["total"])
+    assert {dataset.SITES, dataset.GRADIENT}.isdisjoint(plain.arrays)
+    usual = attach_labels(atoms, exact)
+    assert usual.arrays.keys() == LabelTask(atoms).run(EMT()).arrays.keys() > plain.arrays.keys()
 
 
 # --- References -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ase_vibent.potentials import set_directory
 
 @pytest.fixture
 def tasks(small_cell) -> list[LabelTask]:
-    return [LabelTask(small_cell(k), gradient=True, sites=True) for k in range(3)]
+    return [LabelTask(small_cell(k)) for k in range(3)]
 
 
 def entropies(path) -> list[float]:
@@ -75,7 +75,10 @@ def test_failures_are_recorded_and_the_rest_goes_on(
     spoiled.positions[1, 1] = np.nan
     unprintable = small_cell(7)
     unprintable.info[1] = 2
-    failing = [LabelTask(a, source="bad") for a in (unstable, broken, spoiled, unprintable)]
+    failing = [
+        LabelTask(a, labels=["total"], source="bad")
+        for a in (unstable, broken, spoiled, unprintable)
+    ]
     jobs = [tasks[0], *failing, tasks[1], tasks[2]]
     path = tmp_path / "labels.xyz"
     for done, skipped in ((3, 0), (0, 3)):  # failures are tried again, successes are not
@@ -98,22 +101,26 @@ def test_failures_are_recorded_and_the_rest_goes_on(
 def test_a_rerun_that_asks_for_other_things(tmp_path, tasks, run):
     """Fewer labels are there already; more labels than the file has are refused."""
     path = tmp_path / "labels.xyz"
-    run([replace(task, sites=True) for task in tasks], path)
+    run(tasks, path)
     content = path.read_bytes()
-    assert run([replace(task, unstable="any") for task in tasks], path).skipped == len(tasks)
+    assert run(
+        [replace(task, labels=["sites"], unstable="any") for task in tasks], path
+    ).skipped == len(tasks)
     with pytest.raises(LabelError, match="without vibent_entropy_strain"):
-        run([replace(task, strain=True) for task in tasks], path)
+        run([replace(task, labels=["strain"]) for task in tasks], path)
     assert path.read_bytes() == content
 
 
 def test_two_runs_do_not_share_a_file(tmp_path, tasks, run):
-    fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "labels.xyz"
-    with open(path, "a") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+
+    def beside_another(results, total):
         with pytest.raises(LabelError, match="another run"):
             run(tasks, path)
-    assert run(tasks, path).done == len(tasks)
+        yield from results
+
+    assert run(tasks, path, progress=beside_another).done == len(tasks)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_file_of_another_calculator_is_refused(tmp_path, tasks, run):
@@ -241,8 +248,13 @@ def test_structure_that_kills_its_process_fails_alone(
     once.info["marker"] = str(tmp_path / "marker")
     unsendable = small_cell(10)
     unsendable.info["lock"] = threading.Lock()
-    jobs = [*tasks[:2], LabelTask(small_cell(9, tag=66)), LabelTask(once), tasks[2]]
-    jobs.append(LabelTask(unsendable))
+    jobs = [
+        *tasks[:2],
+        LabelTask(small_cell(9, tag=66)),
+        LabelTask(once, labels=["total"]),
+        tasks[2],
+    ]
+    jobs.append(LabelTask(unsendable, labels=["total"]))
     path = tmp_path / "labels.xyz"
     summary = run(jobs, path, hazardous, n_jobs=2)
     assert summary.done == 4
@@ -335,10 +347,15 @@ def test_calculators_with_files_work_in_folders_of_their_own(tmp_path, run, asse
     rng = np.random.default_rng(3)
     triangle = np.array([[0, 0, 0], [2, 0, 0], [1, np.sqrt(3), 0]])
     good = [
-        LabelTask(Atoms("Cu3", triangle + rng.uniform(-0.02, 0.02, (3, 3))), unstable="any")
+        LabelTask(
+            Atoms("Cu3", triangle + rng.uniform(-0.02, 0.02, (3, 3))),
+            labels=["total"],
+            unstable="any",
+        )
         for _ in range(4)
     ]
-    jobs = [*good[:2], LabelTask(Atoms("Cu4", rng.normal(size=(4, 3)))), *good[2:]]
+    failing = LabelTask(Atoms("Cu4", rng.normal(size=(4, 3))), labels=["total"])
+    jobs = [*good[:2], failing, *good[2:]]
     path = tmp_path / "labels.xyz"
     summary = run(jobs, path, lambda: FileSprings(program), n_jobs=2)
     assert [number for number, _ in summary.failed] == [2]

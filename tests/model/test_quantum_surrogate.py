@@ -39,6 +39,7 @@ from ase_vibent.harmonic.moments import (
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
 
 LATTICE_SI = 5.431
@@ -61,7 +62,7 @@ def frames(rattle) -> list[Atoms]:
     del vacancy[5]
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
     cells = [crystal, *(rattle((crystal, vacancy)[seed % 2], 0.1, seed) for seed in range(8))]
-    return [attach_labels(atoms, exact, gradient=False, moments=True) for atoms in cells]
+    return [attach_labels(atoms, exact, labels=["sites", "moments"]) for atoms in cells]
 
 
 @pytest.fixture(scope="module")
@@ -182,13 +183,13 @@ def test_labels_know_no_masses_and_are_kept(frames, tmp_path):
     del atoms.arrays[dataset.MOMENTS]
     atoms.set_masses(np.linspace(1, 50, len(atoms)))
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    heavy = attach_labels(atoms, exact, gradient=False, sites=False, moments=True)
+    heavy = attach_labels(atoms, exact, labels=["moments"])
     label = frames[1].arrays[dataset.MOMENTS]
     np.testing.assert_allclose(heavy.arrays[dataset.MOMENTS], label, rtol=1e-12)
     path = tmp_path / "labels.xyz"
     dataset.write_labels(path, frames[1:2])
     np.testing.assert_array_equal(dataset.read_labels(path)[0].arrays[dataset.MOMENTS], label)
-    task = LabelTask(frames[1], moments=True)
+    task = LabelTask(frames[1], labels=["moments"])
     assert task.missing_label(heavy) is None
     assert task.missing_label(atoms) == dataset.MOMENTS
 
@@ -210,8 +211,8 @@ def test_kinds_without_labels_of_moments_are_refused(frames):
     both = ACE(["Si", "Ge"], cutoff=4.2, order=2, degree=4)
     shift = np.zeros((2, both.n_features))
     with pytest.raises(TrainingError, match="Ge"):
-        fit_moments(both, [*frames[:2], mixed], shift)
-    assert fit_moments(both, [mixed], shift) is None  # neither has labels
+        fit_moments(FrameFeatures(both), [*frames[:2], mixed], shift)
+    assert fit_moments(FrameFeatures(both), [mixed], shift) is None  # neither has labels
 
 
 # --- The surrogate --------------------------------------------------------------------------
@@ -347,7 +348,7 @@ def test_moments_travel_with_the_model(model, frames, tmp_path, capsys):
 def test_a_model_without_moments_says_what_to_do(model):
     classical_one = replace(model, moments=None)
     calculator = SiteEntropyCalculator(classical_one)
-    says = pytest.raises(InvalidInputError, match=r"quantum: .*moments=True.*train again")
+    says = pytest.raises(InvalidInputError, match=r"quantum: .*labels=\['moments'.*train again")
     with says:
         SiteEntropyCalculator(classical_one, quantum=True)
     with says:

@@ -12,12 +12,12 @@ from ase_vibent import ACE, SiteEntropyCalculator, SiteModel
 from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.calibration import calibrate
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import LeftOut, calibration_frames, left_out, without
-from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.rows import ALWAYS, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -131,12 +131,13 @@ def test_left_out_errors_are_those_of_other_fits(silicon_frames):
     """Against fits of the other frames, whose columns are scaled a little differently."""
     data = TrainingSet.of(silicon_frames)
     descriptor = ACE(["Si"], cutoff=4.2, order=2, degree=6)
-    problem = SiteProblem.of_frames(descriptor, data.frames, data.references)
     numbers = calibration_frames(data)
     folds = [numbers.index(k) if k in numbers else ALWAYS for k in range(len(data.frames))]
-    rows = gather_rows(problem, data, folds=folds)
+    rows = gather_rows(FrameFeatures(descriptor), data, folds=folds)
+    problem = rows.problem
     fit = problem.fit(rows.merge(DEFAULT_WEIGHTS), "ridge", {})
-    found = left_out(fit.model(), fit, data, DEFAULT_WEIGHTS)
+    totals = [fit.model().evaluate(atoms).values.sum() for atoms in data.frames]
+    found = left_out(fit, data, DEFAULT_WEIGHTS, totals)
     assert len(found.errors) == len(numbers) == 8
     options = {"strength": fit.solution.details["strength"]}
     for total in rows.totals[1:]:

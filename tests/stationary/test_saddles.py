@@ -14,12 +14,14 @@ from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
+from ase_vibent import HessianEntropyCalculator, attach_labels, dataset
 from ase_vibent.errors import (
     CalculatorError,
     InvalidInputError,
     InvalidStructureError,
     RelaxationError,
 )
+from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import effective_medium, stillinger_weber_silicon
 from ase_vibent.stationary import Saddle, dimer_saddle, path_saddle, relax
 from ase_vibent.structures import apply_strain, rattle, vacancies, wigner_seitz_defects
@@ -156,6 +158,46 @@ def test_saddle_has_one_imaginary_mode(path, tmp_path):
     downhill = path.minimum_2.positions - path.minimum_1.positions
     downhill -= np.round(downhill @ np.linalg.inv(atoms.cell)) @ atoms.cell
     assert np.sum(path.mode * downhill) > 0
+
+
+def test_label_of_a_saddle_from_what_proved_it(path):
+    """Bit by bit that of another Hessian, which it does not make."""
+
+    class Counting(EMT):
+        calls = 0
+
+        def calculate(self, *args, **kwargs):
+            self.calls += 1
+            super().calculate(*args, **kwargs)
+
+    plain, spared = Counting(), Counting()
+    expected, label = (
+        attach_labels(
+            path.saddle,
+            HessianEntropyCalculator(emt, unstable=1),
+            labels=["gradient", "sites", "moments"],
+            system=own,
+        )
+        for emt, own in ((plain, None), (spared, path.system))
+    )
+    assert plain.calls - spared.calls == 6 * len(path.saddle)
+    assert label.info == expected.info
+    assert set(label.arrays) == set(expected.arrays)
+    for name, values in expected.arrays.items():
+        # Of force calls of its own, in which EMT's sums follow the order of its neighbours.
+        rounding = 1e-12 if name == dataset.GRADIENT else 0
+        np.testing.assert_allclose(label.arrays[name], values, rtol=0, atol=rounding)
+
+
+def test_options_reach_the_proof(ends):
+    """A wide step, which truncation tells from the usual one."""
+    options = HessianOptions(displacement=0.08)
+    found = path_saddle(*ends[1:], effective_medium, images=1, fmax=0.01, options=options)
+    hessians = [
+        compute_hessian(found.saddle, EMT(), options=own) for own in (options, HessianOptions())
+    ]
+    np.testing.assert_allclose(found.system.hessian, hessians[0], atol=1e-9)
+    assert np.abs(found.system.hessian - hessians[1]).max() > 1e-3
 
 
 def test_paths_that_are_none(ends):

@@ -8,8 +8,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.mep import NEB
-from ase.optimize import FIRE
 from ase.units import kB
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator, attach_labels, train
@@ -19,7 +17,6 @@ from ase_vibent.errors import (
     InvalidStructureError,
     UnstableStructureError,
 )
-from ase_vibent.stationary import relax
 from ase_vibent.structures import rattle
 from ase_vibent.thermo import (
     label_path,
@@ -38,22 +35,8 @@ def crystal() -> Atoms:
 
 
 @pytest.fixture(scope="module")
-def path(crystal: Atoms) -> list[Atoms]:
-    """Converged band of a vacancy jump, its climbing image at the saddle."""
-    ends = []
-    neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
-    for empty, mover in ((0, neighbour), (neighbour, 0)):
-        atoms = crystal.copy()
-        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
-        del atoms[0]
-        ends.append(relax(atoms, EMT(), fmax=1e-3))
-    images = [ends[0], *(ends[0].copy() for _ in range(5)), ends[1]]
-    for image in images[1:-1]:
-        image.calc = EMT()
-    band = NEB(images, climb=True, method="improvedtangent")
-    band.interpolate(mic=True)
-    FIRE(band, logfile=None).run(fmax=0.003, steps=400)
-    return images
+def path(copper_jump) -> list[Atoms]:
+    return copper_jump
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +105,10 @@ def test_tangents_follow_the_path(crystal):
 
 
 def test_models_of_paths(path, exact, profile, crystal):
-    perfect = attach_labels(crystal, exact, name="perfect", gradient=False, sites=False)
+    perfect = attach_labels(crystal, exact, name="perfect", labels=["total"])
     labels = [perfect, *label_path(path, exact, reference="perfect")]
     assert [frame.info["vibent_n_modes"] for frame in labels[1:]] == [3 * 15 - 4] * 7
-    minimum = attach_labels(path[0], exact, reference="perfect", gradient=False, sites=False)
+    minimum = attach_labels(path[0], exact, reference="perfect", labels=["total"])
     model, other = (
         train(frames, {"cutoff": 4.5, "degree": 6}, quantities=("total",))
         for frames in (labels, [perfect, minimum])

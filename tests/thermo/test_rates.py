@@ -103,11 +103,13 @@ def test_heavier_atoms_are_slower(event, exact):
 @pytest.fixture(scope="module")
 def model(crystal: Atoms, event: Saddle) -> SiteModel:
     """Of some minima and saddles, both rattled a little."""
-    labels = [attach_labels(crystal, HessianEntropyCalculator(EMT()), name="perfect", sites=False)]
+    labels = [
+        attach_labels(crystal, HessianEntropyCalculator(EMT()), name="perfect", labels=["gradient"])
+    ]
     for start, unstable in ((event.minimum_1, 0), (event.saddle, 1)):
         reference = HessianEntropyCalculator(EMT(), unstable=unstable)
         labels += [
-            attach_labels(atoms, reference, reference="perfect", sites=False)
+            attach_labels(atoms, reference, reference="perfect", labels=["gradient"])
             for atoms in (start, *rattle(start, 0.02, 2, 0))
         ]
     return train(labels, {"cutoff": 4.5, "degree": 8})

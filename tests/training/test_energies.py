@@ -42,6 +42,7 @@ from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import tune
 
 SMALL = ACE(["Cu"], cutoff=4.5, order=2, degree=6)
+POTENTIAL_LABELS = ("energies", "force_constants")
 
 
 def with_results(atoms: Atoms, calculator: object) -> Atoms:
@@ -106,7 +107,7 @@ def test_a_potential_in_the_basis_is_recovered(truth, cells, quantities):
     calculator = SiteEnergyCalculator(truth, extrapolation="ignore")
     exact = HessianEntropyCalculator(calculator, unstable="any")
     labelled = [
-        attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[0, 7])
+        attach_labels(atoms, exact, labels=POTENTIAL_LABELS, force_constant_atoms=[0, 7])
         for atoms in cells[:6]
     ]
     asked = sorted({*quantities, "total"})  # the constant needs a total
@@ -125,7 +126,7 @@ def test_a_potential_in_the_basis_is_recovered(truth, cells, quantities):
 def test_labels_are_those_of_the_potential(cells):
     atoms = cells[1]
     exact = HessianEntropyCalculator(EMT(), unstable="any")
-    labelled = attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[2, 5])
+    labelled = attach_labels(atoms, exact, labels=POTENTIAL_LABELS, force_constant_atoms=[2, 5])
     expected = with_energy_labels(with_results(atoms, EMT()))
     for key in (dataset.ENERGY, dataset.ENERGY_STRAIN):
         np.testing.assert_allclose(labelled.info[key], expected.info[key], rtol=1e-9, atol=1e-9)
@@ -141,7 +142,9 @@ def test_labels_are_those_of_the_potential(cells):
 def test_labels_survive_a_file(cells, tmp_path):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
     for chosen in ([3], [0, 4]):  # a single number comes back as one
-        labelled = attach_labels(cells[0], exact, energies=True, force_constants=chosen)
+        labelled = attach_labels(
+            cells[0], exact, labels=POTENTIAL_LABELS, force_constant_atoms=chosen
+        )
         write_labels(tmp_path / "labels.xyz", [labelled])
         (back,) = read_labels(tmp_path / "labels.xyz")
         ours, theirs = (EnergyReferences([a]).targets(a) for a in (labelled, back))
@@ -150,13 +153,13 @@ def test_labels_survive_a_file(cells, tmp_path):
             np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name))
 
 
-def test_true_labels_the_atoms_that_symmetry_tells_apart():
+def test_force_constants_are_of_the_atoms_that_symmetry_tells_apart():
     exact = HessianEntropyCalculator(EMT())
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
-    labelled = attach_labels(crystal, exact, gradient=False, force_constants=True)
+    labelled = attach_labels(crystal, exact, labels=["force_constants"])
     assert labelled.info[dataset.DISPLACED].tolist() == [0]
     del crystal[0]
-    labelled = attach_labels(crystal, exact, gradient=False, force_constants=True)
+    labelled = attach_labels(crystal, exact, labels=["force_constants"])
     assert 1 < len(labelled.info[dataset.DISPLACED]) < 15
 
 
@@ -355,7 +358,8 @@ def test_one_run_of_labels_makes_both_models(tmp_path, vibent, strict_json, ratt
     ase.io.write(path["in.traj"], [rattle(crystal, 0.1, seed) for seed in range(4)])
     labelled = vibent(
         *("label", path["in.traj"], "-o", path["labels.xyz"], "--calculator", "sw-si", "-j", 1),
-        *("--reference", path["crystal.traj"], "--energies", "--force-constants", "--gradient"),
+        *("--reference", path["crystal.traj"], "--labels", "gradient"),
+        *("energies", "force_constants"),
     )
     assert labelled.code == 0
     for target in ("entropy", "energy"):
@@ -372,7 +376,7 @@ def test_one_run_of_labels_makes_both_models(tmp_path, vibent, strict_json, ratt
 def test_force_constants_are_compared_on_held_out_frames(cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
     labelled = [
-        attach_labels(atoms, exact, gradient=False, energies=True, force_constants=[1])
+        attach_labels(atoms, exact, labels=POTENTIAL_LABELS, force_constant_atoms=[1])
         for atoms in cells
     ]
     model = train(labelled[:-1], SMALL, target="energy")
@@ -426,7 +430,7 @@ def test_labels_keep_the_weight_of_a_frame(cells):
     atoms = cells[0].copy()
     atoms.info[dataset.WEIGHT] = 0.5
     exact = HessianEntropyCalculator(EMT(), unstable="any")
-    labelled = attach_labels(atoms, exact, gradient=False, energies=True)
+    labelled = attach_labels(atoms, exact, labels=["energies"])
     assert labelled.info[dataset.WEIGHT] == 0.5
 
 
@@ -434,15 +438,15 @@ def test_labels_keep_the_weight_of_a_frame(cells):
 
 
 def test_force_constants_without_a_hessian(frames):
-    with pytest.raises(LabelError, match=r"force_constants.*force_constants=True"):
+    with pytest.raises(LabelError, match=r"force_constants.*labels=\['force_constants'"):
         train(frames, SMALL, target="energy", quantities=["total", "force_constants"])
 
 
 @pytest.mark.parametrize(
     ("quantity", "match"),
     [
-        ("gradient", r"'gradient'.*energies=True"),
-        ("strain", r"'strain'.*energies=True"),
+        ("gradient", r"'gradient'.*labels=\['energies'"),
+        ("strain", r"'strain'.*labels=\['energies'"),
         ("sites", r"total, gradient, strain, force_constants for target 'energy', got 'sites'"),
     ],
 )
@@ -472,17 +476,19 @@ def test_labels_that_are_no_numbers(cells, key, value, got):
 
 def test_rows_of_other_atoms(cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
-    labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[0, 4])
+    labelled = attach_labels(
+        cells[0], exact, labels=["force_constants"], force_constant_atoms=[0, 4]
+    )
     labelled.info[dataset.DISPLACED] = [0]
     with pytest.raises(LabelError, match=r"18 columns, expected 9 for each .* \[0\]"):
         train([labelled], SMALL, target="energy")
-    for wrong, match in (([16], r"force_constants: .* 0 to 15, got \[16\]"), ([], "got none")):
+    for wrong, match in (([16], r"force_constant_atoms: .* 0 to 15, got \[16\]"), ([], "got none")):
         with pytest.raises(InvalidInputError, match=match):
-            attach_labels(cells[0], exact, gradient=False, force_constants=wrong)
+            attach_labels(cells[0], exact, labels=["force_constants"], force_constant_atoms=wrong)
     held = cells[0].copy()
     held.set_constraint(FixAtoms([3]))
     with pytest.raises(InvalidInputError, match="FixAtoms"):
-        attach_labels(held, exact, gradient=False, force_constants=True)
+        attach_labels(held, exact, labels=["force_constants"])
 
 
 def test_models_are_not_taken_for_each_other(model, copper_model):
@@ -493,7 +499,7 @@ def test_models_are_not_taken_for_each_other(model, copper_model):
 
 
 def test_frames_without_energies(cells, frames):
-    with pytest.raises(LabelError, match=r"frame 0: has no energy.*energies=True"):
+    with pytest.raises(LabelError, match=r"frame 0: has no energy.*labels=\['energies'"):
         train(cells, SMALL, target="energy")
     moved = frames[0].copy()
     moved.calc = frames[0].calc  # results of other positions are none of this structure
@@ -524,7 +530,7 @@ def test_unknown_target(frames, truth, tmp_path):
 def test_trials_of_the_other_target_are_not_taken_over(cells, tmp_path):
     """One set of labels has both, with the same quantities."""
     exact = HessianEntropyCalculator(EMT(), unstable="any")
-    labelled = [attach_labels(a, exact, sites=False, energies=True) for a in cells[::2]]
+    labelled = [attach_labels(a, exact, labels=["gradient", "energies"]) for a in cells[::2]]
     found = {}
     for target in ("entropy", "energy"):
         chosen = TrainingSet.of(labelled, ["total", "gradient"], target=target)
@@ -544,7 +550,7 @@ def test_held_out_frames_without_labels_fail_before_the_fit(frames, cells):
 
 def test_labels_complete_the_results_of_a_calculator(frames, cells):
     exact = HessianEntropyCalculator(EMT(), unstable="any")
-    labelled = attach_labels(cells[0], exact, gradient=False, force_constants=[2])
+    labelled = attach_labels(cells[0], exact, labels=["force_constants"], force_constant_atoms=[2])
     labelled.calc = frames[0].calc
     target = EnergyReferences([labelled]).targets(labelled)
     assert target.total == pytest.approx(frames[0].get_potential_energy())

@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase_vibent import SiteModel, select
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import Targets
+from ase_vibent.training.targets import FrameTargets
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def label_rows(model: SiteModel, atoms, quantities) -> np.ndarray:
     """Rows of a structure over their noise."""
     problem = SiteProblem(model.descriptor, model.shift, {})
     zeros = np.zeros((len(atoms), 3))
-    target = Targets(0.0, zeros, np.zeros((3, 3)), zeros[:, 0])
+    target = FrameTargets(0.0, zeros, np.zeros((3, 3)), zeros[:, 0])
     weights = model.header["row_weights"]
     noise = model.header["solver"]["noise"]
     rows = problem.rows(atoms, target, quantities)

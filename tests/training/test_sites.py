@@ -14,7 +14,7 @@ from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.targets import ReferenceCrystals
 
 SMALL = ACE(["Si"], cutoff=4.2, order=2, degree=8)
-SITE_LABELS = {"gradient": True, "sites": True, "site_gradients": True}
+SITE_LABELS = ("gradient", "sites", "site_gradients")
 
 
 def crystal():
@@ -27,10 +27,10 @@ def frames(rattle):
     exact = HessianEntropyCalculator(
         stillinger_weber_silicon(), crystal=crystal(), decomposition="normalised"
     )
-    labelled = [attach_labels(crystal(), exact, name="si8", **SITE_LABELS)]
+    labelled = [attach_labels(crystal(), exact, name="si8", labels=SITE_LABELS)]
     for seed in range(5):
         atoms = rattle(crystal(), 0.1, seed)
-        labelled.append(attach_labels(atoms, exact, reference="si8", **SITE_LABELS))
+        labelled.append(attach_labels(atoms, exact, reference="si8", labels=SITE_LABELS))
     return labelled
 
 
@@ -53,7 +53,7 @@ def test_targets_are_gradients_of_the_targets_of_sites(frames):
     for sign in (1, -1):
         moved = atoms.copy()
         moved.positions[2, 1] += 1e-3 * sign
-        moved = attach_labels(moved, exact, reference="si8", gradient=False)
+        moved = attach_labels(moved, exact, reference="si8", labels=["sites"])
         values.append(ReferenceCrystals([frames[0], moved]).targets(moved).sites)
     expected = (values[0] - values[1]) / 2e-3
     found = ReferenceCrystals(frames).targets(atoms).site_gradients[:, 2, 1]
@@ -97,8 +97,8 @@ def test_files_keep_gradients_of_sites(frames, tmp_path):
 def test_labelling_runs_know_the_decomposition(frames, tmp_path, rattle):
     spec = CalculatorSpec("sw-si")
     atoms = rattle(crystal(), 0.1, 0)
-    plain = LabelTask(atoms, **SITE_LABELS)
-    normalised = LabelTask(atoms, crystal=crystal(), **SITE_LABELS)
+    plain = LabelTask(atoms, labels=SITE_LABELS)
+    normalised = LabelTask(atoms, crystal=crystal(), labels=SITE_LABELS)
     assert plain.key(spec.text) != normalised.key(spec.text)
     path = tmp_path / "labels.xyz"
     label_structures([plain, normalised], path, spec, calculator_name=spec.text)

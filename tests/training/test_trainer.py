@@ -1,4 +1,4 @@
-"""Targets, rows and fits: what is learned, and what is refused."""
+"""FrameTargets, rows and fits: what is learned, and what is refused."""
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from ase_vibent.training.trainer import split_frames
 LATTICE_SI = 5.431
 
 SMALL = ACE(["Si"], cutoff=4.2, order=3, degree=8)
+STRAIN_LABELS = ("gradient", "sites", "strain")
 
 
 def without(frames, *names):
@@ -137,7 +138,7 @@ def test_solvers_agree_on_what_is_predicted(silicon_frames, silicon_model, solve
 
 def test_smoothness_makes_rough_features_pay(silicon_frames):
     """Two minima of residual + penalty, which differ by the penalty: each is best in its own."""
-    roughness = SMALL.smoothness(2)
+    roughness = SMALL.roughness(2)
     options = [{"strength": 1.0}, {"strength": 1.0, "smoothness": 2}]
     plain, smooth = (
         train(silicon_frames, SMALL, solver_options=one).scale
@@ -181,7 +182,7 @@ def test_strained_crystals_are_references_of_their_own(sw):
     frames = []
     for k, scale in enumerate((1.0, 0.985, 1.015)):
         crystal = bulk("Si", "diamond", a=scale * LATTICE_SI, cubic=True)
-        frames.append(attach_labels(crystal, reference, name=f"si-{k}", gradient=False))
+        frames.append(attach_labels(crystal, reference, name=f"si-{k}", labels=["sites"]))
     bulk_values = [a.arrays[dataset.BULK].sum() / kB for a in frames]
     model = train(frames, ACE(["Si"], cutoff=4.2, order=2, degree=6), quantities=["total"])
     calculator = SiteEntropyCalculator(model)
@@ -195,9 +196,9 @@ def test_strain_rows(sw, rattle):
     """The strain derivative of the perfect crystal's model is its converged one."""
     reference = HessianEntropyCalculator(sw, unstable="any")
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
-    frames = [attach_labels(crystal, reference, name="si8", strain=True, bulk_width=10)]
+    frames = [attach_labels(crystal, reference, name="si8", labels=STRAIN_LABELS, bulk_width=10)]
     frames += [
-        attach_labels(rattle(crystal, 0.1, k), reference, reference="si8", strain=True)
+        attach_labels(rattle(crystal, 0.1, k), reference, reference="si8", labels=STRAIN_LABELS)
         for k in range(2)
     ]
     model = train(frames, SMALL, weights={"strain": 10.0})
@@ -323,7 +324,7 @@ def test_relabelling_inherits_nothing(sw, silicon_frames, rattle):
     """A rattled copy of a labelled crystal is no crystal, and keeps no label of another run."""
     moved = rattle(silicon_frames[0], 0.1, seed=5)
     reference = HessianEntropyCalculator(sw, unstable="any")
-    fresh = attach_labels(moved, reference, reference="si16", gradient=False, sites=False)
+    fresh = attach_labels(moved, reference, reference="si16", labels=["total"])
     names = {k for k in {**fresh.info, **fresh.arrays} if k.startswith(dataset.PREFIX)}
     assert names == {dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE, dataset.REFERENCE}
 
@@ -336,7 +337,7 @@ def test_unstable_targets_of_equal_masses_do_not_depend_on_the_mass(sw, silicon_
     entropies = []
     for mass in (28.0, 56.0):
         atoms.set_masses(np.full(len(atoms), mass))
-        labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
+        labelled = attach_labels(atoms, reference, reference="si16", labels=["sites"])
         assert labelled.info[dataset.N_UNSTABLE] > 0
         entropies.append(references.targets(labelled).total)
     assert entropies[0] == pytest.approx(entropies[1], abs=1e-9)
@@ -365,7 +366,7 @@ def test_fixed_atoms_cannot_train(silicon_frames):
     atoms = silicon_frames[1].copy()
     atoms.set_constraint(FixAtoms([0]))
     reference = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    labelled = attach_labels(atoms, reference, reference="si16", gradient=False)
+    labelled = attach_labels(atoms, reference, reference="si16", labels=["sites"])
     assert labelled.info[dataset.N_MODES] == 3 * (len(atoms) - 1)
     with pytest.raises(LabelError, match="fixed atoms"):
         train([*silicon_frames, labelled], SMALL)

@@ -8,13 +8,14 @@ from ase.build import bulk
 
 from ase_vibent import ACE, dataset, train
 from ase_vibent.errors import InvalidInputError, LabelError
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS, choose_descriptor
+from ase_vibent.quantities import DEFAULT_WEIGHTS
+from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import _by_law as by_law
 from ase_vibent.training.budget import _statistics as budget_statistics
 from ase_vibent.training.budget import as_header, error_budget, format_budget
 from ase_vibent.training.cross_validation import HeldOutErrors, cross_validated_errors
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.learning import learning_curve, random_splits, rows_by_configuration
-from ase_vibent.training.problem import SiteProblem
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.training.rows import ALWAYS, gather_rows, split_folds
 from ase_vibent.training.training_set import TrainingSet
@@ -45,8 +46,7 @@ def test_smaller_bases_are_parts_of_larger_ones(silicon):
 
 def test_cross_validation_is_fits_without_the_fold(training_set, silicon_frames):
     """R factors against fitting and predicting anew."""
-    problem = SiteProblem.of_frames(SMALL, silicon_frames, training_set.references)
-    rows = gather_rows(problem, training_set)
+    rows = gather_rows(FrameFeatures(SMALL), training_set)
     options = {"strength": 1e-6}
     found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", options)
     folds = np.array(split_folds(silicon_frames))
@@ -76,8 +76,9 @@ def test_errors_do_not_scale_with_the_weights_of_frames(training_set, silicon_fr
         atoms.info[dataset.WEIGHT] = 0.1
     errors = []
     for chosen in (training_set, TrainingSet.of(light)):
-        problem = SiteProblem.of_frames(SMALL, chosen.frames, chosen.references)
-        rows = gather_rows(problem, chosen).restrict(ACE(["Si"], cutoff=4.2, order=2, degree=5))
+        rows = gather_rows(FrameFeatures(SMALL), chosen).restrict(
+            ACE(["Si"], cutoff=4.2, order=2, degree=5)
+        )
         found = cross_validated_errors(rows, DEFAULT_WEIGHTS, "ridge", {"strength": 1e-6})
         errors.append(found.rmse)
     assert errors[1] == pytest.approx(errors[0], rel=1e-6)
@@ -114,9 +115,32 @@ def test_tune_resumes(training_set, tmp_path):
     # Another setting does not use them.
     other = list(tune(training_set, grid[:1], path=path, weights=DEFAULT_WEIGHTS | {"total": 5}))
     assert other[0].rmse != by_key[json.dumps(other[0].descriptor)].rmse
-    path.write_text("no trial\n")
-    with pytest.raises(LabelError, match="line 1"):
-        list(tune(training_set, grid, path=path))
+    assert list(tmp_path.iterdir()) == [path]
+    for foreign in ("no trial\n", "no trial"):
+        path.write_text(foreign)
+        with pytest.raises(LabelError, match="line 1"):
+            list(tune(training_set, grid, path=path))
+        assert path.read_text() == foreign
+    with pytest.raises(LabelError, match="cannot write it"):
+        list(tune(training_set, grid, path=tmp_path / "none" / "tune.jsonl"))
+
+
+def test_two_searches_do_not_share_a_file(training_set, tmp_path):
+    path = tmp_path / "tune.jsonl"
+    grid = [ACE(["Si"], cutoff=3.5, order=1, degree=degree) for degree in (3, 4)]
+    trials = tune(training_set, grid, path=path)
+    first = next(trials)
+    before = path.read_bytes()
+    with pytest.raises(LabelError, match="another run is writing to it"):
+        next(tune(training_set, grid, path=path))
+    assert path.read_bytes() == before
+    trials.close()
+    again = {trial.n_features: trial.rmse for trial in tune(training_set, grid, path=path)}
+    assert again.keys() == {3, 4}
+    assert again[first.n_features] == first.rmse
+    finished = path.read_bytes()
+    assert again == {t.n_features: t.rmse for t in tune(training_set, grid, path=path)}
+    assert path.read_bytes() == finished
 
 
 def test_nested_trials_are_those_of_the_descriptor_alone(training_set):

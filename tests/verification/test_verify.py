@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase_vibent import SiteModel, bulk_site_entropies, verify
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.entropy import mass_entropy
-from ase_vibent.hessian import compute_hessian, repeated_hessian
+from ase_vibent.hessian import HessianOptions, compute_hessian, repeated_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.report import evaluate_frames
 from ase_vibent.verification.exact_sites import ExactSites, ball_radius
@@ -82,7 +82,8 @@ def test_forces_alone_near_the_sites_alone(primitive, rattle):
     atoms = rattle(primitive * (5, 5, 8), 0.02, seed=1)
     sites, calculator = np.array([5, 9]), ForcesOnly()
     expected = ExactSites(stillinger_weber_silicon()).in_balls(atoms, sites, 3.0)
-    exact = ExactSites(calculator, interaction_range=RANGE, displacement=2e-3)
+    options = HessianOptions(interaction_range=RANGE, displacement=2e-3)
+    exact = ExactSites(calculator, options=options)
     found = exact.in_balls(atoms, sites, 3.0)
     np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
     np.testing.assert_allclose(found.truncation, expected.truncation, atol=1e-5)
@@ -94,7 +95,8 @@ def test_hessian_of_a_repeated_crystal(primitive):
     repeats = (5, 4, 3)
     expected = compute_hessian(primitive * repeats, stillinger_weber_silicon())
     calculator = ForcesOnly()
-    found = repeated_hessian(primitive, repeats, calculator, displacement=2e-3).toarray()
+    options = HessianOptions(displacement=2e-3)
+    found = repeated_hessian(primitive, repeats, calculator, options=options).toarray()
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
     assert len(calculator.sizes) == 12
 
@@ -161,10 +163,10 @@ def test_estimates_for_all_sites_are_unbiased(n_first, n_sites):
 
 def test_sites_without_doubt_are_ranked_by_distance():
     row = Atoms("Si8", positions=np.arange(8)[:, None] * [2.0, 0, 0], cell=[16, 9, 9], pbc=True)
-    doubts = np.array([1e-9, 2e-9, 0, 0, 1.0, 0.5, 0.2, 0])
+    uncertainties = np.array([1e-9, 2e-9, 0, 0, 1.0, 0.5, 0.2, 0])
     # From atom 4 by itself: 3 is next, then 2, then 1 and 7 as far, through the boundary 0.
-    assert ranked_sites(row, doubts, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
-    assert ranked_sites(row, doubts, 0).tolist()[:3] == [4, 5, 6]
+    assert ranked_sites(row, uncertainties, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
+    assert ranked_sites(row, uncertainties, 0).tolist()[:3] == [4, 5, 6]
 
 
 def test_uncertain_sites_alone_tell_nothing_about_all():
@@ -189,7 +191,6 @@ def test_radius_follows_the_cell(primitive):
         ({"n_sites": 0}, "n_sites: expected at least one"),
         ({"radius": 3.0}, "radius: a ball of 3.0 Å would meet its own images"),
         ({"radius": -1.0}, "radius: expected a number > 0"),
-        ({"interaction_range": 0.0}, "interaction_range"),
     ],
 )
 def test_arguments_out_of_range(silicon_model, silicon, sw, options, message):

@@ -95,7 +95,7 @@ class DensityDescriptor:
         """Number of features of an atom."""
         return int(self.products.feature_of[-1]) + 1
 
-    def smoothness(self, power: float) -> Array:
+    def roughness(self, power: float) -> Array:
         """Roughness of every feature, by which a smoothness prior divides its coefficient.
 
         Σ (n^p + l^p) over the factors of its products, the roughest product's, over that of

@@ -1,7 +1,7 @@
 """Radial functions: by a recursion in a transformed distance, or any smooth ones from a table.
 
-The recursion, P0 App. D and P4 App. C: orthogonal polynomials times an envelope. With
-x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
+The recursion, [Torabi2024] App. D and [Ortner2022] App. C: orthogonal polynomials times an
+envelope. With x = ((1 + r0)/(1 + r))^p and the envelope f = (x - x_cut)²,
 
     P_1 = A_1 f,  P_2 = (A_2 x + B_2) P_1,  P_n = (A_n x + B_n) P_(n-1) + C_n P_(n-2),
 

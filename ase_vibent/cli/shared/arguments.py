@@ -6,6 +6,12 @@ import argparse
 import math
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING, get_args
+
+from ase_vibent.quantities import QUANTITIES, TARGETS, SolverName
+
+if TYPE_CHECKING:
+    from ase_vibent.hessian import HessianOptions
 
 #: Help of arguments that name a model, or a descriptor.
 MODEL = "coefficient file, or name of a model that comes with the package (vibent models)"
@@ -62,19 +68,30 @@ def add_basis(parser: argparse.ArgumentParser) -> None:
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Options of every fit."""
     parser.add_argument(
-        "--solver", choices=("ridge", "bayesian-ridge", "ard", "rrqr"), default="ridge"
+        "--solver", choices=get_args(SolverName), default="ridge", help="default: ridge"
     )
     parser.add_argument(
         "--quantities",
         nargs="+",
-        choices=("total", "gradient", "strain", "sites", "site_gradients", "force_constants"),
+        choices=QUANTITIES,
         help="labels to fit; default: totals and their derivatives",
     )
     parser.add_argument(
         "--target",
-        choices=("entropy", "energy"),
+        choices=tuple(TARGETS),
         default="entropy",
         help="what is learned; energies, forces, virials and force constants make a potential",
+    )
+
+
+def hessian_options(options: argparse.Namespace) -> HessianOptions:
+    """How Hessians are made, from what `add_finite_differences` added."""
+    from ase_vibent.hessian import HessianOptions
+
+    return HessianOptions(
+        displacement=options.displacement,
+        interaction_range=options.interaction_range,
+        cache=options.cache,
     )
 
 

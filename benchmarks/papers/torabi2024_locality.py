@@ -1,10 +1,10 @@
-"""P0 Figs. 2 to 4: locality of site entropies in one and two dimensions.
+"""[Torabi2024] Figs. 2 to 4: locality of site entropies in one and two dimensions.
 
-    python benchmarks/papers/p0_locality.py [--plot FILE]
+    python benchmarks/papers/torabi2024_locality.py [--plot FILE]
 
-The toy model P0 (3.5) with 800 sites in a chain, 2025 and 4225 in a square, 5 % of the bonds
-impurities, and normal displacements of 0.1 (the paper does not say which). Gradients are pooled
-over sites along the diagonal; errors are root mean squares over displacements.
+The toy model [Torabi2024] (3.5) with 800 sites in a chain, 2025 and 4225 in a square, 5 % of the
+bonds impurities, and normal displacements of 0.1 (the paper does not say which). Gradients are
+pooled over sites along the diagonal; errors are root mean squares over displacements.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def slope(r: np.ndarray, g: np.ndarray, first: float, last: float) -> float:
 
 
 def chain_without_cubic_term() -> None:
-    """Where P0 reads r^-1 off: every way to look at the chain with δ = 0."""
+    """Where [Torabi2024] reads r^-1 off: every way to look at the chain with δ = 0."""
     print("\nchain, δ = 0: exponent between 3 and n/3, and between 20 and n/4")
     for n in (800, 3200):
         model = pair_lattice(n, 1)
@@ -104,7 +104,9 @@ def chain_without_cubic_term() -> None:
 
 
 def as_published(n: int, delta: float) -> tuple[np.ndarray, np.ndarray]:
-    """The set-up of P0's public script: u = H_hom^½ x, one impurity beside the site, 15 nodes.
+    """The set-up of.
+
+    [Torabi2024]'s public script: u = H_hom^½ x, one impurity beside the site, 15 nodes.
 
     The nodes enclose the spectrum of H_hom^½ H H_hom^½, many orders of magnitude wide.
     """

@@ -1,11 +1,11 @@
-"""P3 Fig. 2: defects in strained iron, linear model against EQML, on bSO(4) with j_max = 4.
+"""[Lapointe2022] Fig. 2: defects in strained iron, linear against EQML, on bSO(4) with j_max = 4.
 
     python benchmarks/papers/iron_database.py --folder p2-iron        # the data; resumable
-    python benchmarks/papers/p3_strain.py [--folder p2-iron] [--descriptors "bSO(4) 4" …]
+    python benchmarks/papers/lapointe2022_strain.py [--folder p2-iron] [--descriptors "bSO(4) 4" …]
 
 I2 to I4 and V4 at isotropic strains of -1 to 3 %, every strain relaxed anew and compared with
-its own perfect crystal, P3 (19). All strains of a defect are on the same side of a split.
-`--trainer` fits the same splits with the package's `train`, whose EQML has a W of low rank.
+its own perfect crystal, [Lapointe2022] (19). All strains of a defect are on the same side of a
+split. `--trainer` fits the same splits with the package's `train`, whose EQML has a W of low rank.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from iron_database import SETS, labelled
-from p2_iron import STRAINED, available
+from lapointe2020_iron import STRAINED, available
 from total_fits import FRACTIONS, Formation, descriptors, feature_sums, fitted, formation, rmse
 
 from ase_vibent import train
@@ -60,7 +60,7 @@ def main() -> None:
     sets = available(options.folder, options.potential, (*options.unstrained, *STRAINED))
     frames = labelled(sets, options.potential, options.folder)
     print(f"{options.potential}: {', '.join(sets)}")
-    print(f"P3 Fig. 2: {PAPER} k_B, goal {GOAL} k_B for EQML")
+    print(f"[Lapointe2022] Fig. 2: {PAPER} k_B, goal {GOAL} k_B for EQML")
     for name in options.descriptors:
         for kind in ("linear", "EQML"):
             began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""P2 Fig. 7: vibrational entropy of the minima of the Lennard-Jones cluster of 38 atoms.
+"""[Lapointe2020] Fig. 7: entropy of the minima of the Lennard-Jones cluster of 38 atoms.
 
-    python benchmarks/papers/p2_lj38.py [--folder p2-lj38] [--walks 16] [--hops 100]
+    python benchmarks/papers/lapointe2020_lj38.py [--folder p2-lj38] [--walks 16] [--hops 100]
 
 In place of the Cambridge database's 10,000 minima: basin hopping from random starts, minima of
 different energies. Lengths in σ, taken for Å: with the paper's cutoff of 5 every atom sees
@@ -134,7 +134,7 @@ def main() -> None:
     path = options.folder / "minima.labels.xyz"
     if not path.exists():
         summary = label_structures(
-            [LabelTask(atoms) for atoms in minima(options.walks, options.hops)],
+            [LabelTask(atoms, labels=["total"]) for atoms in minima(options.walks, options.hops)],
             path,
             LennardJones,
             calculator_name="lennard-jones",

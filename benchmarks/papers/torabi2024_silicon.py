@@ -1,6 +1,6 @@
-"""P0 4.2, Figs. 5 and 6: total and site entropies of rattled silicon, bulk and vacancy.
+"""[Torabi2024] 4.2, Figs. 5 and 6: total and site entropies of rattled silicon, bulk and vacancy.
 
-    python benchmarks/papers/p0_silicon.py [--figure 5|6] [--folder p0-silicon] [-j 2]
+    python benchmarks/papers/torabi2024_silicon.py [--figure 5|6] [--folder p0-silicon] [-j 2]
 
 Cells of 2 × 2 × 1 cubic cells. Training: 70 rattled vacancy configurations and the perfect
 crystal. Test: 50 rattled bulk and 50 rattled vacancy configurations. ACE of correlation
@@ -93,9 +93,7 @@ def labelled(
 ) -> list[Atoms]:
     path = folder / f"{'-'.join(filter(None, (protocol, decomposition, str(seed))))}.xyz"
     wanted = {
-        "gradient": not decomposition,
-        "sites": bool(decomposition),
-        "site_gradients": bool(decomposition),
+        "labels": ["sites", "site_gradients"] if decomposition else ["gradient"],
         "crystal": crystal() if decomposition == "normalised" else None,
     }
     tasks = [LabelTask(crystal(), name="perfect", **wanted)]
@@ -205,7 +203,7 @@ def main() -> None:
             cells = "  ".join(f"{r[0]:.2f} / {r[1]:.2f}".rjust(19) for r in mean)
             print(f"{'ours : paper':<42}  {cells}")
     cells = "  ".join(f"{e[0]:.2e} / {e[1]:.2e}" for e in paper.values())
-    print(f"{f'paper (P0 Fig. {options.figure})':<42}  {cells}")
+    print(f"{f'paper ([Torabi2024] Fig. {options.figure})':<42}  {cells}")
 
 
 if __name__ == "__main__":

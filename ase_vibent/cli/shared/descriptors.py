@@ -11,7 +11,7 @@ from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.training_set import TrainingSet
 
 
-def chosen_descriptor(options: argparse.Namespace, training_set: TrainingSet) -> Descriptor:
+def descriptor_of_options(options: argparse.Namespace, training_set: TrainingSet) -> Descriptor:
     """Descriptor of the options; what they leave open the data choose."""
     given = {k: v for k in ("cutoff", "order", "degree") if (v := getattr(options, k)) is not None}
     if options.descriptor is None:
@@ -27,7 +27,7 @@ def descriptor_of_text(
     return descriptor_from_text(text, species=training_set.kinds, **{"cutoff": cutoff, **given})
 
 
-def spelled(descriptor: Mapping[str, Any]) -> str:
+def descriptor_text(descriptor: Mapping[str, Any]) -> str:
     """A descriptor as `--descriptor` takes it."""
     own = {k: v for k, v in descriptor.items() if k not in ("name", "species") and v is not None}
     return f"{descriptor['name']}({', '.join(f'{k}={v!r}' for k, v in own.items())})"

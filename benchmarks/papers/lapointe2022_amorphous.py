@@ -1,6 +1,6 @@
-"""P3 Figs. 3 to 5: attempt frequencies and barriers of events in amorphous silicon.
+"""[Lapointe2022] Figs. 3 to 5: attempt frequencies and barriers of events in amorphous silicon.
 
-    python benchmarks/papers/p3_amorphous.py [--folder p3-amorphous] [--searches 200]
+    python benchmarks/papers/lapointe2022_amorphous.py [--folder p3-amorphous] [--searches 200]
 
 Modified Stillinger-Weber potential of Vink et al., cells of 216 atoms in place of 4096, dimers in
 place of ART nouveau. What the folder has is not done again: with `--searches 0` events that are
@@ -25,9 +25,9 @@ from total_fits import Joined
 from tqdm import tqdm
 
 from ase_vibent import dataset
-from ase_vibent.cli.plots import compensation_plot
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.events import Event, SplitErrors, find_events, read_events, split_errors
+from ase_vibent.figures import compensation_plot
 from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 
@@ -45,7 +45,7 @@ CUTOFF = 3.77
 #: Softest modes that are looked at.
 SOFT = 5
 #: Models that are looked at more closely: the paper's, and the best.
-P3, OURS = "bSO(4) linear, P3", "ACE"
+PAPER, OURS = "bSO(4) linear, as the paper", "ACE"
 
 
 def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int) -> Atoms:
@@ -103,15 +103,15 @@ def targets(events: Sequence[Event]) -> tuple[Array, Array]:
 
 
 def models() -> dict[str, tuple[Any, dict[str, bool]]]:
-    """Descriptors and kinds of fits, by name: those of P3, and ours."""
+    """Descriptors and kinds of fits, by name: those of [Lapointe2022], and ours."""
     bispectrum = Bispectrum(["Si"], cutoff=CUTOFF, j_max=4.0)
     # The energy is a sum over pairs and triplets: linear in these up to resolution.
     spectra = ACE(["Si"], cutoff=CUTOFF, order=2, degree=16)
     bodies = ACE(["Si"], cutoff=CUTOFF, degree=12)
     ours = {"difference": True, "both_ways": True}
     return {
-        P3: (bispectrum, {}),
-        "bSO(4) quadratic, P3": (bispectrum, {"quadratic": True}),
+        PAPER: (bispectrum, {}),
+        "bSO(4) quadratic, as the paper": (bispectrum, {"quadratic": True}),
         "bSO(4) linear": (bispectrum, ours),
         "bSO(4) quadratic": (bispectrum, {"quadratic": True, **ours}),
         "ACE, 3 bodies": (spectra, ours),
@@ -135,7 +135,7 @@ def fits(events: Sequence[Event], splits: int) -> dict[str, SplitErrors]:
 
 
 def compensation(events: Sequence[Event], errors: SplitErrors, path: Path) -> None:
-    """The law of direct and of predicted events, P3 Fig. 5."""
+    """The law of direct and of predicted events, [Lapointe2022] Fig. 5."""
     logarithms, barriers = targets(events)
     known = np.isfinite(errors.predicted).all(axis=1)
     bins = min(50, max(10, len(events) // 12))
@@ -149,12 +149,18 @@ def compensation(events: Sequence[Event], errors: SplitErrors, path: Path) -> No
             f"{law.marginal_slope:.2f} / eV, marginal variance {law.mean_variance:.2f} ± "
             f"{law.variance_spread:.2f} over {bins} bins"
         )
-    print(f"mean κ {own.kappa(predicted[:, 0]):.2f} (P3 0.11); r in P3 0.61 and 0.65")
+    print(
+        f"mean κ {own.kappa(predicted[:, 0]):.2f} ([Lapointe2022] 0.11); "
+        "r in [Lapointe2022] 0.61 and 0.65"
+    )
     compensation_plot(laws, path)
 
 
 def plot(events: Sequence[Event], errors: SplitErrors, name: str, path: Path) -> None:
-    """Held-out predictions, errors over fractions, and the noise of ln ν*, P3 Figs. 3 and 4."""
+    """Held-out predictions, errors over fractions, and the noise of ln ν*.
+
+    [Lapointe2022] Figs. 3 and 4.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 3.4), layout="constrained")
@@ -226,9 +232,11 @@ def analyse(folder: Path, splits: int) -> None:
         f"{logarithms.std():.2f}; barriers {barriers.min():.2f} to {barriers.max():.2f} eV, "
         f"{barriers.std():.2f} eV"
     )
-    print("RMSE train / test at test fractions; P3, linear, all events: 0.65 and 0.09 eV")
+    print(
+        "RMSE train / test at test fractions; [Lapointe2022], linear, all events: 0.65 and 0.09 eV"
+    )
     errors = fits(events, splits)
-    for name, label in ((P3, "p3"), (OURS, "ours")):
+    for name, label in ((PAPER, "paper"), (OURS, "ours")):
         print(f"{name}, predictions at 10 % test:")
         compensation(events, errors[name], folder / f"p3-figure-5-{label}.png")
         plot(events, errors[name], name, folder / f"p3-figures-3-4-{label}.png")

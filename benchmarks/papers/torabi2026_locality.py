@@ -1,6 +1,6 @@
-"""P1 Figs. 2, 3 and 6: multilattices, rates, cutoffs and timing.
+"""[Torabi2026] Figs. 2, 3 and 6: multilattices, rates, cutoffs and timing.
 
-    python benchmarks/papers/p1_locality.py [--cells 12] [--plot FILE]
+    python benchmarks/papers/torabi2026_locality.py [--cells 12] [--plot FILE]
 
 A diatomic chain of 400 cells, a two-sublattice square lattice of 32 × 32 and a CsCl-type lattice
 of 12 × 12 × 12 cells; springs within one sublattice open the optical gap. Normal displacements of
@@ -56,7 +56,7 @@ def gradients(name: str, share: float) -> tuple[Any, PowerLaw, float]:
 
 
 def fields(sites: Any, centre: int, kind: str, seed: int) -> np.ndarray:
-    """Displacements that decay around a site as in P1, a cosine, or normal ones."""
+    """Displacements that decay around a site as in [Torabi2026], a cosine, or normal ones."""
     if kind == "normal":
         return np.random.default_rng(seed).normal(0, AMPLITUDE, len(sites))
     if kind == "cosine":
@@ -88,7 +88,10 @@ def truncation(name: str, kind: str, *, smooth: bool) -> tuple[np.ndarray, np.nd
 
 
 def timing(cells: tuple[int, ...], radius: float = 10.4, steps: int = 40) -> list[Any]:
-    """Seconds of diagonalisation and of balls, and the error of the total entropy, P1 Fig. 6."""
+    """Seconds of diagonalisation and of balls, and the error of the total entropy.
+
+    [Torabi2026] Fig. 6.
+    """
     rows = []
     for n in cells:
         model = diatomic_chain(n)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.arguments import MODEL, add_finite_differences, add_temperatures, length
-from ase_vibent.cli.files import model_file
+from ase_vibent.cli.shared.arguments import (
+    MODEL,
+    add_finite_differences,
+    add_temperatures,
+    hessian_options,
+    length,
+)
+from ase_vibent.cli.shared.files import model_file
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import CalculatorSpec
 
@@ -51,7 +58,5 @@ def calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
     return HessianEntropyCalculator(
         potential,
         quantum=options.quantum,
-        displacement=options.displacement,
-        interaction_range=options.interaction_range,
-        cache=options.cache,
+        **asdict(hessian_options(options)),
     ), potential

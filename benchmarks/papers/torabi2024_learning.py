@@ -1,6 +1,6 @@
-"""P0 4.2 and 4.3, Figs. 7 to 10: learning curves of total and site entropies of silicon.
+"""[Torabi2024] 4.2 and 4.3, Figs. 7 to 10: learning curves of total and site entropies of silicon.
 
-    python benchmarks/papers/p0_learning.py [--figure 7|8|9|10] [--folder p0-silicon] [-j 2]
+    python benchmarks/papers/torabi2024_learning.py [--figure 7|8|9|10] [--folder p0-silicon] [-j 2]
 
 Cells of 2 × 2 × 1 cubic cells. Figs. 8 and 9: rattled crystals, vacancies, divacancies and
 interstitials (the most stable one) in equal numbers, 16 to 200 of them in training, 20 of each
@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from p0_silicon import crystal, relaxed_vacancy, run_labels
+from torabi2024_silicon import crystal, relaxed_vacancy, run_labels
 from tqdm import tqdm
 
 from ase_vibent import ACE
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, interstitials, rattle
-from ase_vibent.training.automatic import DEFAULT_WEIGHTS
 from ase_vibent.training.cross_validation import held_out_errors
-from ase_vibent.training.problem import SiteProblem
+from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import ALWAYS, TrainingRows, gather_rows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -67,10 +67,10 @@ def labelled(
     name: str, structures: Sequence[Atoms], folder: Path, n_jobs: int, *, sites: bool
 ) -> list[Atoms]:
     """The perfect crystal and the structures, with labels."""
-    wanted = {"gradient": True, "sites": sites, "site_gradients": sites}
-    tasks = [LabelTask(crystal(), name="perfect", **wanted)]
+    labels = ["gradient", *(SITES if sites else ())]
+    tasks = [LabelTask(crystal(), name="perfect", labels=labels)]
     tasks += [
-        LabelTask(atoms, reference="perfect", unstable="any", **wanted) for atoms in structures
+        LabelTask(atoms, reference="perfect", unstable="any", labels=labels) for atoms in structures
     ]
     return run_labels(tasks, folder / f"{name}.xyz", n_jobs)
 
@@ -82,10 +82,12 @@ def basis(cutoff: float, degree: float) -> ACE:
 def rows_of(frames: Sequence[Atoms], descriptor: ACE, quantities: Sequence[str]) -> TrainingRows:
     """Every frame in a fold of its own, in their order."""
     training_set = TrainingSet.of(frames, quantities)
-    problem = SiteProblem.of_frames(descriptor, training_set.frames, training_set.references)
     folds = [ALWAYS, *range(len(frames) - 1)]
     return gather_rows(
-        problem, training_set, folds=folds, progress=lambda items: tqdm(items, disable=None)
+        FrameFeatures(descriptor),
+        training_set,
+        folds=folds,
+        progress=lambda items: tqdm(items, disable=None),
     )
 
 

@@ -1,0 +1,69 @@
+"""Tables of the commands, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def format_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a table whose columns are as wide as what they hold.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        By title: "<" or ">", the side where entries stand, and the format of numbers, as in
+        ">.6f".
+    rows : iterable of sequence
+        One value for every column. None is shown as "-", and what the format does not suit, such
+        as a text among numbers, as it is.
+
+    Returns
+    -------
+    list of str
+        Titles, then rows.
+    """
+    styles = list(columns.values())
+    cells = [list(columns)]
+    cells += [[_cell(v, style[1:]) for v, style in zip(row, styles, strict=True)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    layout = "  ".join(f"{{:{style[0]}{n}}}" for style, n in zip(styles, widths, strict=True))
+    return [layout.format(*line).rstrip() for line in cells]
+
+
+def format_entries(entries: Mapping[str, Any]) -> list[str]:
+    """Lines of names and values.
+
+    Parameters
+    ----------
+    entries : mapping of str to object
+        Of a header or card.
+
+    Returns
+    -------
+    list of str
+    """
+    width = max(map(len, entries))
+    return [f"{name.replace('_', ' '):<{width}}  {plain(value)}" for name, value in entries.items()]
+
+
+def plain(value: Any) -> str:
+    """A value of any kind in one line, numbers with six digits."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _cell(value: Any, style: str) -> str:
+    if value is None:
+        return "-"
+    try:
+        return format(value, style) if style else plain(value)
+    except (TypeError, ValueError):
+        return plain(value)

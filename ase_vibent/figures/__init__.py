@@ -1,0 +1,15 @@
+"""Figures, by matplotlib. They only draw; numbers come from the rooms below."""
+
+from ase_vibent.figures.defects import compensation_plot, formation_plot, path_plot, rate_plot
+from ase_vibent.figures.locality import locality_plot
+from ase_vibent.figures.models import curve_plot, parity_plot
+
+__all__ = [
+    "compensation_plot",
+    "curve_plot",
+    "formation_plot",
+    "locality_plot",
+    "parity_plot",
+    "path_plot",
+    "rate_plot",
+]

@@ -1,0 +1,85 @@
+"""How a Hessian is made: one object that travels from whoever asks to whoever displaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from ase_vibent.errors import InvalidInputError
+
+METHODS = ("auto", "analytic", "finite-differences")
+
+
+@dataclass(frozen=True)
+class HessianOptions:
+    """How Hessians are made from a calculator.
+
+    Parameters
+    ----------
+    displacement : float, Å
+        Of the central finite differences.
+    interaction_range : float, Å, optional
+        Distance beyond which an atom's displacement changes no force: the cutoff of pair
+        potentials, twice that of most others (see `measured_interaction_range`). Atoms that
+        no third one feels at once, which are twice as far apart, then share force calls,
+        whose number stops growing with N; two more test the range. Too short a one is an error.
+    symmetry : bool
+        Displace only what differs by symmetry, where that saves calls: dense Hessians of
+        structures of at most 1000 atoms, all free, periodic along three directions. Say no where
+        the calculator tells atoms apart by more than species, moments, charges and tags.
+    cache : path of a folder, optional
+        Finished displacements are kept there, and not done again when a run is repeated.
+    method : {"auto", "analytic", "finite-differences"}
+        "auto" takes the calculator's analytic Hessian where it has one.
+
+    Raises
+    ------
+    InvalidInputError
+        If one is unusable.
+    """
+
+    displacement: float = 0.01
+    interaction_range: float | None = None
+    symmetry: bool = True
+    cache: str | os.PathLike[str] | None = None
+    method: Literal["auto", "analytic", "finite-differences"] = "auto"
+
+    @classmethod
+    def among(cls, parameters: Mapping[str, Any]) -> HessianOptions:
+        """Those of an ASE calculator's parameters that say how Hessians are made.
+
+        Parameters
+        ----------
+        parameters : mapping
+
+        Returns
+        -------
+        HessianOptions
+            Defaults for what is not among the parameters.
+        """
+        names = (field.name for field in fields(cls))
+        return cls(**{name: parameters[name] for name in names if name in parameters})
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InvalidInputError(
+                f"method: expected 'auto', 'analytic' or 'finite-differences', got {self.method!r}"
+            )
+        _check_length("displacement", self.displacement)
+        if self.interaction_range is not None:
+            _check_length("interaction_range", self.interaction_range)
+        if not isinstance(self.symmetry, bool | np.bool_):
+            raise InvalidInputError(f"symmetry: expected True or False, got {self.symmetry!r}")
+        if not isinstance(self.cache, str | os.PathLike | None):
+            raise InvalidInputError(
+                f"cache: expected a folder that can be written, or None, got {self.cache!r}"
+            )
+
+
+def _check_length(name: str, value: float) -> None:
+    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+        raise InvalidInputError(f"{name}: expected a length in Å > 0, got {value!r}")
