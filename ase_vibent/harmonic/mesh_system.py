@@ -40,6 +40,7 @@ from ase_vibent.harmonic.modes import (
 from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings, site_gradients
 from ase_vibent.harmonic.spectrum import check_sites, check_unstable, symmetric_matrix, truncate
+from ase_vibent.harmonic.system import HarmonicSystem
 
 
 class MeshSystem:
@@ -92,6 +93,8 @@ class MeshSystem:
         self.hessian: Array = symmetric_matrix(hessian, 3 * len(self.free))
         self.images = Images(atoms[self.free])
         self._tangent = tangent
+        #: Whether motion along a path is left out.
+        self.on_path = tangent is not None
         if tangent is not None:
             self._column = path_direction(tangent, len(atoms))[self.free].reshape(-1, 1)
 
@@ -212,6 +215,12 @@ class MeshSystem:
         """
         sites = self._site_sums(self.hessian_modes, reduced_entropy)
         return self._on_all_atoms(mass_free_site_entropies(sites, self.masses, self.entropy))
+
+    def entropies_of(self, sites: ArrayLike) -> Array:
+        """Reduced entropies of chosen sites without masses, see `HarmonicSystem.entropies_of`."""
+        chosen = check_sites(sites, len(self.free))
+        _ = self.n_unstable  # says whether the structure is as stable as promised
+        return self._site_sums(self.hessian_modes, reduced_entropy)[chosen]
 
     @property
     def site_modes(self) -> Array:
@@ -412,3 +421,7 @@ def _common_factors(matrices: Sequence[Array]) -> tuple[Array, Array]:
 
 def _at(result: SpectralGradient, number: int) -> Array | None:
     return None if result.strain is None else result.strain[number]
+
+
+#: Vibrations of a structure, at Γ or averaged over a mesh.
+Vibrating = HarmonicSystem | MeshSystem

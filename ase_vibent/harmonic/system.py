@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
@@ -39,6 +39,7 @@ from ase_vibent.harmonic.modes import (
     rotation_axes,
     solve_modes,
 )
+from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.site_gradient import (
     REDUCED_OFFSET,
     rotation_site_gradients,
@@ -306,6 +307,23 @@ class HarmonicSystem:
         entropies = self.spectrum.site_sums(lambda x: statistics(x, temperature).entropy)
         free_energies = self.spectrum.site_sums(lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(free_energies)
+
+    def moments(self, species: IntArray, n_species: int) -> Array:
+        """Mass-free moments of every atom, see `hessian_moments`; zero on fixed atoms.
+
+        Parameters
+        ----------
+        species : ndarray of int, shape (N,)
+        n_species : int
+
+        Returns
+        -------
+        ndarray, shape (N, n_columns), (eV/Å²)^k
+        """
+        free = hessian_moments(self.hessian, species[self.free], n_species)
+        moments = np.zeros((self._n_atoms, free.shape[1]))
+        moments[self.free] = free
+        return moments
 
     def gradient(
         self,
