@@ -21,6 +21,8 @@ from ase_vibent.crystal.perfect_crystal import PerfectCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
+from ase_vibent.harmonic.mesh import choose_mesh
+from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.site_gradient import site_gradients
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
@@ -73,6 +75,11 @@ class HessianEntropyCalculator(EntropyCalculator):
     radius : float, Å
     steps : int
         Of the balls and their Lanczos recursions.
+    mesh : "gamma", "auto" or three int
+        Vibrations at Γ of the cell, or averaged over a half-shifted mesh of its Brillouin zone, as
+        of the cell repeated for ever: formation entropies of small cells are then those of large
+        ones, but for what images do to the relaxation. "auto" goes by the cell's width. Engine
+        "dense" only.
     displacement : float, Å
         Of all finite differences.
     interaction_range : float, Å, optional
@@ -105,7 +112,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     ):
         self._source = HessianSource(calculator, hessian)
         self._crystal = None if crystal is None else PerfectCrystal(crystal, self._hessian_of)
-        self._system: HarmonicSystem | None = None
+        self._system: Vibrating | None = None
         self._infinite: InfiniteCrystal | None = None
         super().__init__(**{**self.default_parameters, **parameters})
 
@@ -164,7 +171,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         gradient: bool = False,
         unstable: int | str | None = None,
         tangent: Array | None = None,
-    ) -> HarmonicSystem:
+    ) -> Vibrating:
         """Hessian of a structure and what follows from it exactly.
 
         Parameters
@@ -179,18 +186,21 @@ class HessianEntropyCalculator(EntropyCalculator):
 
         Returns
         -------
-        HarmonicSystem
+        HarmonicSystem or MeshSystem
+            The latter with a mesh.
         """
         engine = self._engine_for(atoms, gradient=gradient)
-        return HarmonicSystem(
-            atoms,
-            self._hessian_of(atoms, engine != "dense"),
-            free=free_atoms(atoms),
-            unstable=self.parameters["unstable"] if unstable is None else unstable,
-            engine=engine,
-            tolerance=self.parameters["tolerance"],
-            tangent=tangent,
-        )
+        hessian = self._hessian_of(atoms, engine != "dense")
+        options: dict[str, Any] = {
+            "free": free_atoms(atoms),
+            "unstable": self.parameters["unstable"] if unstable is None else unstable,
+            "tangent": tangent,
+        }
+        mesh = choose_mesh(atoms, self.parameters["mesh"]) if engine == "dense" else None
+        if mesh is not None:
+            return MeshSystem(atoms, hessian, mesh, **options)
+        tolerance = self.parameters["tolerance"]
+        return HarmonicSystem(atoms, hessian, engine=engine, tolerance=tolerance, **options)
 
     def vibrations(
         self,
@@ -262,7 +272,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         """
         return self._calculated_system(atoms).frequencies
 
-    def _calculated_system(self, atoms: Atoms | None) -> HarmonicSystem:
+    def _calculated_system(self, atoms: Atoms | None) -> Vibrating:
         self._ensure_calculated(atoms)
         if self._system is None:
             raise InvalidInputError("engine: 'ball' knows no single modes; use engine='dense'")
@@ -298,7 +308,7 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def reduced_site_gradients(
         self,
-        system: HarmonicSystem,
+        system: Vibrating,
         atoms: Atoms,
         sites: ArrayLike | None = None,
         *,
@@ -329,6 +339,7 @@ class HessianEntropyCalculator(EntropyCalculator):
                 displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
             )
         assert self._crystal is not None
+        assert isinstance(system, HarmonicSystem)
         chosen = np.arange(len(system.free)) if sites is None else sites
         factors = self._crystal.normalise(system, atoms).derivative_factors(
             check_sites(chosen, len(system.free))
@@ -336,7 +347,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         gradients = site_gradients(displaced_forces, factors, system.patterns, **options)
         return gradients.reshape(-1, len(atoms), 3)
 
-    def reduced_site_entropies(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
+    def reduced_site_entropies(self, system: Vibrating, atoms: Atoms) -> tuple[Array, Array]:
         """Site entropies that the surrogate learns: mass-free, or normalised where that is set.
 
         Parameters
@@ -354,6 +365,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         if self.parameters["decomposition"] != "normalised":
             return system.site_entropies, system.site_modes
         assert self._crystal is not None
+        assert isinstance(system, HarmonicSystem)
         reduced, modes = self._crystal.site_entropies(atoms)
         reduced = reduced.copy()
         reduced[system.free] += self._crystal.normalise(system, atoms).site_entropies
@@ -398,7 +410,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         return SiteThermodynamics(entropies, free_energies, *derivative.positions, *strains)
 
     def _gradient(
-        self, system: HarmonicSystem, atoms: Atoms, displaced_forces: DisplacedForces
+        self, system: Vibrating, atoms: Atoms, displaced_forces: DisplacedForces
     ) -> SpectralGradient:
         displacement = self.hessian_options.displacement
         # While no mode is unstable, all decompositions have the same total.
@@ -407,6 +419,7 @@ class HessianEntropyCalculator(EntropyCalculator):
                 displaced_forces, self._statistics, self.temperature, displacement=displacement
             )
         assert self._crystal is not None
+        assert isinstance(system, HarmonicSystem)
         normalised = self._crystal.normalise(system, atoms)
         slopes = kB * normalised.slopes * np.array([[1.0], [-self.temperature]])
         vectors = system.patterns(normalised.directions[:, normalised.modes.stable])
@@ -416,7 +429,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     def _statistics(self) -> Statistics:
         return quantum if self.parameters["quantum"] else classical
 
-    def _site_values(self, system: HarmonicSystem, atoms: Atoms) -> tuple[Array, Array]:
+    def _site_values(self, system: Vibrating, atoms: Atoms) -> tuple[Array, Array]:
         if self.parameters["decomposition"] == "mass-weighted":
             return system.site_thermodynamics(self._statistics, self.temperature)
         return self._classical_values(*self.reduced_site_entropies(system, atoms))

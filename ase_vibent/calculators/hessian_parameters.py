@@ -10,6 +10,7 @@ import numpy as np
 
 from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.mesh import check_mesh
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.harmonic.system import Engine
 from ase_vibent.hessian import HessianOptions
@@ -21,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "quantum": False,
     "decomposition": "mass-weighted",
     "engine": "auto",
+    "mesh": "gamma",
     "tolerance": 1e-6,
     "radius": 10.0,
     "steps": 20,
@@ -67,6 +69,14 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
         raise InvalidInputError(
             f"crystal: {'the normalised decomposition' if normalised else 'the ball engine'} "
             "needs the perfect crystal; pass crystal=…"
+        )
+    if not isinstance(wanted["mesh"], str):
+        check_mesh(wanted["mesh"])
+    elif wanted["mesh"] not in ("auto", "gamma"):
+        check_choice("mesh", wanted["mesh"], ("auto", "gamma"))
+    if wanted["mesh"] != "gamma" and (normalised or engine not in ("auto", "dense")):
+        raise InvalidInputError(
+            "mesh: is for engine 'dense' and decompositions that need no crystal; use mesh='gamma'"
         )
     if normalised and engine not in ("auto", "dense"):
         raise InvalidInputError("engine: the normalised decomposition needs 'dense'")

@@ -180,14 +180,14 @@ def reduced_entropy(eigenvalues: Array) -> Array:
     return -np.log(HBAR_OMEGA * np.sqrt(eigenvalues) / (kB * T0))
 
 
-def reduced_entropy_of_determinant(log_determinant: float, n_modes: int) -> float:
+def reduced_entropy_of_determinant(log_determinant: float, n_modes: float) -> float:
     """Sum of `reduced_entropy` over modes of which only the determinant is known.
 
     Parameters
     ----------
     log_determinant : float
         Logarithm of the product of the eigenvalues in eV/Å²/amu.
-    n_modes : int
+    n_modes : float
 
     Returns
     -------

@@ -109,14 +109,14 @@ class Modes:
     ----------
     eigenvalues : ndarray, shape (n_modes,), eV/Å² or eV/Å²/amu
         Ascending, rigid-body modes excluded; the first `n_unstable` are negative.
-    eigenvectors : ndarray, shape (3n, n_modes)
+    eigenvectors : ndarray, shape (3n, n_modes), real, or complex away from Γ
         Orthonormal columns, rows ordered x1 y1 z1 x2 …
     n_unstable : int
         Number of negative eigenvalues.
     """
 
     eigenvalues: Array
-    eigenvectors: Array = field(repr=False)
+    eigenvectors: NDArray[Any] = field(repr=False)
     n_unstable: int
 
     @property
@@ -396,3 +396,29 @@ def check_masses(atoms: Atoms) -> Array:
     if not np.all(np.isfinite(masses) & (masses > 0)):
         raise InvalidStructureError("atoms: every mass must be positive; see Atoms.set_masses")
     return masses
+
+
+def path_direction(tangent: Array, n_atoms: int) -> Array:
+    """Normalised direction of a path, validated.
+
+    Parameters
+    ----------
+    tangent : ndarray, shape (N, 3)
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray, shape (N, 3)
+
+    Raises
+    ------
+    InvalidInputError
+        If its shape is another, or it is zero.
+    """
+    direction = np.asarray(tangent, dtype=float)
+    if direction.shape != (n_atoms, 3) or not 0 < np.linalg.norm(direction) < np.inf:
+        raise InvalidInputError(
+            f"tangent: expected a direction of shape {(n_atoms, 3)}, not all zero, got shape "
+            f"{direction.shape}"
+        )
+    return direction / np.linalg.norm(direction)

@@ -77,7 +77,7 @@ def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) ->
     Parameters
     ----------
     hessian : ndarray or sparse array, shape (3n, 3n), eV/Å²
-        Symmetric.
+        Symmetric, or Hermitian away from Γ.
     species : ndarray of int64, shape (n,)
     n_species : int
 
@@ -95,13 +95,14 @@ def hessian_moments(hessian: Any, species: NDArray[np.int64], n_species: int) ->
         if not path:
             traces = matrix.diagonal()
         elif len(path) == 1:
-            traces = (towards[path[0]] ** 2).sum(axis=1)
+            own = towards[path[0]]
+            traces = (own * own.conj()).sum(axis=1)
         else:
             first, second = path
-            around = (towards[first] @ towards[second][members[first]]) * towards[second]
+            around = (towards[first] @ towards[second][members[first]]) * towards[second].conj()
             # Both senses of a path have the same trace.
             traces = around.sum(axis=1) * (1 if first == second else 2)
-        columns.append(np.asarray(traces).reshape(-1, 3).sum(axis=1))
+        columns.append(np.real(traces).reshape(-1, 3).sum(axis=1))
     return np.array(columns).T
 
 

@@ -70,7 +70,7 @@ def site_couplings(
     differences = divided_differences(modes, offset)
     for site in sites:
         on_site = modes.eigenvectors[3 * site : 3 * site + 3]
-        yield site, differences * (on_site.T @ on_site)
+        yield site, differences * (on_site.conj().T @ on_site)
 
 
 def site_gradients(

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
@@ -33,11 +33,13 @@ from ase_vibent.harmonic.modes import (
     check_masses,
     dynamical_matrix,
     log_determinant,
+    path_direction,
     require_hold,
     rigid_body_motions,
     rotation_axes,
     solve_modes,
 )
+from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.site_gradient import (
     REDUCED_OFFSET,
     rotation_site_gradients,
@@ -117,7 +119,7 @@ class HarmonicSystem:
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None
         if tangent is not None:
-            column = _direction(tangent, len(atoms))[self.free].reshape(-1, 1)
+            column = path_direction(tangent, len(atoms))[self.free].reshape(-1, 1)
             roots = np.repeat(np.sqrt(self.masses), 3)[:, None]
             self._motions = np.hstack([self._motions, roots * column])
             self._plain_motions = np.hstack([self._plain_motions, column])
@@ -306,6 +308,23 @@ class HarmonicSystem:
         free_energies = self.spectrum.site_sums(lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(free_energies)
 
+    def moments(self, species: IntArray, n_species: int) -> Array:
+        """Mass-free moments of every atom, see `hessian_moments`; zero on fixed atoms.
+
+        Parameters
+        ----------
+        species : ndarray of int, shape (N,)
+        n_species : int
+
+        Returns
+        -------
+        ndarray, shape (N, n_columns), (eV/Å²)^k
+        """
+        free = hessian_moments(self.hessian, species[self.free], n_species)
+        moments = np.zeros((self._n_atoms, free.shape[1]))
+        moments[self.free] = free
+        return moments
+
     def gradient(
         self,
         displaced_forces: SupportsCurvature,
@@ -453,14 +472,3 @@ class HarmonicSystem:
         full = np.zeros(self._n_atoms)
         full[self.free] = values
         return full
-
-
-def _direction(tangent: Array, n_atoms: int) -> Array:
-    """Normalised direction, validated."""
-    direction = np.asarray(tangent, dtype=float)
-    if direction.shape != (n_atoms, 3) or not 0 < np.linalg.norm(direction) < np.inf:
-        raise InvalidInputError(
-            f"tangent: expected a direction of shape {(n_atoms, 3)}, not all zero, got shape "
-            f"{direction.shape}"
-        )
-    return direction / np.linalg.norm(direction)

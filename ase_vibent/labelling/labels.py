@@ -15,9 +15,9 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
-from ase_vibent.harmonic.moments import hessian_moments, path_species
+from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
+from ase_vibent.harmonic.moments import path_species
 from ase_vibent.harmonic.spectrum import check_sites
-from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
@@ -33,7 +33,7 @@ def attach_labels(
     labels: Collection[LabelName] = DEFAULT_LABELS,
     force_constant_atoms: Sequence[int] | None = None,
     tangent: NDArray[np.float64] | None = None,
-    system: HarmonicSystem | None = None,
+    system: Vibrating | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -45,8 +45,8 @@ def attach_labels(
     `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
     (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
     `vibent_force_constants` (eV/Å²).
-    Entropies are sums over the Γ point of the cell: only differences to its perfect crystal
-    are extensive.
+    Entropies are sums over the Γ point of the cell, or averages over a mesh if the calculator has
+    one (`vibent_mesh`): at Γ, only differences to the cell's perfect crystal are extensive.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def attach_labels(
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; there are no gradients then.
-    system : HarmonicSystem, optional
+    system : HarmonicSystem or MeshSystem, optional
         Of the structure, where it is known already, as that of a `Saddle`; by default the
         calculator makes it.
     bulk_width : float, Å
@@ -116,8 +116,10 @@ def attach_labels(
     if dataset.WEIGHT in atoms.info:  # of the user, and no label
         labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
-    labelled.info[dataset.N_MODES] = int(system.n_modes)
-    labelled.info[dataset.N_UNSTABLE] = int(system.n_unstable) + system.on_path
+    labelled.info[dataset.N_MODES] = _plain_number(system.n_modes)
+    labelled.info[dataset.N_UNSTABLE] = _plain_number(system.n_unstable + system.on_path)
+    if isinstance(system, MeshSystem):
+        labelled.info[dataset.MESH] = np.array(system.mesh)
     if "sites" in labels:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes
@@ -126,7 +128,9 @@ def attach_labels(
         gradients = calculator.reduced_site_gradients(system, atoms)
         labelled.arrays[dataset.SITE_GRADIENTS] = kB * gradients.reshape(len(atoms), -1)
     if "moments" in labels:
-        labelled.arrays[dataset.MOMENTS] = _moments(atoms, system)
+        _, species = path_species(atoms)
+        moments = system.moments(species, species.max() + 1)
+        labelled.arrays[dataset.MOMENTS] = moments
     if not {"gradient", "strain"}.isdisjoint(labels):
         derivative = system.gradient(
             calculator.displaced_forces(atoms, strain="strain" in labels),
@@ -157,9 +161,12 @@ def attach_labels(
     return labelled
 
 
-def _check_system(
-    system: HarmonicSystem, atoms: Atoms, tangent: NDArray[np.float64] | None
-) -> None:
+def _plain_number(value: float) -> int | float:
+    """Averages over a mesh may be no whole numbers, where modes are unstable at some q only."""
+    return int(value) if value == int(value) else float(value)
+
+
+def _check_system(system: Vibrating, atoms: Atoms, tangent: NDArray[np.float64] | None) -> None:
     if tangent is not None:
         raise InvalidInputError(
             "tangent: a system leaves motion along a path out by itself; pass tangent or system"
@@ -188,7 +195,7 @@ def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atom
 
 
 def _attach_force_constants(
-    labelled: Atoms, system: HarmonicSystem, wanted: Sequence[int] | None
+    labelled: Atoms, system: Vibrating, wanted: Sequence[int] | None
 ) -> None:
     n_atoms = len(labelled)
     if len(system.free) < n_atoms:
@@ -205,15 +212,6 @@ def _attach_force_constants(
     by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
     labelled.arrays[dataset.FORCE_CONSTANTS] = by_atom.reshape(n_atoms, -1)
     labelled.info[dataset.DISPLACED] = chosen
-
-
-def _moments(atoms: Atoms, system: HarmonicSystem) -> NDArray[np.float64]:
-    """Mass-free moments of every atom, zero on fixed ones."""
-    _, species = path_species(atoms)
-    free = hessian_moments(system.hessian, species[system.free], species.max() + 1)
-    moments = np.zeros((len(atoms), free.shape[1]))
-    moments[system.free] = free
-    return moments
 
 
 def _survives_as_text(value: str) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import LabelError
+from ase_vibent.harmonic.mesh import Mesh, choose_mesh
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
@@ -44,6 +45,8 @@ class LabelTask:
         Perfect crystal with the same sites: labels of sites are normalised by it.
     tangent : ndarray, shape (N, 3), or None
         Direction of a path, see `attach_labels`.
+    mesh : "gamma", "auto" or three int
+        Of the cell's Brillouin zone, see `choose_mesh`.
     options : HessianOptions
         They change how a label is computed, not what it is.
     source : str
@@ -57,6 +60,7 @@ class LabelTask:
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
+    mesh: Mesh = "gamma"
     options: HessianOptions = HessianOptions()
     source: str = ""
 
@@ -79,6 +83,9 @@ class LabelTask:
                 digest.update(np.ascontiguousarray(array).tobytes())
         if self.tangent is not None:
             digest.update(np.ascontiguousarray(self.tangent, dtype=float).tobytes())
+        mesh = choose_mesh(self.atoms, self.mesh)
+        if mesh is not None:
+            digest.update(repr(mesh).encode())
         constraints = [c.todict() for c in self.atoms.constraints]
         digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
         # The letter in front keeps extended XYZ readers from taking it for a number.
@@ -102,6 +109,7 @@ class LabelTask:
             crystal=self.crystal,
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
+            mesh=self.mesh,
             **asdict(self.options),
         )
         return attach_labels(

@@ -241,6 +241,7 @@ def _follow(
     """The saddle, proved to have one unstable mode, with the minima below it."""
     exact = HessianEntropyCalculator(calculator, unstable=1, **asdict(options))
     system = exact.harmonic_system(saddle)
+    assert isinstance(system, HarmonicSystem)
     mode = _unstable_mode(system)
     minima = []
     for sign in (-1, 1):

@@ -93,12 +93,24 @@ class ReferenceCrystals:
 
     def _check(self, frames: Sequence[Atoms]) -> None:
         """Raise LabelError unless every frame has the crystal that it needs."""
+        at_gamma = {
+            dataset.MESH not in atoms.info for atoms in frames if dataset.ENTROPY in atoms.info
+        }
+        if len(at_gamma) > 1:
+            raise LabelError(
+                "frames: some labels are of Γ alone, others of a mesh; label all of them alike"
+            )
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)
             if crystal is None and self.crystals and np.all(atoms.pbc):
                 raise LabelError(
                     f"frame {number}: names no reference crystal, although the dataset has some "
                     f"({', '.join(self.crystals)}); label it with reference=…"
+                )
+            if crystal is not None and _mesh(atoms) != _mesh(crystal):
+                raise LabelError(
+                    f"frame {number}: its label is of {_mesh(atoms)}, that of its reference "
+                    f"{atoms.info[dataset.REFERENCE]!r} of {_mesh(crystal)}; label both alike"
                 )
             if crystal is not None and not same_cell(crystal, atoms):
                 raise LabelError(
@@ -174,6 +186,11 @@ class ReferenceCrystals:
         return FrameTargets(entropy, gradient, strain, sites, site_gradients)
 
 
+def _mesh(atoms: Atoms) -> str:
+    mesh = atoms.info.get(dataset.MESH)
+    return "Γ alone" if mesh is None else f"a mesh {np.ravel(mesh).tolist()}"
+
+
 def _require_free_atoms(atoms: Atoms, number: int | str) -> None:
     if len(free_atoms(atoms)) < len(atoms):
         raise LabelError(
@@ -197,16 +214,18 @@ def _left_out_mass_entropy(atoms: Atoms) -> float:
     """What the masses owe to modes that are not in the sum, to be shared by all sites.
 
     Rigid-body motions: -½ ln of det TᵀMT / det TᵀT, which is -(3/2) ln(mean mass) in a
-    periodic cell. Unstable modes: see `unstable_mass_entropy`.
+    periodic cell; none away from Γ. Unstable modes: see `unstable_mass_entropy`.
     """
+    unstable = float(atoms.info.get(dataset.N_UNSTABLE, 0))
+    left_out = unstable_mass_entropy(atoms.get_masses(), unstable)
+    if dataset.MESH in atoms.info:
+        return left_out
     volumes = []
     for weighted in (True, False):
         singular = np.linalg.svd(
             rigid_body_motions(atoms, mass_weighted=weighted), compute_uv=False
         )
         volumes.append(np.sum(np.log(singular[singular > 1e-8 * singular.max()])))
-    unstable = float(atoms.info.get(dataset.N_UNSTABLE, 0))
-    left_out = unstable_mass_entropy(atoms.get_masses(), unstable)
     return float(volumes[1] - volumes[0] + left_out)
 
 

@@ -1,0 +1,184 @@
+"""How the Hessian of a cell is shared among periodic images, and its phases at any q.
+
+A block H_ij of a cell's Hessian is the sum of the force constants between atom i and all images of
+j. Away from Γ they must be told apart: the block is shared among the images R of j nearest to i,
+
+    H_ij(q) = H_ij φ_ij(q),  φ_ij(q) = Σ_R w_R exp(2πi q·R),  Σ_R w_R = 1.
+
+This is exact where the interaction is shorter than half the cell. The weights are smooth in the
+positions; images on the border between cells share alike, 1/2 on a face and less on an edge, as
+phonopy shares force constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import minkowski_reduce
+from numpy.typing import NDArray
+
+from ase_vibent.arrays import Array, IntArray
+
+ComplexArray = NDArray[np.complex128]
+
+#: Distance from the plane halfway between two images, Å, from which on the farther one counts
+#: nothing. Near the plane weights are nearly equal, so that ties of a crystal's sites stay ties
+#: when its atoms are displaced; lattice planes of crystals are farther apart than this.
+BORDER = 0.5
+
+
+@dataclass(frozen=True)
+class SharedBlocks:
+    """Pairs of atoms whose blocks are shared among several images.
+
+    Attributes
+    ----------
+    pairs : ndarray of int, shape (n_pairs, 2)
+        Atoms i and j.
+    shifts : ndarray of int, shape (n_pairs, n_images, 3)
+        R of every image of j, in cell vectors.
+    weights : ndarray, shape (n_pairs, n_images)
+        w_R; zero for images that do not count.
+    slopes : ndarray, shape (n_pairs, n_images, 3), 1/Å
+        Derivative of every weight with respect to the vector from i to j.
+    strains : ndarray, shape (n_pairs, n_images, 3, 3)
+        Derivative of every weight with respect to a strain that the atoms follow.
+    """
+
+    pairs: IntArray
+    shifts: IntArray
+    weights: Array
+    slopes: Array
+    strains: Array = field(repr=False)
+
+
+class Images:
+    """Periodic images among which the blocks of a Hessian are shared.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Those whose Hessian it is: without fixed ones.
+    """
+
+    def __init__(self, atoms: Atoms):
+        self._n_atoms = len(atoms)
+        cell, operation = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
+        self._operation = operation
+        self._cell = np.where(atoms.pbc[:, None], cell, 0.0)
+        steps = [(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc]
+        self._steps = np.array(list(product(*steps)))
+        inverse = np.linalg.inv(cell)
+        positions = atoms.positions
+        nearest = np.empty((len(atoms), len(atoms), 3), dtype=np.int64)
+        shared = []
+        for i in range(len(atoms)):
+            nearest[i], found = self._of_atom(positions - positions[i], inverse, atoms.pbc)
+            shared.append((np.full(len(found[0]), i), *found))
+        first, second, shifts, weights, slopes, strains = (
+            np.concatenate(column) for column in zip(*shared, strict=True)
+        )
+        self._nearest = nearest @ operation
+        self.shared = SharedBlocks(
+            np.column_stack([first, second]), shifts @ operation, weights, slopes, strains
+        )
+
+    def _of_atom(
+        self, vectors: Array, inverse: Array, pbc: NDArray[np.bool_]
+    ) -> tuple[IntArray, tuple[IntArray, IntArray, Array, Array, Array]]:
+        """Nearest image of every atom, and all images of those that have several."""
+        wrap = np.where(pbc, -np.rint(vectors @ inverse), 0).astype(np.int64)
+        for _ in range(2):  # wrapped into the reduced cell, the nearest is next to it
+            images = (wrap @ self._cell + vectors)[:, None] + self._steps @ self._cell
+            squares = np.einsum("jra,jra->jr", images, images)
+            wrap = wrap + self._steps[squares.argmin(axis=1)]
+        images = (wrap @ self._cell + vectors)[:, None] + self._steps @ self._cell
+        squares = np.einsum("jra,jra->jr", images, images)
+        apart = np.linalg.norm(self._steps @ self._cell, axis=1)
+        heights = squares - squares.min(axis=1)[:, None]
+        near = heights < 2 * BORDER * np.where(apart > 0, apart, np.inf)
+        near[:, apart == 0] = True
+        several = np.flatnonzero(near.sum(axis=1) > 1)
+        shifts = wrap[several, None] + self._steps
+        return wrap, (several, shifts, *self._weights(images[several], near[several]))
+
+    def _weights(self, images: Array, near: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+        """Weights of images, with derivatives in the vectors to them and in strain."""
+        differences = (self._steps[None] - self._steps[:, None]) @ self._cell  # R' - R
+        apart = np.linalg.norm(differences, axis=2)
+        apart[np.diag_indices(len(apart))] = np.inf
+        squares = np.einsum("pra,pra->pr", images, images)
+        # Distance of every R from the plane halfway to every R', positive on its own side.
+        heights = (squares[:, None, :] - squares[:, :, None]) / (2 * apart)
+        value, slope = _share(heights / BORDER)
+        both = near[:, :, None] & near[:, None, :]
+        value = np.where(both, value, 1.0)
+        weights = np.where(near, value.prod(axis=2), 0.0)
+        logarithmic = np.where(both & (value > 0), slope / np.maximum(value, 1e-300), 0.0) / BORDER
+        # d height / d vector = (R' - R) / |R' - R|; strain moves vectors and |R' - R|.
+        unit = differences / apart[:, :, None]
+        slopes = np.einsum("prs,rsa->pra", logarithmic, unit)
+        outer = images[:, :, :, None] * images[:, :, None, :]
+        strains = (
+            np.einsum("prs,rs,psab->prab", logarithmic, 1 / apart, outer)
+            - np.einsum("prs,rs,prab->prab", logarithmic, 1 / apart, outer)
+            - np.einsum("prs,prs,rsa,rsb->prab", logarithmic, heights, unit, unit)
+        )
+        total = weights.sum(axis=1, keepdims=True)
+        shares = weights / total
+
+        def normalise(derivative: Array) -> Array:
+            own = shares.reshape(*shares.shape, *[1] * (derivative.ndim - 2))
+            return own * (derivative - (own * derivative).sum(axis=1, keepdims=True))
+
+        return shares, normalise(slopes), normalise(strains)
+
+    def phases(self, q: Array) -> ComplexArray:
+        """φ_ij(q).
+
+        Parameters
+        ----------
+        q : ndarray, shape (3,)
+            In units of the reciprocal cell vectors.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            Hermitian.
+        """
+        phases = np.exp(2j * np.pi * (self._nearest @ q))
+        shared = self.shared
+        waves = np.exp(2j * np.pi * (shared.shifts @ q))
+        phases[shared.pairs[:, 0], shared.pairs[:, 1]] = np.sum(shared.weights * waves, axis=1)
+        return phases
+
+    def share_at_border(self, hessian: Array) -> float:
+        """Share of the Hessian between different atoms that lies at the border between images.
+
+        Parameters
+        ----------
+        hessian : ndarray, shape (3n, 3n), eV/Å²
+
+        Returns
+        -------
+        float
+            0 where the interaction is shorter than half the cell; of norms.
+        """
+        n = self._n_atoms
+        blocks = np.linalg.norm(hessian.reshape(n, 3, n, 3), axis=(1, 3))
+        between = np.linalg.norm(blocks - np.diag(np.diag(blocks)))
+        at_border = np.linalg.norm(blocks[tuple(self.shared.pairs.T)])
+        return float(at_border / between) if between > 0 else 0.0
+
+
+def _share(height: Array) -> tuple[Array, Array]:
+    """Share between two images by the distance from the plane between them, and its slope.
+
+    From 0 at -1 to 1 at 1, twice continuously differentiable, and flat around 1/2.
+    """
+    x = np.minimum(np.abs(height), 1.0)
+    step = x**3 * (10 - 15 * x + 6 * x**2)
+    return 0.5 + 0.5 * np.sign(height) * step, 15 * (x * (1 - x)) ** 2

@@ -1,0 +1,113 @@
+"""Meshes of q over the Brillouin zone of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+
+from ase_vibent.arrays import Array
+from ase_vibent.errors import InvalidInputError
+
+#: Points along a direction times the width of the cell, Å, that `mesh="auto"` takes, and at least
+#: two points: formation entropies of vacancies in silicon and copper are then converged in the
+#: mesh to 1e-3 k_B.
+FINENESS = 20.0
+
+#: A mesh as users ask for it.
+Mesh = Literal["auto", "gamma"] | Sequence[int]
+
+
+def choose_mesh(atoms: Atoms, mesh: Mesh = "auto") -> tuple[int, int, int] | None:
+    """Numbers of points of a mesh for a cell.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    mesh : "auto", "gamma" or three int
+        By the width of the cell; Γ alone; or so many points along every reciprocal cell vector,
+        those along directions without periodicity not counting.
+
+    Returns
+    -------
+    tuple of int, or None
+        Zero along directions without periodicity. None is Γ alone, as of whatever is periodic
+        along no direction.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no mesh, or one is asked for of a cluster.
+    """
+    periodic = np.asarray(atoms.pbc)
+    if isinstance(mesh, str):
+        if mesh not in ("auto", "gamma"):
+            raise InvalidInputError(
+                f"mesh: expected 'auto', 'gamma' or three integers ≥ 1, got {mesh!r}"
+            )
+        if mesh == "gamma" or not periodic.any():
+            return None
+        heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
+        numbers = np.maximum(2, np.ceil(FINENESS / heights - 1e-9)).astype(int)
+    else:
+        numbers = check_mesh(mesh)
+        if not periodic.any():
+            raise InvalidInputError(
+                "mesh: a cluster has vibrations at Γ only; set pbc, or pass mesh='gamma'"
+            )
+    x, y, z = np.where(periodic, numbers, 0).tolist()
+    return x, y, z
+
+
+def check_mesh(mesh: object) -> np.ndarray:
+    """Three numbers of points, validated.
+
+    Parameters
+    ----------
+    mesh : sequence of int
+
+    Returns
+    -------
+    ndarray of int, shape (3,)
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    try:
+        numbers = np.asarray(mesh)
+    except ValueError:  # ragged
+        numbers = np.empty(0)
+    if numbers.shape != (3,) or numbers.dtype.kind not in "iu" or np.any(numbers < 1):
+        raise InvalidInputError(
+            f"mesh: expected 'auto', 'gamma' or three integers ≥ 1, got {mesh!r}"
+        )
+    return numbers.astype(np.int64)
+
+
+def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, Array]:
+    """Points (k + 1/2) / n of a mesh that avoids Γ: one of each pair (q, -q).
+
+    Parameters
+    ----------
+    mesh : three int
+        Number of points along every reciprocal cell vector; 0 where the cell is not periodic.
+
+    Returns
+    -------
+    points : ndarray, shape (n_q, 3)
+        In units of the reciprocal cell vectors.
+    weights : ndarray, shape (n_q,)
+        They sum to 1.
+    """
+    axes = [(np.arange(n) + 0.5) / n if n else np.zeros(1) for n in mesh]
+    points = np.array(list(product(*axes)))
+    # In this order -q is as far from the end as q is from the beginning.
+    half = (len(points) + 1) // 2
+    weights = np.full(half, 2.0)
+    if len(points) % 2:
+        weights[-1] = 1.0
+    return points[:half], weights / len(points)
