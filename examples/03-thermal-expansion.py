@@ -11,7 +11,7 @@ from ase_vibent import SiteEntropyCalculator
 from ase_vibent.potentials import stillinger_weber_silicon
 
 atoms = bulk("Si", "diamond", a=5.431)
-temperatures = np.arange(100.0, 1201.0, 100.0)
+temperatures = np.arange(200.0, 1201.0, 200.0)
 lattices: dict[str, list[float]] = {"classical": [], "quantum": []}
 for statistics, found in lattices.items():
     for temperature in temperatures:

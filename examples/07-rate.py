@@ -10,12 +10,12 @@ from ase_vibent.stationary import path_saddle
 from ase_vibent.structures import vacancies
 from ase_vibent.thermo import transition_rate
 
-crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
+crystal = bulk("Cu", "fcc", a=3.5898) * 4
 before = vacancies(crystal)[0]  # atom 0 is taken out
 neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
 after = before.copy()
 after.positions[neighbour - 1] = crystal.positions[0]
-event = path_saddle(before, after, EMT, fmax=0.005)
+event = path_saddle(before, after, EMT, images=3, fmax=0.005)
 print(f"barrier {event.barrier_forward:.3f} eV, connected: {event.connected}")
 
 surrogate = SiteEntropyCalculator.from_pretrained("cu-emt")

@@ -22,10 +22,10 @@ print(
 locality_plot([site], [truncated], 0.1, "locality.png")
 
 # Silicon, any calculator: the cutoff for an error of 1e-3 k_B with displacements of 0.05 Å.
-silicon = bulk("Si", "diamond", a=5.431, cubic=True) * 4
+silicon = bulk("Si", "diamond", a=5.431, cubic=True) * 3
 silicon.positions += rng.normal(0, 0.05, silicon.positions.shape)
 exact = HessianEntropyCalculator(stillinger_weber_silicon(), engine="lanczos", tolerance=1e-8)
-(site,) = site_locality(silicon, exact, [0], fit_range=(3.0, 10.8))
+(site,) = site_locality(silicon, exact, [0], fit_range=(3.0, 8.0))
 cutoff = site.recommended_cutoff(1e-3, 0.05)
 print(
     f"silicon: cutoff {cutoff.cutoff:.1f} Å, "

@@ -23,10 +23,10 @@ from ase_vibent.training.report import format_metrics
 crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 2
 vacancy = relax(vacancies(crystal)[0], EMT)
 exact = HessianEntropyCalculator(EMT, unstable="any")
-labels = ["gradient", "sites", "energies", "force_constants"]
+labels = ["sites", "energies", "force_constants"]
 frames = [attach_labels(crystal, exact, name="cu", labels=labels)]
 for start in (crystal, vacancy):
-    for atoms in rattle(start, 0.2, 6):
+    for atoms in rattle(start, 0.2, 5):
         frames.append(
             attach_labels(atoms, exact, reference="cu", labels=labels, force_constant_atoms=[0, 12])
         )
@@ -47,7 +47,7 @@ for name, energies, entropies in (
     ("two fitted models", potential, SiteEntropyCalculator(models["entropy"])),
 ):
     # Each relaxes the vacancy on its own surface, as in a larger cell it would have to.
-    larger = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
+    larger = bulk("Cu", "fcc", a=3.5898) * 4
     defect = relax(vacancies(larger)[0], energies)
     found = defect_formation(defect, larger, entropies, 600, potential=energies)
     print(
