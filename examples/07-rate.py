@@ -10,7 +10,7 @@ from ase_vibent.stationary import path_saddle
 from ase_vibent.structures import vacancies
 from ase_vibent.thermo import transition_rate
 
-crystal = bulk("Cu", "fcc", a=3.5898) * 4
+crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
 before = vacancies(crystal)[0]  # atom 0 is taken out
 neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
 after = before.copy()
