@@ -9,7 +9,6 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from conftest import rattle
 
 from ase_vibent.analysis.matching import evaluate
 from ase_vibent.errors import CalculatorError, InvalidInputError
@@ -21,7 +20,9 @@ from ase_vibent.structures import unique
 
 
 def copper() -> Atoms:
-    return rattle(bulk("Cu", "fcc", a=3.6, cubic=True), 0.1, 0)
+    atoms = bulk("Cu", "fcc", a=3.6, cubic=True)
+    atoms.rattle(0.03, seed=0)
+    return atoms
 
 
 class Failing(Calculator):

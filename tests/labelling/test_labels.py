@@ -46,11 +46,9 @@ def test_system_of_another_structure_is_refused():
 def test_system_on_a_path_counts_its_direction():
     """As an unstable mode, like that of a tangent that is given."""
     exact, atoms, tangent = HessianEntropyCalculator(EMT()), small_cell(0), np.eye(4, 3)
-    wanted = {"gradient": False, "sites": False}
-    expected = attach_labels(atoms, exact, tangent=tangent, **wanted)
-    found = attach_labels(
-        atoms, exact, system=exact.harmonic_system(atoms, tangent=tangent), **wanted
-    )
+    system = exact.harmonic_system(atoms, tangent=tangent)
+    expected = attach_labels(atoms, exact, tangent=tangent, labels=["total"])
+    found = attach_labels(atoms, exact, system=system, labels=["total"])
     assert found.info == expected.info
     assert found.info[dataset.N_UNSTABLE] == 1
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from conftest import LATTICE_SI, rattle
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -39,17 +38,17 @@ def computed(monkeypatch) -> Counter:
 
 
 @pytest.fixture(scope="module")
-def moment_frames():
+def moment_frames(rattle):
     """Totals and moments of a perfect and of rattled crystals."""
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * 2
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True) * 2
     frames = [attach_labels(crystal, exact, name="si64", labels=["moments"])]
     cells = [rattle(crystal, 0.1, seed) for seed in range(2)]
     return frames + [attach_labels(a, exact, reference="si64", labels=["moments"]) for a in cells]
 
 
 @pytest.fixture(scope="module")
-def energy_frames():
+def energy_frames(rattle):
     """Energies and forces of copper with gold, without a perfect crystal."""
     crystal = bulk("Cu", "fcc", a=3.7, cubic=True)
     exact = HessianEntropyCalculator(EMT(), unstable="any")
