@@ -70,7 +70,7 @@ class Supercells:
             crystal.info = {"kind": "crystal"}
             found = minima(self.defects(crystal), crystal, calculator)
             starts = [(crystal, self.bulk_rattled)]
-            starts += [(atoms, self.rattle[strain != 0]) for atoms in found]
+            starts += [(atoms, self.rattled[strain != 0]) for atoms in found]
             if strain == 0:
                 near = [atoms for atoms in found if atoms.info["kind"] in self.near]
                 if self.vacancy_jump:
