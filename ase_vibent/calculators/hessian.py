@@ -20,10 +20,9 @@ from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.crystal.perfect_crystal import PerfectCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
-from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
+from ase_vibent.harmonic.gradient import SpectralGradient
 from ase_vibent.harmonic.mesh import choose_mesh
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
-from ase_vibent.harmonic.site_gradient import site_gradients
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
@@ -195,12 +194,13 @@ class HessianEntropyCalculator(EntropyCalculator):
             "free": free_atoms(atoms),
             "unstable": self.parameters["unstable"] if unstable is None else unstable,
             "tangent": tangent,
+            "engine": engine,
+            "tolerance": self.parameters["tolerance"],
         }
-        mesh = choose_mesh(atoms, self.parameters["mesh"]) if engine == "dense" else None
-        if mesh is not None:
-            return MeshSystem(atoms, hessian, mesh, **options)
-        tolerance = self.parameters["tolerance"]
-        return HarmonicSystem(atoms, hessian, engine=engine, tolerance=tolerance, **options)
+        mesh = choose_mesh(atoms, self.parameters["mesh"])
+        if mesh is None:
+            return HarmonicSystem(atoms, hessian, **options)
+        return MeshSystem(atoms, hessian, mesh, **options)
 
     def vibrations(
         self,
@@ -339,12 +339,11 @@ class HessianEntropyCalculator(EntropyCalculator):
                 displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
             )
         assert self._crystal is not None
-        assert isinstance(system, HarmonicSystem)
-        chosen = np.arange(len(system.free)) if sites is None else sites
-        factors = self._crystal.normalise(system, atoms).derivative_factors(
-            check_sites(chosen, len(system.free))
+        chosen = check_sites(
+            np.arange(len(system.free)) if sites is None else sites, len(system.free)
         )
-        gradients = site_gradients(displaced_forces, factors, system.patterns, **options)
+        normalised = self._crystal.normalise(system, atoms)
+        gradients = normalised.site_gradients(displaced_forces, chosen, **options)
         return gradients.reshape(-1, len(atoms), 3)
 
     def reduced_site_entropies(self, system: Vibrating, atoms: Atoms) -> tuple[Array, Array]:
@@ -365,8 +364,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         if self.parameters["decomposition"] != "normalised":
             return system.site_entropies, system.site_modes
         assert self._crystal is not None
-        assert isinstance(system, HarmonicSystem)
-        reduced, modes = self._crystal.site_entropies(atoms)
+        reduced, modes = self._crystal.site_entropies(system, atoms)
         reduced = reduced.copy()
         reduced[system.free] += self._crystal.normalise(system, atoms).site_entropies
         return reduced, modes
@@ -419,11 +417,8 @@ class HessianEntropyCalculator(EntropyCalculator):
                 displaced_forces, self._statistics, self.temperature, displacement=displacement
             )
         assert self._crystal is not None
-        assert isinstance(system, HarmonicSystem)
         normalised = self._crystal.normalise(system, atoms)
-        slopes = kB * normalised.slopes * np.array([[1.0], [-self.temperature]])
-        vectors = system.patterns(normalised.directions[:, normalised.modes.stable])
-        return spectral_gradient(displaced_forces, vectors, slopes, displacement=displacement)
+        return normalised.gradient(displaced_forces, self.temperature, displacement=displacement)
 
     @property
     def _statistics(self) -> Statistics:

@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "quantum": False,
     "decomposition": "mass-weighted",
     "engine": "auto",
-    "mesh": "gamma",
+    "mesh": "auto",
     "tolerance": 1e-6,
     "radius": 10.0,
     "steps": 20,
@@ -74,10 +74,6 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
         check_mesh(wanted["mesh"])
     elif wanted["mesh"] not in ("auto", "gamma"):
         check_choice("mesh", wanted["mesh"], ("auto", "gamma"))
-    if wanted["mesh"] != "gamma" and (normalised or engine not in ("auto", "dense")):
-        raise InvalidInputError(
-            "mesh: is for engine 'dense' and decompositions that need no crystal; use mesh='gamma'"
-        )
     if normalised and engine not in ("auto", "dense"):
         raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
     if engine == "ball" and wanted["unstable"] != 0:

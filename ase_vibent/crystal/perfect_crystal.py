@@ -13,8 +13,9 @@ from ase_vibent.arrays import Array
 from ase_vibent.crystal.bulk import bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import mass_entropy
+from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.modes import rotation_axes
-from ase_vibent.harmonic.normalised import NormalisedModes, normalised_modes
+from ase_vibent.harmonic.normalised import NormalisedSystem
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions
@@ -39,23 +40,23 @@ class PerfectCrystal:
     def __init__(self, atoms: Atoms, hessian_of: Callable[[Atoms, bool], Any]):
         self.atoms: Atoms = atoms.copy()
         self._hessian_of = hessian_of
-        self._same_sites: HarmonicSystem | None = None
+        self._same_sites: Vibrating | None = None
         #: Repeats, atoms and Hessian of the widest supercell so far.
         self._supercell: tuple[NDArray[np.int64], Atoms, Any] | None = None
         self._bulk: dict[str, float] | None = None
 
-    def normalise(self, system: HarmonicSystem, atoms: Atoms) -> NormalisedModes:
-        """Modes of a structure's Hessian normalised by the crystal's.
+    def normalise(self, system: Vibrating, atoms: Atoms) -> NormalisedSystem:
+        """A structure's vibrations normalised by the crystal's.
 
         Parameters
         ----------
-        system : HarmonicSystem
+        system : HarmonicSystem or MeshSystem
             Of the structure; engine "dense".
         atoms : Atoms
 
         Returns
         -------
-        NormalisedModes
+        NormalisedSystem
 
         Raises
         ------
@@ -64,14 +65,15 @@ class PerfectCrystal:
         UnstableStructureError
             If the number of unstable modes is not the one that the system was promised.
         """
-        crystal_modes = self._on_the_sites_of(atoms).hessian_modes
-        return normalised_modes(system.hessian, crystal_modes, n_unstable=system.n_unstable)
+        return NormalisedSystem(system, self._on_the_sites_of(atoms, system))
 
-    def site_entropies(self, atoms: Atoms) -> tuple[Array, Array]:
+    def site_entropies(self, system: Vibrating, atoms: Atoms) -> tuple[Array, Array]:
         """Mass-free reduced site entropies of the crystal with a structure's masses.
 
         Parameters
         ----------
+        system : HarmonicSystem or MeshSystem
+            Of the structure: what is asked for is at Γ, or on its mesh.
         atoms : Atoms
             On the same sites.
 
@@ -81,10 +83,10 @@ class PerfectCrystal:
         modes : ndarray, shape (N,)
             Number of modes per site.
         """
-        crystal = self._on_the_sites_of(atoms)
+        crystal = self._on_the_sites_of(atoms, system)
         return crystal.site_entropies, crystal.site_modes
 
-    def _on_the_sites_of(self, atoms: Atoms) -> HarmonicSystem:
+    def _on_the_sites_of(self, atoms: Atoms, system: Vibrating) -> Vibrating:
         if len(rotation_axes(atoms)):
             raise InvalidStructureError(
                 "atoms: the normalised decomposition is for cells and slabs, not for what can turn"
@@ -98,15 +100,20 @@ class PerfectCrystal:
         crystal, free = self.atoms.copy(), free_atoms(atoms)
         crystal.set_constraint([c for c in atoms.constraints if hasattr(c, "index")])
         crystal.set_masses(atoms.get_masses())
-        known = self._same_sites
+        known, mesh = self._same_sites, getattr(system, "mesh", None)
         same = (
             known is not None
+            and getattr(known, "mesh", None) == mesh
             and np.array_equal(known.free, free)
             and np.array_equal(known.masses, crystal.get_masses()[free])
         )
         if not same:
             hessian = self._hessian_of(crystal, False)
-            known = self._same_sites = HarmonicSystem(crystal, hessian, free=free)
+            known = self._same_sites = (
+                HarmonicSystem(crystal, hessian, free=free)
+                if mesh is None
+                else MeshSystem(crystal, hessian, mesh, free=free)
+            )
         assert known is not None
         return known
 

@@ -12,8 +12,10 @@ phonopy shares force constants.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -38,6 +40,8 @@ class SharedBlocks:
     ----------
     pairs : ndarray of int, shape (n_pairs, 2)
         Atoms i and j.
+    places : ndarray of int, shape (n_pairs,)
+        Of the pairs among all pairs of `Images`.
     shifts : ndarray of int, shape (n_pairs, n_images, 3)
         R of every image of j, in cell vectors.
     weights : ndarray, shape (n_pairs, n_images)
@@ -49,6 +53,7 @@ class SharedBlocks:
     """
 
     pairs: IntArray
+    places: IntArray
     shifts: IntArray
     weights: Array
     slopes: Array
@@ -62,29 +67,31 @@ class Images:
     ----------
     atoms : Atoms
         Those whose Hessian it is: without fixed ones.
+    partners : sequence of ndarray of int, optional
+        For every atom, the atoms with which it has a block; by default all of them.
     """
 
-    def __init__(self, atoms: Atoms):
-        self._n_atoms = len(atoms)
+    def __init__(self, atoms: Atoms, partners: Sequence[IntArray] | None = None):
         cell, operation = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
-        self._operation = operation
         self._cell = np.where(atoms.pbc[:, None], cell, 0.0)
         steps = [(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc]
         self._steps = np.array(list(product(*steps)))
         inverse = np.linalg.inv(cell)
-        positions = atoms.positions
-        nearest = np.empty((len(atoms), len(atoms), 3), dtype=np.int64)
-        shared = []
+        positions, everybody = atoms.positions, np.arange(len(atoms))
+        nearest, shared, start = [], [], 0
         for i in range(len(atoms)):
-            nearest[i], found = self._of_atom(positions - positions[i], inverse, atoms.pbc)
-            shared.append((np.full(len(found[0]), i), *found))
-        first, second, shifts, weights, slopes, strains = (
+            others = everybody if partners is None else partners[i]
+            wrap, found = self._of_atom(positions[others] - positions[i], inverse, atoms.pbc)
+            nearest.append((wrap @ operation).astype(np.int16))
+            several, *rest = found
+            pairs = np.column_stack([np.full(len(several), i), others[several]])
+            shared.append((pairs, start + several, *rest))
+            start += len(others)
+        self._nearest = np.concatenate(nearest)
+        pairs, places, shifts, weights, slopes, strains = (
             np.concatenate(column) for column in zip(*shared, strict=True)
         )
-        self._nearest = nearest @ operation
-        self.shared = SharedBlocks(
-            np.column_stack([first, second]), shifts @ operation, weights, slopes, strains
-        )
+        self.shared = SharedBlocks(pairs, places, shifts @ operation, weights, slopes, strains)
 
     def _of_atom(
         self, vectors: Array, inverse: Array, pbc: NDArray[np.bool_]
@@ -136,8 +143,8 @@ class Images:
 
         return shares, normalise(slopes), normalise(strains)
 
-    def phases(self, q: Array) -> ComplexArray:
-        """φ_ij(q).
+    def phases(self, q: Array) -> Array | ComplexArray:
+        """φ_ij(q) of all pairs.
 
         Parameters
         ----------
@@ -146,32 +153,45 @@ class Images:
 
         Returns
         -------
-        ndarray, shape (n, n)
-            Hermitian.
+        ndarray, shape (n_pairs,)
+            Atom by atom. Real at q whose double is a reciprocal vector.
         """
-        phases = np.exp(2j * np.pi * (self._nearest @ q))
+        wave = _wave(q)
+        phases = wave(self._nearest)
         shared = self.shared
-        waves = np.exp(2j * np.pi * (shared.shifts @ q))
-        phases[shared.pairs[:, 0], shared.pairs[:, 1]] = np.sum(shared.weights * waves, axis=1)
+        phases[shared.places] = np.sum(shared.weights * wave(shared.shifts), axis=1)
         return phases
 
-    def share_at_border(self, hessian: Array) -> float:
+    def share_at_border(self, norms: Array) -> float:
         """Share of the Hessian between different atoms that lies at the border between images.
 
         Parameters
         ----------
-        hessian : ndarray, shape (3n, 3n), eV/Å²
+        norms : ndarray, shape (n_pairs,)
+            Of the blocks of all pairs, those of an atom with itself zero.
 
         Returns
         -------
         float
-            0 where the interaction is shorter than half the cell; of norms.
+            0 where the interaction is shorter than half the cell.
         """
-        n = self._n_atoms
-        blocks = np.linalg.norm(hessian.reshape(n, 3, n, 3), axis=(1, 3))
-        between = np.linalg.norm(blocks - np.diag(np.diag(blocks)))
-        at_border = np.linalg.norm(blocks[tuple(self.shared.pairs.T)])
+        between = np.linalg.norm(norms)
+        at_border = np.linalg.norm(norms[self.shared.places])
         return float(at_border / between) if between > 0 else 0.0
+
+
+def by_component(phases: Any, n_atoms: int) -> Any:
+    """Phases of all pairs of atoms, shape (n²,), for every entry of a Hessian, (3n, 3n)."""
+    of_pairs = phases.reshape(n_atoms, n_atoms)
+    return np.repeat(np.repeat(of_pairs, 3, axis=0), 3, axis=1)
+
+
+def _wave(q: Array) -> Callable[[IntArray], Any]:
+    """exp(2πi q·R) of lattice vectors R; ±1, exactly, where q allows no other."""
+    if np.array_equal(2 * q, np.rint(2 * q)):
+        halves = np.rint(2 * q).astype(np.int64)
+        return lambda shifts: 1.0 - 2.0 * ((shifts @ halves) % 2)
+    return lambda shifts: np.exp(2j * np.pi * (shifts @ q))
 
 
 def _share(height: Array) -> tuple[Array, Array]:

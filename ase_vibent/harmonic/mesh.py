@@ -16,6 +16,8 @@ from ase_vibent.errors import InvalidInputError
 #: two points: formation entropies of vacancies in silicon and copper are then converged in the
 #: mesh to 1e-3 k_B.
 FINENESS = 20.0
+#: Å: cells as wide as this are done with one point along that direction.
+WIDE = 25.0
 
 #: A mesh as users ask for it.
 Mesh = Literal["auto", "gamma"] | Sequence[int]
@@ -52,6 +54,7 @@ def choose_mesh(atoms: Atoms, mesh: Mesh = "auto") -> tuple[int, int, int] | Non
             return None
         heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
         numbers = np.maximum(2, np.ceil(FINENESS / heights - 1e-9)).astype(int)
+        numbers[heights >= WIDE] = 1
     else:
         numbers = check_mesh(mesh)
         if not periodic.any():

@@ -8,7 +8,9 @@ has three modes, and entropies are extensive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,18 +18,23 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cholesky, eigh
+from scipy.sparse import block_array, bsr_array
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
+from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
     Statistics,
     mass_free_site_entropies,
     reduced_entropy,
     reduced_entropy_of_determinant,
 )
-from ase_vibent.harmonic.gradient import SpectralGradient, SupportsCurvature, spectral_gradient
-from ase_vibent.harmonic.images import ComplexArray, Images
+from ase_vibent.harmonic.gradient import SpectralGradient, SupportsCurvature
+from ase_vibent.harmonic.images import ComplexArray, Images, by_component
+from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.mesh import half_shifted_mesh
+from ase_vibent.harmonic.mesh_derivatives import MeshDerivatives, weighted
 from ase_vibent.harmonic.modes import (
     NOISE,
     Modes,
@@ -38,16 +45,30 @@ from ase_vibent.harmonic.modes import (
     require_stability,
 )
 from ase_vibent.harmonic.moments import hessian_moments
-from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings, site_gradients
-from ase_vibent.harmonic.spectrum import check_sites, check_unstable, symmetric_matrix, truncate
-from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings
+from ase_vibent.harmonic.spectrum import (
+    SiteSpectrum,
+    check_sites,
+    check_unstable,
+    symmetric_matrix,
+)
+from ase_vibent.harmonic.system import (
+    ENGINES,
+    Engine,
+    HarmonicSystem,
+    require_dense,
+    require_sums,
+)
+
+#: Share of the Hessian between images from which on messages speak of it.
+GUESSED = 0.01
 
 
 class MeshSystem:
     """Harmonic vibrations of the free atoms of a periodic cell, averaged over a mesh of q.
 
-    Offers what `HarmonicSystem` offers with its dense engine. Entropies have three modes an atom
-    and are extensive; gradients need as many force calls as at Γ.
+    Offers what `HarmonicSystem` offers. Entropies have three modes an atom and are extensive;
+    gradients need as many force calls as at Γ.
 
     Parameters
     ----------
@@ -62,15 +83,12 @@ class MeshSystem:
     unstable : int or "any"
         Expected number of unstable modes at every q: 0 at a minimum, 1 at a saddle, "any" for
         log⁺.
+    engine, tolerance
+        As of `HarmonicSystem`. Gradients need "dense".
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure: at every q, motion of all images along it is
         left out of the vibrations. There are no gradients then.
     """
-
-    #: Sums over modes are by diagonalisation.
-    engine = "dense"
-    #: Largest estimated error of a site's reduced entropy beside that of the mesh, k_B.
-    error = 0.0
 
     def __init__(
         self,
@@ -80,6 +98,8 @@ class MeshSystem:
         *,
         free: NDArray[np.intp] | None = None,
         unstable: int | str = 0,
+        engine: Engine = "dense",
+        tolerance: float = 1e-6,
         tangent: Array | None = None,
     ):
         self.free = np.arange(len(atoms)) if free is None else free
@@ -87,83 +107,179 @@ class MeshSystem:
         self.points, self.weights = half_shifted_mesh(self.mesh)
         self.unstable = check_unstable(unstable)
         self.masses = check_masses(atoms)[self.free]
-        self._n_atoms = len(atoms)
-        if hasattr(hessian, "toarray"):
+        self._n_atoms, self._tolerance = len(atoms), tolerance
+        check_choice("engine", engine, ENGINES)
+        self.engine = engine
+        if engine == "dense" and hasattr(hessian, "toarray"):
             hessian = hessian.toarray()
-        self.hessian: Array = symmetric_matrix(hessian, 3 * len(self.free))
-        self.images = Images(atoms[self.free])
-        self._tangent = tangent
+        self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
+        if engine == "dense":
+            self.images = Images(atoms[self.free])
+        else:
+            self._blocks = bsr_array(self.hessian, blocksize=(3, 3))
+            self._blocks.sort_indices()
+            partners = np.split(self._blocks.indices, self._blocks.indptr[1:-1])
+            self.images = Images(atoms[self.free], partners)
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None
+        self._column = np.empty((3 * len(self.free), 0))
         if tangent is not None:
             self._column = path_direction(tangent, len(atoms))[self.free].reshape(-1, 1)
 
-    def hessian_at(self, number: int) -> ComplexArray:
-        """Hessian H ∘ φ(q) of a point of the mesh, shape (3n, 3n), eV/Å²."""
-        return self.hessian * self._phases(number)
+    def hessian_at(self, number: int) -> Any:
+        """Hessian H ∘ φ(q) of a point of the mesh, shape (3n, 3n), eV/Å².
 
-    def _phases(self, number: int) -> ComplexArray:
+        Real at q whose double is a reciprocal vector; sparse unless the engine is "dense".
+        """
         phases = self.images.phases(self.points[number])
-        return np.repeat(np.repeat(phases, 3, axis=0), 3, axis=1)
+        if self.engine == "dense":
+            return self.hessian * by_component(phases, len(self.free))
+        blocks = self._blocks
+        data = blocks.data * phases[:, None, None]
+        return bsr_array((data, blocks.indices, blocks.indptr), shape=blocks.shape).tocsr()
+
+    @cached_property
+    def share_at_border(self) -> float:
+        """Share of the Hessian that lies between images, and is told apart by guess.
+
+        0 where the interaction is shorter than half the cell; see `Images.share_at_border`.
+        """
+        if self.engine == "dense":
+            n = len(self.free)
+            norms = np.linalg.norm(self.hessian.reshape(n, 3, n, 3), axis=(1, 3))
+            norms[np.diag_indices(n)] = 0
+            return self.images.share_at_border(norms.ravel())
+        rows = np.repeat(np.arange(len(self.free)), np.diff(self._blocks.indptr))
+        norms = np.linalg.norm(self._blocks.data, axis=(1, 2))
+        return self.images.share_at_border(np.where(rows == self._blocks.indices, 0, norms))
 
     # --- Modes --------------------------------------------------------------------------------
 
     @cached_property
     def modes(self) -> list[Modes]:
-        """Modes of the dynamical matrix at every point of the mesh."""
-        return [self._solve(k, mass_weighted=True) for k in range(len(self.points))]
+        """Modes of the dynamical matrix at every point of the mesh; engine "dense" only."""
+        require_dense(self.engine)
+        return [self._diagonalise(k, mass_weighted=True) for k in range(len(self.points))]
 
     @cached_property
     def hessian_modes(self) -> list[Modes]:
-        """Modes of the Hessian itself at every point of the mesh."""
-        if np.all(self.masses == 1.0):
-            return self.modes
-        return [self._solve(k, mass_weighted=False) for k in range(len(self.points))]
+        """Modes of the Hessian itself at every point of the mesh; engine "dense" only."""
+        if self._mass is not None:
+            return [modes.scaled(self._mass) for modes in self.modes]
+        require_dense(self.engine)
+        return [self._diagonalise(k, mass_weighted=False) for k in range(len(self.points))]
 
-    def _solve(self, number: int, *, mass_weighted: bool) -> Modes:
-        complement = self._complement(mass_weighted)
+    @property
+    def _mass(self) -> float | None:
+        """The mass of all atoms, if they have one."""
+        return float(self.masses[0]) if np.all(self.masses == self.masses[0]) else None
+
+    def _diagonalise(self, number: int, *, mass_weighted: bool) -> Modes:
+        complement = RigidComplement(self._left_out(mass_weighted))
         matrix = _restrict(self._matrix(number, mass_weighted), complement)
         eigenvalues, vectors = eigh(matrix, driver="evd", check_finite=False)
-        # Whether the structure is stable is for the dynamical matrix to say.
-        self._require_stability(eigenvalues, number, self.unstable if mass_weighted else "any")
+        if mass_weighted:  # whether it is stable is not for the Hessian to say
+            with self._at_point(number):
+                require_stability(eigenvalues, self.unstable)
         return Modes(eigenvalues, _expand(vectors, complement), int(np.sum(eigenvalues < 0)))
 
-    def _matrix(self, number: int, mass_weighted: bool) -> ComplexArray:
+    def _matrix(self, number: int, mass_weighted: bool) -> Any:
         matrix = self.hessian_at(number)
         return dynamical_matrix(matrix, self.masses) if mass_weighted else matrix
 
-    def _complement(self, mass_weighted: bool) -> RigidComplement:
-        if self._tangent is None:
-            return RigidComplement(np.empty((3 * len(self.free), 0)))
-        roots = np.repeat(np.sqrt(self.masses), 3)[:, None] if mass_weighted else 1.0
-        return RigidComplement(roots * self._column)
+    def _left_out(self, mass_weighted: bool) -> Array:
+        """Motion along the path, shape (3n, 0 or 1)."""
+        return self._column * (np.repeat(np.sqrt(self.masses), 3)[:, None] if mass_weighted else 1)
 
-    def _require_stability(self, eigenvalues: Array, number: int, unstable: int | str) -> None:
+    @contextmanager
+    def _at_point(self, number: int) -> Iterator[None]:
+        """Errors of stability say at which q."""
         try:
-            require_stability(eigenvalues, unstable)
+            yield
         except UnstableStructureError as error:
             q = np.round(self.points[number], 4).tolist()
-            share = self.images.share_at_border(self.hessian)
+            share = self.share_at_border
             raise UnstableStructureError(
                 f"{error}; at q = {q} of the cell's mesh {self.mesh}"
                 + (
                     f", where {share:.0%} of the Hessian lies at the border between images and had "
                     "to be shared by guess: a wider cell, or mesh='gamma', may be needed"
-                    if share > 0.01
+                    if share > GUESSED
                     else ""
                 ),
                 error.frequencies,
                 error.n_unstable,
             ) from error
 
+    @cached_property
+    def _spectra(self) -> list[SiteSpectrum]:
+        if self.engine == "dense":
+            return list(self.modes)
+        return [self._site_spectrum(k, mass_weighted=True) for k in range(len(self.points))]
+
+    @cached_property
+    def _hessian_spectra(self) -> list[SiteSpectrum]:
+        if self.engine == "dense":
+            return list(self.hessian_modes)
+        return [self._site_spectrum(k, mass_weighted=False) for k in range(len(self.points))]
+
+    def _site_spectrum(
+        self, number: int, *, mass_weighted: bool, sites: IntArray | None = None
+    ) -> SiteSpectrum:
+        """Local densities of states at a point without diagonalisation.
+
+        A Hermitian A + iB has the spectrum of the real matrix ((A, -B), (B, A)), every eigenvalue
+        twice, and its first half of rows the same local densities of states.
+        """
+        matrix, left_out = self._matrix(number, mass_weighted), self._left_out(mass_weighted)
+        copies = 1
+        if np.iscomplexobj(matrix):
+            copies = 2
+            matrix = block_array([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
+            left_out = np.asarray(np.kron(np.eye(2), left_out))
+        unstable = 0 if self.unstable == 0 else "any"
+        sites = np.arange(len(self.free)) if sites is None else sites
+        found: Any
+        with self._at_point(number):
+            if self.engine == "contour":
+                solver = ContourSolver(
+                    matrix, motions=left_out, unstable=unstable, tolerance=self._tolerance
+                )
+                found = solver.spectrum(sites)
+            else:
+                found = lanczos_site_entropies(
+                    matrix, sites, motions=left_out, unstable=unstable, tolerance=self._tolerance
+                )
+            count = found.n_unstable // copies
+            if mass_weighted and self.unstable not in ("any", count):
+                raise UnstableStructureError(
+                    f"unstable: expected {self.unstable} unstable modes, found {count}; relax the "
+                    f"structure, or pass unstable={count}",
+                    np.empty(0),
+                    count,
+                )
+        return replace(found, n_unstable=count)
+
+    @property
+    def error(self) -> float:
+        """Largest estimated error of a site's reduced entropy beside that of the mesh, k_B.
+
+        0 after diagonalisation.
+        """
+        if self.engine == "dense":
+            return 0.0
+        solved = [*self._spectra, *self.__dict__.get("_hessian_spectra", ())]
+        return max(float(getattr(spectrum, "error", 0.0)) for spectrum in solved)
+
     # --- Totals -------------------------------------------------------------------------------
 
     @cached_property
     def _log_determinants(self) -> Array | None:
         """Of the dynamical matrix at every point; None if one is not positive definite."""
-        if "modes" in self.__dict__ or self.unstable not in (0, "any"):
+        solved = self.engine != "dense" or "modes" in self.__dict__
+        if solved or self.unstable not in (0, "any"):
             return None
-        complement, found = self._complement(True), []
+        complement, found = RigidComplement(self._left_out(True)), []
         for number in range(len(self.points)):
             matrix = _restrict(self._matrix(number, True), complement)
             try:
@@ -181,12 +297,12 @@ class MeshSystem:
         """Number of unstable modes of the cell, averaged over the mesh."""
         if self._log_determinants is not None:
             return 0
-        return float(self.weights @ [modes.n_unstable for modes in self.modes])
+        return float(self.weights @ [spectrum.n_unstable for spectrum in self._spectra])
 
     @property
     def n_modes(self) -> float:
         """Number of modes of the cell that enter the sums, averaged over the mesh."""
-        return 3 * len(self.free) - (self._tangent is not None) - self.n_unstable
+        return 3 * len(self.free) - self.on_path - self.n_unstable
 
     @cached_property
     def entropy(self) -> float:
@@ -194,7 +310,7 @@ class MeshSystem:
         if self._log_determinants is not None:
             mean = float(self.weights @ self._log_determinants)
             return reduced_entropy_of_determinant(mean, self.n_modes)
-        return float(self._site_sums(self.modes, reduced_entropy).sum())
+        return float(self._site_sums(reduced_entropy).sum())
 
     @property
     def frequencies(self) -> Array:
@@ -203,9 +319,19 @@ class MeshSystem:
 
     # --- Sites --------------------------------------------------------------------------------
 
-    def _site_sums(self, modes: Sequence[Modes], function: Any) -> Array:
-        sums = [at_q.site_sums(function) for at_q in modes]
-        return np.asarray(self.weights @ np.array(sums))
+    def _site_sums(self, function: Any, *, mass_weighted: bool = True) -> Array:
+        spectra = self._spectra
+        if not mass_weighted:
+            mass = self._mass
+            if mass is None:
+                spectra = self._hessian_spectra
+            else:  # one solution serves both
+                return self._site_sums(lambda eigenvalues: function(mass * eigenvalues))
+        return self.average([at_q.site_sums(function) for at_q in spectra])
+
+    def average(self, of_points: Sequence[Array]) -> Array:
+        """Mean over the mesh of one array for every point."""
+        return np.asarray(self.weights @ np.array(of_points))
 
     @cached_property
     def site_entropies(self) -> Array:
@@ -213,19 +339,25 @@ class MeshSystem:
 
         Zero on fixed atoms; they sum to `entropy`.
         """
-        sites = self._site_sums(self.hessian_modes, reduced_entropy)
+        sites = self._site_sums(reduced_entropy, mass_weighted=False)
         return self._on_all_atoms(mass_free_site_entropies(sites, self.masses, self.entropy))
 
     def entropies_of(self, sites: ArrayLike) -> Array:
         """Reduced entropies of chosen sites without masses, see `HarmonicSystem.entropies_of`."""
         chosen = check_sites(sites, len(self.free))
-        _ = self.n_unstable  # says whether the structure is as stable as promised
-        return self._site_sums(self.hessian_modes, reduced_entropy)[chosen]
+        if self.engine == "dense":
+            _ = self.n_unstable  # says whether the structure is as stable as promised
+            return self._site_sums(reduced_entropy, mass_weighted=False)[chosen]
+        spectra = [
+            self._site_spectrum(k, mass_weighted=False, sites=chosen)
+            for k in range(len(self.points))
+        ]
+        return self.average([spectrum.site_sums(reduced_entropy) for spectrum in spectra])
 
     @property
     def site_modes(self) -> Array:
         """Number of modes per atom, shape (N,), in the mass-free decomposition."""
-        return self._on_all_atoms(self._site_sums(self.hessian_modes, np.ones_like))
+        return self._on_all_atoms(self._site_sums(np.ones_like, mass_weighted=False))
 
     def site_thermodynamics(
         self, statistics: Statistics, temperature: float
@@ -234,8 +366,9 @@ class MeshSystem:
 
         See `HarmonicSystem.site_thermodynamics`.
         """
-        entropies = self._site_sums(self.modes, lambda x: statistics(x, temperature).entropy)
-        energies = self._site_sums(self.modes, lambda x: statistics(x, temperature).free_energy)
+        require_sums(self.engine, statistics)
+        entropies = self._site_sums(lambda x: statistics(x, temperature).entropy)
+        energies = self._site_sums(lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(energies)
 
     def moments(self, species: NDArray[np.int64], n_species: int) -> Array:
@@ -244,14 +377,27 @@ class MeshSystem:
         Where the interaction is shorter than half the cell, no path closes through an image.
         """
         found = [
-            weight * hessian_moments(self.hessian_at(number), species[self.free], n_species)
-            for number, weight in enumerate(self.weights)
+            hessian_moments(self.hessian_at(number), species[self.free], n_species)
+            for number in range(len(self.points))
         ]
         moments = np.zeros((self._n_atoms, found[0].shape[1]))
-        moments[self.free] = np.sum(found, axis=0)
+        moments[self.free] = self.average(found)
         return moments
 
     # --- Derivatives --------------------------------------------------------------------------
+
+    @cached_property
+    def derivatives(self) -> MeshDerivatives:
+        """From derivatives in H ∘ φ(q) to those in positions; engine "dense", no path."""
+        require_dense(self.engine)
+        if self.on_path:
+            raise InvalidInputError(
+                "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
+                "change too; take differences of values"
+            )
+        return MeshDerivatives(
+            self.hessian, self.images, self.points, self.weights, self.free, self._n_atoms
+        )
 
     def gradient(
         self,
@@ -263,68 +409,18 @@ class MeshSystem:
     ) -> SpectralGradient:
         """Gradients of the entropy (eV/K) and of the free energy (eV), in this order.
 
-        Σ f(λ) changes by Tr[f'(D) ∂D] at every q, and ∂D(q) = ∂H ∘ φ(q): the average of
-        Re[f'(D) ∘ φ*] is one real matrix of the cell's own size, whose eigenvectors take the place
-        of modes. See `HarmonicSystem.gradient` for the parameters.
+        See `HarmonicSystem.gradient` for the parameters, `MeshDerivatives` for how.
         """
-        self._require_no_path()
+        derivatives = self.derivatives
         chosen = [statistics(modes.kept, temperature) for modes in self.modes]
-        slopes = [
-            [values.entropy_slope for values in chosen],
-            [values.free_energy_slope for values in chosen],
-        ]
-        parts = [self._derivative(self._spectral_matrices(of_sum)) for of_sum in slopes]
-        vectors, weights = _common_factors([matrix for matrix, _ in parts])
-        result = spectral_gradient(
-            displaced_forces, self.patterns(vectors), weights, displacement=displacement
+        scale = np.repeat(1 / np.sqrt(self.masses), 3)[:, None]
+        vectors = [scale * modes.eigenvectors[:, modes.stable] for modes in self.modes]
+        return derivatives.of_sums(
+            displaced_forces,
+            [weighted(x, s.entropy_slope) for x, s in zip(vectors, chosen, strict=True)],
+            [weighted(x, s.free_energy_slope) for x, s in zip(vectors, chosen, strict=True)],
+            displacement=displacement,
         )
-        for number, (_, coefficients) in enumerate(parts):
-            self._add_image_terms(coefficients, result.positions[number], _at(result, number))
-        return result
-
-    def _spectral_matrices(self, slopes: Sequence[Array]) -> list[ComplexArray]:
-        """f'(D) at every point, masses divided out: slopes in the Hessian H ∘ φ(q)."""
-        scale = np.repeat(1 / np.sqrt(self.masses), 3)
-        matrices = []
-        for modes, slope in zip(self.modes, slopes, strict=True):
-            vectors = scale[:, None] * modes.eigenvectors[:, modes.stable]
-            matrices.append((vectors * slope) @ vectors.conj().T)
-        return matrices
-
-    def _derivative(self, matrices: Sequence[ComplexArray]) -> tuple[Array, Array]:
-        """Derivative in the cell's Hessian, and in the weights of images.
-
-        Parameters
-        ----------
-        matrices : sequence of ndarray, shape (3n, 3n)
-            At every point, derivative in H ∘ φ(q).
-
-        Returns
-        -------
-        in_hessian : ndarray, shape (3n, 3n)
-            Real and symmetric.
-        in_weights : ndarray, shape (n_pairs, n_images)
-            Of the images that share a block.
-        """
-        shared, n = self.images.shared, len(self.free)
-        in_hessian, in_weights = np.zeros(self.hessian.shape), np.zeros(shared.weights.shape)
-        for number, (weight, matrix) in enumerate(zip(self.weights, matrices, strict=True)):
-            in_hessian += weight * np.real(matrix * self._phases(number).conj())
-            blocks = (matrix.conj() * self.hessian).reshape(n, 3, n, 3).sum(axis=(1, 3))
-            of_pairs = blocks[shared.pairs[:, 0], shared.pairs[:, 1]]
-            waves = np.exp(2j * np.pi * (shared.shifts @ self.points[number]))
-            in_weights += weight * np.real(of_pairs[:, None] * waves)
-        return (in_hessian + in_hessian.T) / 2, in_weights
-
-    def _add_image_terms(self, in_weights: Array, gradient: Array, strain: Array | None) -> None:
-        """Add what the weights of images contribute as atoms move, in place."""
-        shared = self.images.shared
-        on_vectors = np.einsum("pr,pra->pa", in_weights, shared.slopes)
-        first, second = self.free[shared.pairs.T]
-        np.add.at(gradient, second, on_vectors)
-        np.subtract.at(gradient, first, on_vectors)
-        if strain is not None:
-            strain += np.einsum("pr,prab->ab", in_weights, shared.strains)
 
     def site_gradients(
         self,
@@ -336,41 +432,17 @@ class MeshSystem:
         displacement: float = 0.01,
     ) -> Array:
         """Gradients of chosen sites' reduced entropies, see `HarmonicSystem.site_gradients`."""
-        self._require_no_path()
+        derivatives = self.derivatives
         sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
-        scale = np.repeat(1 / np.sqrt(self.masses), 3) if mass_weighted else 1.0
+        scale = np.repeat(1 / np.sqrt(self.masses), 3) if mass_weighted else np.ones(1)
         _ = self.n_unstable  # says whether the structure is as stable as promised
-        solved = self.modes if mass_weighted else self.hessian_modes
         found: list[list[ComplexArray]] = [[] for _ in sites]
-        for modes in solved:
+        for modes in self.modes if mass_weighted else self.hessian_modes:
             couplings = site_couplings(modes, sites, REDUCED_OFFSET + per_mode)
-            vectors = np.reshape(scale, (-1, 1)) * modes.eigenvectors
+            vectors = scale[:, None] * modes.eigenvectors
             for own, (_, coupling) in zip(found, couplings, strict=True):
                 own.append(vectors @ coupling @ vectors.conj().T)
-        derivatives = [self._derivative(matrices) for matrices in found]
-        identity = np.eye(3 * len(self.free))
-        gradients = site_gradients(
-            displaced_forces,
-            [truncate(matrix, identity) for matrix, _ in derivatives],
-            self.patterns,
-            displacement=displacement,
-        ).reshape(-1, self._n_atoms, 3)
-        for gradient, (_, in_weights) in zip(gradients, derivatives, strict=True):
-            self._add_image_terms(in_weights, gradient, None)
-        return gradients
-
-    def patterns(self, vectors: Array) -> Array:
-        """Displacement patterns of all atoms from columns over the free ones, (k, N, 3)."""
-        patterns = np.zeros((vectors.shape[1], self._n_atoms, 3))
-        patterns[:, self.free] = vectors.T.reshape(len(patterns), len(self.free), 3)
-        return patterns
-
-    def _require_no_path(self) -> None:
-        if self._tangent is not None:
-            raise InvalidInputError(
-                "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
-                "change too; take differences of values"
-            )
+        return derivatives.of_sites(displaced_forces, found, displacement=displacement)
 
     def _on_all_atoms(self, values: Array) -> Array:
         full = np.zeros(self._n_atoms)
@@ -378,49 +450,21 @@ class MeshSystem:
         return full
 
 
-def _restrict(matrix: ComplexArray, complement: RigidComplement) -> ComplexArray:
+def _restrict(matrix: Any, complement: RigidComplement) -> Any:
     if complement.rank == 0:
         return matrix
+    if not np.iscomplexobj(matrix):
+        return complement.restrict(matrix)
     return complement.restrict(matrix.real) + 1j * complement.restrict(matrix.imag)
 
 
-def _expand(vectors: ComplexArray, complement: RigidComplement) -> ComplexArray:
+def _expand(vectors: Any, complement: RigidComplement) -> Any:
     if complement.rank == 0:
         return vectors
+    if not np.iscomplexobj(vectors):
+        return complement.expand(np.asfortranarray(vectors))
     real, imaginary = (np.asfortranarray(part) for part in (vectors.real, vectors.imag))
     return complement.expand(real) + 1j * complement.expand(imaginary)
-
-
-def _common_factors(matrices: Sequence[Array]) -> tuple[Array, Array]:
-    """Vectors x_k and weights w with Σ_k w_sk x_k x_kᵀ equal to every matrix s.
-
-    Those of the last matrix serve all where it is positive definite; otherwise each has its own.
-    """
-    values, vectors = np.linalg.eigh(matrices[-1])
-    if values.size and values[0] > NOISE * values[-1]:
-        roots = vectors * np.sqrt(values)
-        inverse = vectors / np.sqrt(values)
-        others = [inverse.T @ matrix @ inverse for matrix in matrices[:-1]]
-        diagonals = np.array([np.diag(other) for other in others])
-        rest = [other - np.diag(np.diag(other)) for other in others]
-        if all(
-            np.abs(r).max() <= 1e-9 * np.abs(d).max() for r, d in zip(rest, diagonals, strict=True)
-        ):
-            return roots, np.vstack([diagonals, np.ones(len(values))])
-        if len(others) == 1:
-            weights, turned = np.linalg.eigh(others[0])
-            return roots @ turned, np.vstack([weights, np.ones(len(values))])
-    parts = [np.linalg.eigh(matrix) for matrix in matrices]
-    weights = np.zeros((len(matrices), sum(len(v) for v, _ in parts)))
-    start = 0
-    for row, (own, _) in zip(weights, parts, strict=True):
-        row[start : start + len(own)] = own
-        start += len(own)
-    return np.hstack([columns for _, columns in parts]), weights
-
-
-def _at(result: SpectralGradient, number: int) -> Array | None:
-    return None if result.strain is None else result.strain[number]
 
 
 #: Vibrations of a structure, at Γ or averaged over a mesh.

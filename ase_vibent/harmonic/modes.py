@@ -142,6 +142,10 @@ class Modes:
         """Weight |e_νi|² of every kept mode on every atom, shape (n, n_kept)."""
         return site_weights(self.eigenvectors[:, self.stable])
 
+    def scaled(self, factor: float) -> Modes:
+        """The same modes with eigenvalues times a positive factor."""
+        return Modes(factor * self.eigenvalues, self.eigenvectors, self.n_unstable)
+
     def site_sums(self, function: Callable[[Array], Array]) -> Array:
         """Σ_ν |e_νi|² f(λ_ν) over the kept modes, shape (n,)."""
         return self.site_weights @ function(self.kept)

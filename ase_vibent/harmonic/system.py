@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
@@ -99,8 +100,7 @@ class HarmonicSystem:
         tangent: Array | None = None,
     ):
         self.free = np.arange(len(atoms)) if free is None else free
-        if engine not in ENGINES:
-            raise InvalidInputError(f"engine: expected one of {ENGINES}, got {engine!r}")
+        check_choice("engine", engine, ENGINES)
         if hessian.shape[0] != 3 * len(self.free):
             raise InvalidInputError(
                 f"hessian: expected {3 * len(self.free)} rows for {len(self.free)} free atoms, "
@@ -198,10 +198,8 @@ class HarmonicSystem:
         return self._diagonalise(self.hessian_spectrum)
 
     def _diagonalise(self, spectrum: SiteSpectrum) -> Modes:
-        if not isinstance(spectrum, Modes):
-            raise InvalidInputError(
-                f"engine: {self.engine!r} knows no single modes; use engine='dense'"
-            )
+        require_dense(self.engine)
+        assert isinstance(spectrum, Modes)
         return spectrum
 
     @property
@@ -299,11 +297,7 @@ class HarmonicSystem:
         entropies : ndarray, shape (N,), eV/K
         free_energies : ndarray, shape (N,), eV
         """
-        if self.engine == "contour" and statistics is not classical:
-            # Bose statistics are singular all along the cut that the contour skirts.
-            raise InvalidInputError(
-                "engine: 'contour' is for classical statistics; use 'dense' or 'lanczos'"
-            )
+        require_sums(self.engine, statistics)
         entropies = self.spectrum.site_sums(lambda x: statistics(x, temperature).entropy)
         free_energies = self.spectrum.site_sums(lambda x: statistics(x, temperature).free_energy)
         return self._on_all_atoms(entropies), self._on_all_atoms(free_energies)
@@ -472,3 +466,18 @@ class HarmonicSystem:
         full = np.zeros(self._n_atoms)
         full[self.free] = values
         return full
+
+
+def require_dense(engine: Engine) -> None:
+    """Raise InvalidInputError unless the engine diagonalises."""
+    if engine != "dense":
+        raise InvalidInputError(f"engine: {engine!r} knows no single modes; use engine='dense'")
+
+
+def require_sums(engine: Engine, statistics: Statistics) -> None:
+    """Raise InvalidInputError unless the engine is for these statistics."""
+    if engine == "contour" and statistics is not classical:
+        # Bose statistics are singular all along the cut that the contour skirts.
+        raise InvalidInputError(
+            "engine: 'contour' is for classical statistics; use 'dense' or 'lanczos'"
+        )

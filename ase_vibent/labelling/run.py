@@ -45,7 +45,7 @@ class LabelTask:
         Perfect crystal with the same sites: labels of sites are normalised by it.
     tangent : ndarray, shape (N, 3), or None
         Direction of a path, see `attach_labels`.
-    mesh : "gamma", "auto" or three int
+    mesh : "auto", "gamma" or three int
         Of the cell's Brillouin zone, see `choose_mesh`.
     options : HessianOptions
         They change how a label is computed, not what it is.
@@ -60,7 +60,7 @@ class LabelTask:
     unstable: int | str = 0
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
-    mesh: Mesh = "gamma"
+    mesh: Mesh = "auto"
     options: HessianOptions = HessianOptions()
     source: str = ""
 
