@@ -11,10 +11,16 @@ import numpy as np
 from ase_vibent.errors import InvalidInputError
 
 
-def check_positive(name: str, value: float) -> None:
-    """Raise InvalidInputError unless an argument is a positive, finite number."""
-    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-        raise InvalidInputError(f"{name}: expected a number > 0, got {value!r}")
+def is_positive(value: Any) -> bool:
+    """Whether a value is a positive, finite number."""
+    return isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
+
+
+def check_positive(name: str, value: Any, unit: str | None = None) -> None:
+    """Raise InvalidInputError unless an argument is a positive, finite number (of a unit)."""
+    if not is_positive(value):
+        number = "a number" if unit is None else f"a number in {unit}"
+        raise InvalidInputError(f"{name}: expected {number} > 0, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import parse_call
 from ase_vibent.errors import (
     CalculatorError,
@@ -192,6 +193,32 @@ def calculator_failures(
         ) from error
 
 
+def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
+    """Energy and forces of a structure by its own calculator.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    purpose : str
+        What needs them.
+
+    Returns
+    -------
+    energy : float, eV
+    forces : ndarray, shape (N, 3), eV/Å
+        On fixed atoms too.
+
+    Raises
+    ------
+    CalculatorError
+        If the calculator fails; it names the one that is missing.
+    """
+    with calculator_failures(atoms.calc, "energy", purpose):
+        energy = float(atoms.get_potential_energy())
+    with calculator_failures(atoms.calc, "forces", purpose):
+        return energy, atoms.get_forces(apply_constraint=False)
+
+
 def with_results(atoms: Atoms, calculator: Any = None) -> Atoms:
     """Copy that keeps energy and forces, and not the calculator that gives them.
 
@@ -213,8 +240,6 @@ def with_results(atoms: Atoms, calculator: Any = None) -> Atoms:
     """
     copy: Atoms = atoms.copy()
     copy.calc = atoms.calc if calculator is None else resolve_calculator(calculator)
-    with calculator_failures(copy.calc, "energy and forces", "an evaluation"):
-        energy = copy.get_potential_energy()
-        forces = copy.get_forces(apply_constraint=False)
+    energy, forces = energy_and_forces(copy, "an evaluation")
     copy.calc = SinglePointCalculator(copy, energy=energy, forces=forces)
     return copy

@@ -19,6 +19,8 @@ from ase.optimize import FIRE
 
 from ase_vibent import ACE, HessianEntropyCalculator, SiteModel, attach_labels, train
 from ase_vibent.cli import main
+from ase_vibent.harmonic.modes import dynamical_matrix
+from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.stationary import relax
 
@@ -101,6 +103,45 @@ def silicon_frames(rattle) -> list[Atoms]:
 def silicon_model(silicon_frames: list[Atoms]) -> SiteModel:
     """A small, quick site model of silicon."""
     return train(silicon_frames, ACE(["Si"], cutoff=4.2, order=3, degree=8))
+
+
+@pytest.fixture(scope="session")
+def quadratic_models(silicon_frames: list[Atoms]) -> tuple[SiteModel, SiteModel]:
+    """Site models of silicon, linear and with a quadratic step."""
+    descriptor = ACE(["Si"], cutoff=4.2, order=2, degree=5)
+    return (
+        train(silicon_frames, descriptor),
+        train(silicon_frames, descriptor, quadratic={"directions": 6}),
+    )
+
+
+@pytest.fixture(scope="session")
+def moment_frames(rattle) -> list[Atoms]:
+    """Crystal, rattled bulk and vacancy cells of silicon, with labels of sites and moments."""
+    crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 2, 1)
+    vacancy = crystal.copy()
+    del vacancy[5]
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+    cells = [crystal, *(rattle((crystal, vacancy)[seed % 2], 0.1, seed) for seed in range(8))]
+    return [attach_labels(atoms, exact, labels=["sites", "moments"]) for atoms in cells]
+
+
+@pytest.fixture(scope="session")
+def moment_model(moment_frames: list[Atoms]) -> SiteModel:
+    """A site model of silicon with moments, of all but the last bulk and the last vacancy cell."""
+    descriptor = ACE(["Si"], cutoff=4.2, order=3, degree=8)
+    return train(moment_frames[:-2], descriptor, quantities=["sites"], test=moment_frames[-2:])
+
+
+@pytest.fixture(scope="session")
+def sw_eigenvalues() -> Callable[[Atoms], np.ndarray]:
+    """Function atoms -> eigenvalues, but for the three translations, by the potential `sw`."""
+
+    def eigenvalues(atoms: Atoms) -> np.ndarray:
+        matrix = compute_hessian(atoms, stillinger_weber_silicon())
+        return np.linalg.eigvalsh(dynamical_matrix(matrix, atoms.get_masses()))[3:]
+
+    return eigenvalues
 
 
 @pytest.fixture(scope="session")

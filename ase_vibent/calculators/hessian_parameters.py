@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ase_vibent.checks import check_choice
+from ase_vibent.checks import check_choice, check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.mesh import check_mesh
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -51,7 +51,7 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
     check_unstable(wanted["unstable"])
     HessianOptions.among(wanted)
     for name, unit in (("tolerance", "k_B"), ("radius", "Å")):
-        _check_positive(name, wanted[name], unit)
+        check_positive(name, wanted[name], unit)
     if not isinstance(wanted["steps"], int | np.integer) or wanted["steps"] < 1:
         raise InvalidInputError(f"steps: expected at least one, got {wanted['steps']!r}")
     for name, allowed in _CHOICES.items():
@@ -78,8 +78,3 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
         raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
     if engine == "ball" and wanted["unstable"] != 0:
         raise InvalidInputError("unstable: the ball engine is for minima; expected 0")
-
-
-def _check_positive(name: str, value: Any, unit: str) -> None:
-    if not (isinstance(value, int | float) and 0 < value < np.inf):
-        raise InvalidInputError(f"{name}: expected a number in {unit} > 0, got {value!r}")

@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = f"did you mean {near[0]!r}?" if near else "'vibent --help' lists them"
         parser.error(f"there is no command {command!r}; {meant}")
     options = parser.parse_args(arguments)
-    # As with "python -m": a calculator may live in a module of the working folder.
-    sys.path.insert(0, "")
+    # A calculator may live in a module of the working folder; none there hides an installed one.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         return int(options.run(options))
     except VibentError as error:

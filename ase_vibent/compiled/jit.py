@@ -15,38 +15,41 @@ from numba.extending import overload
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-#: Of this package: module, and names where they are on one line (modules among them).
-_IMPORT = re.compile(r"^\s*(?:from|import) (ase_vibent[\w.]*)(?: import (.*))?", re.MULTILINE)
+#: Of this package: module, and names (modules among them).
+_IMPORT = re.compile(
+    r"^\s*(?:from|import) (ase_vibent[\w.]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE
+)
 
 # NaN must stay NaN: only reordering and fused operations are allowed.
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 @cache
-def _digest_of_sources() -> bytes:
-    """Digest of all files that machine code may be made of.
-
-    Those that import this room, and all that they import in turn, functions and constants alike,
-    wherever they live.
-    """
-    package = Path(__file__).parents[1]
-    sources = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
-    imported = {path: _imported_files(text, package) for path, text in sources.items()}
-    room = Path(__file__).parent
-    found = {path for path in sources if any(file.parent == room for file in imported[path])}
-    waiting = list(found)
-    while waiting:
-        new = (imported[waiting.pop()] & sources.keys()) - found
-        found |= new
-        waiting += new
+def _digest_of_sources(file: Path) -> bytes:
+    """Digest of all files that machine code of one may be made of."""
     digest = sha256()
-    for path in sorted(found):
-        digest.update(f"{path.relative_to(package)}\n{sources[path]}".encode())
+    for path in sorted(_sources_of(file)):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return digest.digest()
 
 
+def _sources_of(file: Path) -> set[Path]:
+    """The file, and all that it imports in turn, functions and constants alike.
+
+    But for the package's own `__init__`, which shows everything and holds nothing.
+    """
+    package = Path(__file__).parents[1]
+    found, waiting = {file}, [file]
+    while waiting:
+        named = _imported_files(waiting.pop().read_text(encoding="utf-8"), package)
+        new = {path for path in named - found - {package / "__init__.py"} if path.is_file()}
+        found |= new
+        waiting += new
+    return found
+
+
 def _imported_files(source: str, package: Path) -> set[Path]:
-    """Files of the package that a module may import from, by its text."""
+    """Where a module of the package may be that a text imports from."""
     files = set()
     for module, names in _IMPORT.findall(source):
         place = package.joinpath(*module.split(".")[1:])
@@ -69,7 +72,8 @@ def compiled(function: Function) -> Function:
     # upgrade could run old code. (Under NUMBA_DISABLE_JIT there is no cache.)
     if hasattr(dispatcher, "_cache"):
         file = dispatcher._cache._cache_file
-        file._source_stamp = (file._source_stamp, _digest_of_sources())
+        own = Path(function.__code__.co_filename)
+        file._source_stamp = (file._source_stamp, _digest_of_sources(own))
     return cast(Function, dispatcher)
 
 

@@ -80,7 +80,7 @@ class Scattering:
             if all(kind.startswith(ANY) for kind in species):
                 raise InvalidInputError(f"width: expected a length in Å beside species {ANY!r}")
             object.__setattr__(self, "width", bond_length(species) / float(np.sqrt(8 * np.log(10))))
-        check_positive("width", self.width)  # type: ignore[arg-type]
+        check_positive("width", self.width)
         check_positive("resolution", self.resolution)
         for name in ("scales", "powers"):
             values = np.array(getattr(self, name), dtype=float)

@@ -98,8 +98,8 @@ class DisplacementCache:
     def _read(self, path: Path, virial: bool) -> ForcesAndVirial | None:
         """Stored response; None where there is none, or it is damaged, or lacks the virial."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive)
         except Exception:  # a damaged archive fails in many ways
             return None
         forces, stored_virial = arrays.get("forces"), arrays.get("virial")

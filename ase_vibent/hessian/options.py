@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 
 METHODS = ("auto", "analytic", "finite-differences")
@@ -69,17 +70,12 @@ class HessianOptions:
             raise InvalidInputError(
                 f"method: expected 'auto', 'analytic' or 'finite-differences', got {self.method!r}"
             )
-        _check_length("displacement", self.displacement)
+        check_positive("displacement", self.displacement, "Å")
         if self.interaction_range is not None:
-            _check_length("interaction_range", self.interaction_range)
+            check_positive("interaction_range", self.interaction_range, "Å")
         if not isinstance(self.symmetry, bool | np.bool_):
             raise InvalidInputError(f"symmetry: expected True or False, got {self.symmetry!r}")
         if not isinstance(self.cache, str | os.PathLike | None):
             raise InvalidInputError(
                 f"cache: expected a folder that can be written, or None, got {self.cache!r}"
             )
-
-
-def _check_length(name: str, value: float) -> None:
-    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-        raise InvalidInputError(f"{name}: expected a length in Å > 0, got {value!r}")

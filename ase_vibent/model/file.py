@@ -100,7 +100,7 @@ def _checksum(content: Arrays) -> str:
 def _read_content(path: PathLike) -> Arrays:
     foreign = f"{path}: not a coefficient file of ase-vibent"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ModelFileError(foreign)
             return {name: archive[name] for name in archive.files}

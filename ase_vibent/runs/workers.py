@@ -164,7 +164,7 @@ def _work(folder: str, call: bytes) -> Any:
     with suppress(OSError):  # a cluster may lack the folder, and its calculators not need it
         os.chdir(folder)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)
     os.environ.update(_ONE_THREAD)
     function, argument = pickle.loads(call)
     numba.set_num_threads(1)  # and starts its pool, which has a limit of its own

@@ -14,7 +14,7 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
 from ase_vibent.hessian import DisplacedForces, HessianOptions
-from ase_vibent.potentials import calculator_failures, resolve_calculator
+from ase_vibent.potentials import calculator_failures, energy_and_forces, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
 #: Largest force that a structure at rest may have, eV/Å.
@@ -77,9 +77,7 @@ def stationary_energy(
             f"potential: {type(copy.calc).__name__} gives vibrational free energies; pass the "
             "calculator of the potential energy"
         )
-    with calculator_failures(copy.calc, "energy and forces", "a structure at rest"):
-        energy = float(copy.get_potential_energy())
-        forces = copy.get_forces(apply_constraint=False)
+    energy, forces = energy_and_forces(copy, "a structure at rest")
     free = free_atoms(atoms)
     sizes = np.linalg.norm(forces[free], axis=1)
     if not sizes.max() <= fmax:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from ase import Atoms
@@ -32,7 +32,7 @@ NOISE = 0.02
 SAME_POSITION, SAME_ENERGY = 0.1, 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Saddle:
     """A first-order saddle with the minima on its two sides: an event of [Lapointe2022] IV.
 
@@ -49,12 +49,19 @@ class Saddle:
         side, or in both given end points of a path.
     """
 
-    saddle: Atoms = field(repr=False)
-    minimum_1: Atoms = field(repr=False)
-    minimum_2: Atoms = field(repr=False)
-    mode: Array = field(repr=False)
-    system: HarmonicSystem = field(repr=False)
+    saddle: Atoms
+    minimum_1: Atoms
+    minimum_2: Atoms
+    mode: Array
+    system: HarmonicSystem
     connected: bool
+
+    def __repr__(self) -> str:
+        return (
+            f"Saddle(barrier_forward={self.barrier_forward:.4f}, "
+            f"barrier_backward={self.barrier_backward:.4f}, "
+            f"frequency={self.frequency:.5f}, connected={self.connected})"
+        )
 
     @property
     def frequency(self) -> float:
@@ -239,7 +246,8 @@ def _follow(
     options: HessianOptions,
 ) -> Saddle:
     """The saddle, proved to have one unstable mode, with the minima below it."""
-    exact = HessianEntropyCalculator(calculator, unstable=1, **asdict(options))
+    # However many atoms there are: the unstable mode is an eigenvector.
+    exact = HessianEntropyCalculator(calculator, unstable=1, engine="dense", **asdict(options))
     system = exact.harmonic_system(saddle)
     assert isinstance(system, HarmonicSystem)
     mode = _unstable_mode(system)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
+from ase_vibent.checks import is_positive
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import rigid_body_motions
@@ -59,7 +60,7 @@ class FrameTargets:
 def frame_weight(atoms: Atoms) -> float:
     """Factor of all rows of a frame, `vibent_weight` in its info; LabelError unless positive."""
     weight = atoms.info.get(dataset.WEIGHT, 1.0)
-    if not (isinstance(weight, int | float | np.number) and 0 < weight < np.inf):
+    if not is_positive(weight):
         raise LabelError(f"{dataset.WEIGHT}: expected a number > 0, got {weight!r}")
     return float(weight)
 

@@ -92,7 +92,7 @@ def train(
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     solver_options : mapping, optional
         Passed on to the solver, except "smoothness": the power p of a prior by which rough
-        features have small coefficients, see `DensityDescriptor.smoothness`; by default none.
+        features have small coefficients, see `DensityDescriptor.roughness`; by default none.
     test : sequence of Atoms, or float
         Held-out frames, or the fraction of frames to hold out, whole configurations at a
         time. Perfect crystals are never held out by a fraction.

@@ -32,10 +32,10 @@ def ranked_sites(atoms: Atoms, uncertainties: Array, n_first: int) -> IntArray:
     """
     order = np.argsort(-uncertainties, kind="stable")
     first, rest = order[:n_first], order[n_first:]
-    if not len(first) or not len(rest):
-        return order
     unfelt = uncertainties[rest] < UNFELT * uncertainties.max()
     far = rest[unfelt]
+    if not len(first) or not len(far):
+        return order
     distances = np.full(len(far), np.inf)
     for site in first:
         distances = np.minimum(distances, atoms.get_distances(site, far, mic=True))

@@ -70,7 +70,7 @@ def sheet(width: int) -> Atoms:
 
 
 def with_defects(width: int, vacancies: Any, interstitials: Any) -> Atoms:
-    """Sheet with defects on sites (i, j); interstitials in the middle of an R factor of atoms."""
+    """Sheet with defects on sites (i, j); interstitials in the middle of a triangle of atoms."""
     atoms = sheet(width)
     vectors = atoms.cell.array[:2] / width
     for site in interstitials:

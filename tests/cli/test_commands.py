@@ -463,6 +463,12 @@ def test_import_is_light(tmp_path):
     assert {"numba", "phonopy", "matplotlib", "sklearn"}.isdisjoint(loaded)
 
 
+def test_all_names_are_listed_once():
+    listed = dir(ase_vibent)
+    assert set(ase_vibent.__all__) <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_works_where_nothing_can_be_written(done, tmp_path):
     """Neither beside the package nor at home; plain files in the way stop even root."""
     package = tmp_path / "site" / "ase_vibent"

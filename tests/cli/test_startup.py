@@ -11,7 +11,7 @@ import ase.io
 import pytest
 from ase.build import bulk
 
-from ase_vibent import __version__
+from ase_vibent import __version__, read_labels
 from ase_vibent.cli import COMMANDS
 
 #: Takes half a second or more, and none of these commands needs it.
@@ -58,6 +58,21 @@ def test_commands_import_what_they_need(tmp_path, line, unwanted):
     assert unwanted.isdisjoint(modules)
     others = {f"ase_vibent.cli.{name}" for name in COMMANDS} - {f"ase_vibent.cli.{line.split()[0]}"}
     assert others.isdisjoint(modules)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_modules_of_the_working_folder_hide_none(tmp_path, processes):
+    """A calculator is found there, and a file that happens to be called tqdm.py is left alone."""
+    for name in ("tqdm", "numba", "threadpoolctl"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not this one')")
+    (tmp_path / "mine.py").write_text("from ase.calculators.emt import EMT as Potential")
+    ase.io.write(tmp_path / "in.xyz", [bulk("Cu", cubic=True)] * 2)
+    # As an installed script, and unlike "python -m", without the working folder in the path.
+    command = [sys.executable, "-P", "-m", "ase_vibent.cli", "label", "in.xyz", "-o", "out.xyz"]
+    command += ["--calculator", "mine:Potential", "--labels", "total", "-j", processes]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(read_labels(tmp_path / "out.xyz")) == 2
 
 
 def test_help_lists_all_commands(tmp_path):

@@ -1,12 +1,15 @@
 """Explicit vectors against NumPy, and machine code that follows the sources."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
+import ase_vibent
 from ase_vibent.compiled import jit, simd
 from ase_vibent.compiled.jit import compiled
-from ase_vibent.descriptors.density.site_kernel import chunk_sums
+from ase_vibent.descriptors.density import site_kernel
 
 
 @compiled
@@ -76,15 +79,15 @@ def test_arrays_with_gaps_are_refused(numbers):
 
 def test_machine_code_is_kept_for_exactly_these_sources(tmp_path, monkeypatch):
     """Numba's own stamp is of one file; the kernels are made of several."""
-    digest = jit._digest_of_sources()
-    assert chunk_sums._cache._cache_file._source_stamp[1] == digest
     files = {
+        "__init__.py": "from ase_vibent.elsewhere import something",
         "compiled/jit.py": "",
         "compiled/simd.py": "from ase_vibent.compiled.jit import inlined",
         "kernels/sums.py": "from ase_vibent.compiled.simd import load\n"
-        "from ase_vibent.kernels import inner\n",
+        "from ase_vibent.kernels import (\n    inner,\n)",
         "kernels/inner.py": "from ase_vibent.constants import (\n    WIDTH,\n)",
-        "constants.py": "WIDTH = 4",
+        "constants.py": "from ase_vibent import units\nWIDTH = 4",
+        "units.py": "",
         "kernels/caller.py": "from ase_vibent.kernels.sums import add",
         "elsewhere.py": "import ase_vibent.kernels.caller",
     }
@@ -92,17 +95,35 @@ def test_machine_code_is_kept_for_exactly_these_sources(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(jit, "__file__", str(tmp_path / "compiled" / "jit.py"))
-    compute = jit._digest_of_sources.__wrapped__
+
+    def compute():
+        return jit._digest_of_sources.__wrapped__(tmp_path / "kernels" / "sums.py")
+
     before = compute()
     assert compute() == before
     for name, counts in {
+        "__init__.py": False,
         "compiled/simd.py": True,
         "kernels/sums.py": True,
         "kernels/inner.py": True,
         "constants.py": True,
+        "units.py": True,
         "kernels/caller.py": False,
         "elsewhere.py": False,
     }.items():
         (tmp_path / name).write_text(files[name] + "\n# changed")
         assert (compute() != before) == counts, name
         (tmp_path / name).write_text(files[name])
+
+
+def test_kernels_depend_on_few_files():
+    """What an edit of any other file leaves as it is compiled."""
+    package = Path(ase_vibent.__file__).parent
+    own = Path(site_kernel.__file__)
+    sources = {str(path.relative_to(package)) for path in jit._sources_of(own)}
+    density = {"expansion", "interpolation", "polynomials", "work_arrays", "basis", "site_kernel"}
+    needed = {f"descriptors/density/{name}.py" for name in density}
+    assert needed | {"compiled/jit.py", "compiled/simd.py"} <= sources
+    assert len(sources) < 20
+    stamp = site_kernel.chunk_sums._cache._cache_file._source_stamp
+    assert stamp[1] == jit._digest_of_sources(own)

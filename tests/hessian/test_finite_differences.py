@@ -219,7 +219,7 @@ def test_too_short_a_range_is_caught_where_every_atom_is_in_reach(case):
 
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "far"])
 def test_bad_range(value):
-    with pytest.raises(InvalidInputError, match="interaction_range: expected a length"):
+    with pytest.raises(InvalidInputError, match="interaction_range: expected a number in Å"):
         differences(chain(3), EMT(), interaction_range=value)
 
 

@@ -35,6 +35,10 @@ def test_round_trip(path, silicon_model, silicon, rattle):
     np.testing.assert_array_equal(again.weights, loaded.weights)
 
 
+# Files that NumPy opens itself stay open when it cannot read them.
+@pytest.mark.filterwarnings(
+    "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
+)
 def test_truncated(path):
     content = path.read_bytes()
     for length in (len(content) - 1, len(content) // 2, 100, 3):

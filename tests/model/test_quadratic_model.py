@@ -1,42 +1,13 @@
-"""EQML: the quadratic step, its derivatives, and its file."""
-
-from dataclasses import replace
+"""EQML: derivatives of the quadratic part, and its file."""
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
-from ase_vibent import ACE, SiteModel, train
-from ase_vibent.errors import InvalidInputError
-from ase_vibent.model import Curvature
-from ase_vibent.quantities import DEFAULT_WEIGHTS
-from ase_vibent.training.calibration import posterior
-from ase_vibent.training.curvature import _products, _products_with_gradients, fit_curvature
-from ase_vibent.training.features import FrameFeatures
-from ase_vibent.training.left_out import calibration_frames, left_out
-from ase_vibent.training.rows import gather_rows
-from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
-from ase_vibent.training.training_set import TrainingSet
-
-SMALL = ACE(["Si"], cutoff=4.2, order=2, degree=5)
+from ase_vibent import SiteModel
 
 
-@pytest.fixture(scope="module")
-def models(silicon_frames):
-    return (
-        train(silicon_frames, SMALL),
-        train(silicon_frames, SMALL, quadratic={"directions": 6}),
-    )
-
-
-def test_quadratic_part_explains_more(models):
-    linear, quadratic = (m.header["errors"]["train"] for m in models)
-    for kind in ("total", "gradient"):
-        assert quadratic[kind]["rmse"] < 0.9 * linear[kind]["rmse"]
-
-
-def test_value_gradient_and_strain(models, silicon, rattle):
-    _, model = models
+def test_value_gradient_and_strain(quadratic_models, silicon, rattle):
+    _, model = quadratic_models
     atoms = rattle(silicon, 0.2, seed=11)
     sums = model.evaluate(atoms)
     by_site = model.site_gradients(atoms)
@@ -57,109 +28,15 @@ def test_value_gradient_and_strain(models, silicon, rattle):
     assert sums.strain[2, 2] == pytest.approx(numeric, rel=1e-6)
 
 
-def test_crystal_stays_exact(models, silicon_frames):
-    for model in models:
+def test_crystal_stays_exact(quadratic_models, silicon_frames):
+    for model in quadratic_models:
         values = model.evaluate(silicon_frames[0]).values
         np.testing.assert_allclose(values, model.constants[0], atol=1e-9)
 
 
-def test_known_quadratic_form_is_found_again(models, silicon_frames):
-    """Labels made of a linear model and a quadratic form of its directions: recovered exactly."""
-
-    linear, _ = models
-    domain = linear.domain
-    basis = domain.directions[0, :3] / domain.spread[0] / domain.deviations[0, :3, None]
-    mixing = np.random.default_rng(0).normal(size=(3, 3))
-    curvature = Curvature((mixing @ basis)[None], np.array([[0.3, -0.2, 0.1]]))
-    truth = replace(linear, curvature=curvature)
-    targets = []
-    for atoms in silicon_frames:
-        sums = truth.evaluate(atoms)
-        targets.append(FrameTargets(sums.values.sum(), sums.gradient, sums.strain, sums.values))
-    kinds = ("total", "gradient", "strain", "sites")
-    weights = dict.fromkeys(kinds, 1.0)
-    data = TrainingSet(silicon_frames, ReferenceCrystals(silicon_frames), targets, kinds)
-    found, _ = fit_curvature(linear, data, weights, directions=3)
-    again = replace(linear, curvature=found)
-    scale = np.abs(
-        truth.evaluate(silicon_frames[1]).values - linear.evaluate(silicon_frames[1]).values
-    ).max()
-    for atoms in silicon_frames:
-        np.testing.assert_allclose(
-            again.evaluate(atoms).values, truth.evaluate(atoms).values, atol=1e-5 * scale
-        )
-    low, _ = fit_curvature(linear, data, weights, directions=3, rank=1)
-    assert low.curvatures.shape == (1, 1)
-    with pytest.raises(InvalidInputError, match="rank"):
-        fit_curvature(linear, data, weights, rank=0)
-
-
-def test_file_keeps_the_quadratic_part(models, tmp_path, silicon, rattle):
-    _, model = models
+def test_file_keeps_the_quadratic_part(quadratic_models, tmp_path, silicon, rattle):
+    _, model = quadratic_models
     model.save(tmp_path / "eqml.vibent")
     loaded = SiteModel.load(tmp_path / "eqml.vibent")
     atoms = rattle(silicon, 0.1, seed=3)
     np.testing.assert_array_equal(loaded.evaluate(atoms).values, model.evaluate(atoms).values)
-
-
-def two_steps(data, domain):
-    """Both steps of a fit: the model, the linear fit, changes on leaving out."""
-    rows = gather_rows(FrameFeatures(SMALL), data)
-    fit = rows.problem.fit(rows.merge(DEFAULT_WEIGHTS), "ridge", {})
-    linear = replace(fit.model(), domain=domain)
-    curvature, changes = fit_curvature(linear, data, DEFAULT_WEIGHTS, directions=4)
-    return replace(linear, curvature=curvature), fit, changes
-
-
-def test_intervals_are_those_of_both_steps(models, silicon_model, silicon_frames, rattle):
-    """Labels of a richer model: errors of fits that leave frames out, then coverage."""
-    domain = models[0].domain
-    random = np.random.default_rng(0)
-    crystal = silicon_frames[0]
-    cells = [rattle(crystal, a, seed) for seed, a in enumerate(random.uniform(0.05, 0.3, 130))]
-    targets = []
-    for atoms in [crystal, *cells]:
-        sums = silicon_model.evaluate(atoms)
-        targets.append(FrameTargets(sums.values.sum(), sums.gradient))
-    for atoms in cells:
-        atoms.info = {}
-    references = ReferenceCrystals([crystal])
-    data = TrainingSet([crystal, *cells[:40]], references, targets[:41], ("total", "gradient"))
-    model, fit, changes = two_steps(data, domain)
-    totals = [model.evaluate(atoms).values.sum() for atoms in data.frames]
-    left = left_out(fit, data, DEFAULT_WEIGHTS, totals, changes=changes)
-    numbers = calibration_frames(data)
-    errors = []
-    for number in numbers[:8]:
-        kept = [k for k in range(41) if k != number]
-        others = replace(
-            data, frames=[data.frames[k] for k in kept], targets=[targets[k] for k in kept]
-        )
-        again, _, _ = two_steps(others, domain)
-        predicted = again.evaluate(data.frames[number]).values.sum()
-        errors.append(predicted - targets[number].total)
-    # These fits choose their penalties anew, and their second step sees another first one.
-    assert np.linalg.norm(left.errors[:8] - errors) < 0.3 * np.linalg.norm(errors)
-    model = replace(model, posterior=posterior(fit, DEFAULT_WEIGHTS, left))
-    unseen = list(zip(cells[40:], targets[41:], strict=True))
-    errors = np.array([model.evaluate(a).values.sum() - t.total for a, t in unseen])
-    assert np.std(left.errors) == pytest.approx(np.std(errors), rel=0.25)
-    scores = np.abs(errors / [model.uncertainty(atoms)[0] for atoms, _ in unseen])
-    for coverage in (0.5, 0.8, 0.95):
-        inside = np.mean(scores < norm.ppf((1 + coverage) / 2))
-        # Two standard errors at one half, of 90 cells and of a scale from 40.
-        assert inside == pytest.approx(coverage, abs=0.15)
-
-
-def test_products_are_the_same_with_and_without_derivatives(silicon_model, silicon_frames):
-    basis = np.random.default_rng(0).normal(size=(1, 3, silicon_model.descriptor.n_features))
-    pairs = [(0, 0), (0, 2), (1, 2)]
-    atoms = silicon_frames[2]
-    features = silicon_model.descriptor.compute(atoms)
-    plain = _products(silicon_model, basis, pairs, atoms, features)
-    for own, other in zip(
-        plain, _products_with_gradients(silicon_model, basis, pairs, atoms), strict=True
-    ):
-        scale = np.abs(other["sites"]).max()
-        np.testing.assert_allclose(own["sites"], other["sites"], rtol=0, atol=1e-10 * scale)
-        assert own["total"] == pytest.approx(other["total"], abs=1e-9 * scale)

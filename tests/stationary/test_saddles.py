@@ -160,6 +160,20 @@ def test_saddle_has_one_imaginary_mode(path, tmp_path):
     assert np.sum(path.mode * downhill) > 0
 
 
+def test_saddle_shows_its_numbers(path):
+    shown = repr(path)
+    assert f"barrier_forward={path.barrier_forward:.4f}" in shown
+    assert f"frequency={path.frequency:.5f}" in shown
+    assert len(shown) < 120
+
+
+def test_large_saddles_are_proved_too(ends, path, monkeypatch):
+    """Also where "auto" would rather iterate than diagonalise."""
+    monkeypatch.setattr("ase_vibent.calculators.hessian.DENSE_LIMIT", 20)
+    found = path_saddle(*ends[1:], effective_medium, images=1, fmax=0.01)
+    assert found.frequency == pytest.approx(path.frequency, rel=1e-2)
+
+
 def test_label_of_a_saddle_from_what_proved_it(path):
     """Bit by bit that of another Hessian, which it does not make."""
 

@@ -167,6 +167,8 @@ def test_sites_without_doubt_are_ranked_by_distance():
     # From atom 4 by itself: 3 is next, then 2, then 1 and 7 as far, through the boundary 0.
     assert ranked_sites(row, uncertainties, 1).tolist() == [4, 5, 6, 3, 2, 1, 7, 0]
     assert ranked_sites(row, uncertainties, 0).tolist()[:3] == [4, 5, 6]
+    # Of a rattled crystal no site is without.
+    assert ranked_sites(row, np.arange(1.0, 9.0), 2).tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_uncertain_sites_alone_tell_nothing_about_all():

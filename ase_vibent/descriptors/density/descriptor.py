@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.checks import check_positive
 from ase_vibent.descriptors.density.basis import DensityBasis
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
-from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import check_species
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class DensityDescriptor:
 
     @property
     def radial_degrees(self) -> IntArray:
-        """How much every radial function oscillates, from 1 on: see `smoothness`."""
+        """How much every radial function oscillates, from 1 on: see `roughness`."""
         return np.arange(1, self.channels[:, 1].max() + 1)
 
     @property
@@ -115,8 +115,7 @@ class DensityDescriptor:
         InvalidInputError
             If the power is not positive.
         """
-        if not 0 < power < np.inf:
-            raise InvalidInputError(f"smoothness: expected a power > 0, got {power}")
+        check_positive("smoothness", power)
         _, n, lm = self.channels.T
         of_channel = self.radial_degrees[n - 1] ** power + np.floor(np.sqrt(lm)) ** power
         members = self.products.members
