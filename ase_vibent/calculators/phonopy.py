@@ -12,17 +12,18 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.checks import check_choice
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.crystal.phonons import (
     Spectrum,
     build_phonons,
     commensurate_points,
-    monkhorst_pack,
     prepared_crystal,
     solve_spectrum,
 )
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical, quantum
+from ase_vibent.harmonic.mesh import Mesh, check_mesh, choose_mesh, half_shifted_mesh
 from ase_vibent.harmonic.modes import (
     check_masses,
     signed_frequencies,
@@ -55,17 +56,15 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     supercell : three int, or 3 × 3 matrix of int
         Of the force constants; the rows of a matrix are its vectors in terms of the
         structure's, as in `ase.build.make_supercell`. By default the structure itself.
-    mesh : three int, optional
-        Monkhorst-Pack mesh of the structure's own reciprocal cell. With an even number
-        in it the mesh avoids Γ: 3N modes. A mesh of odd numbers contains Γ, whose three
-        translations are projected out exactly: 3N - 3 / (points of the mesh) modes.
-        Away from the points that fit into `supercell`, force constants are interpolated:
-        it should be twice as wide as the interaction is long. By default Γ of
-        `supercell` alone, which for the structure itself is the sum that
-        `HessianEntropyCalculator` takes.
+    mesh : "auto", "gamma" or three int
+        Half-shifted mesh of the structure's own reciprocal cell, which avoids Γ: 3N modes. "auto"
+        goes by the structure's width, as for `HessianEntropyCalculator`, which without a supercell
+        has the same values. Away from the points that fit into `supercell`, force constants are
+        interpolated: it should be twice as wide as the interaction is long. "gamma" is Γ of
+        `supercell` alone.
     unstable : int or "any"
-        Expected number of unstable modes, of the supercell at Γ; with a mesh, 0 or "any".
-        Any other number raises `UnstableStructureError`; "any" leaves them out (log⁺).
+        Expected number of unstable modes: with a mesh 0 or "any", with "gamma" that of the
+        supercell. Any other number raises `UnstableStructureError`; "any" leaves them out (log⁺).
     quantum : bool
         Quantum statistics with zero-point energy instead of classical ones.
     displacement : float, Å
@@ -84,7 +83,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's
         "temperature": 300.0,
         "supercell": (1, 1, 1),
-        "mesh": None,
+        "mesh": "auto",
         "unstable": 0,
         "quantum": False,
         "displacement": HessianOptions.displacement,
@@ -99,7 +98,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         *,
         temperature: float = 300.0,
         supercell: Sequence[int] | Sequence[Sequence[int]] | IntArray = (1, 1, 1),
-        mesh: Sequence[int] | None = None,
+        mesh: Mesh = "auto",
         unstable: int | str = 0,
         quantum: bool = False,
         displacement: float = HessianOptions.displacement,
@@ -127,15 +126,17 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         """Change parameters, as in ASE; force constants are kept where they stay the same."""
         if "supercell" in kwargs:
             kwargs["supercell"] = _check_supercell(kwargs["supercell"])
-        if kwargs.get("mesh") is not None:
-            kwargs["mesh"] = _check_mesh(kwargs["mesh"])
+        if not isinstance(kwargs.get("mesh", "auto"), str):
+            kwargs["mesh"] = tuple(check_mesh(kwargs["mesh"]).tolist())
         wanted = {**self.parameters, **kwargs}
         HessianOptions.among(wanted)
         check_unstable(wanted["unstable"])
-        if wanted["mesh"] is not None and wanted["unstable"] not in (0, "any"):
+        if isinstance(wanted["mesh"], str):
+            check_choice("mesh", wanted["mesh"], ("auto", "gamma"))
+        if wanted["mesh"] != "gamma" and wanted["unstable"] not in (0, "any"):
             raise InvalidInputError(
                 f"unstable: expected 0 or 'any' with a mesh, got {wanted['unstable']!r}; "
-                "modes are counted at Γ only, with mesh=None"
+                "modes are counted at Γ only, with mesh='gamma'"
             )
         changed = super().set(**kwargs)
         of_force_constants = {"supercell", "displacement", "symmetry"}
@@ -196,7 +197,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     def get_qpoints(self, atoms: Atoms | None = None) -> Array:
         """Points of `get_frequencies`, in units of the reciprocal cell vectors, (n_q, 3).
 
-        Of a mesh, one of each pair (q, -q); without one, all points that fit into
+        Of a mesh, one of each pair (q, -q); with "gamma", all points that fit into
         `supercell`: together they are its Γ.
         """
         return self._spectrum_of(atoms).points
@@ -210,9 +211,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         return self._spectrum_of(atoms).n_unstable
 
     def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
-        """See `EntropyCalculator.bulk_vibrations`; from another mesh if its own contains Γ."""
-        mesh = self.parameters["mesh"]
-        if mesh is not None and any(n % 2 == 0 for n in mesh):
+        """See `EntropyCalculator.bulk_vibrations`; of the infinite crystal with "gamma", too."""
+        if self.parameters["mesh"] != "gamma":
             return self.vibrations(crystal, temperatures)
         infinite = InfiniteCrystal(crystal, self.wrapped, options=self.hessian_options)
         return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
@@ -231,7 +231,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         return SiteThermodynamics(*self._spectrum.site_thermodynamics(statistics, self.temperature))
 
     def _solve(self, crystal: Atoms) -> Spectrum:
-        matrix, mesh = self.parameters["supercell"], self.parameters["mesh"]
+        matrix, mesh = self.parameters["supercell"], choose_mesh(crystal, self.parameters["mesh"])
         # What is wrong with the masses should not cost force calls.
         check_masses(crystal)
         if self._phonons is None:
@@ -241,16 +241,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         if mesh is None:
             points = commensurate_points(self._phonons)
             return solve_spectrum(self._phonons, crystal, points, np.ones(len(points), int))
-        return solve_spectrum(self._phonons, crystal, *monkhorst_pack(mesh))
-
-
-def _check_mesh(mesh: Any) -> tuple[int, ...]:
-    values = _integers(mesh)
-    if values is None or values.shape != (3,) or np.any(values < 1):
-        raise InvalidInputError(
-            f"mesh: expected three integers ≥ 1, or None for Γ alone, got {mesh!r}"
-        )
-    return tuple(values.tolist())
+        return solve_spectrum(self._phonons, crystal, *half_shifted_mesh(mesh))
 
 
 def _check_supercell(supercell: Any) -> tuple:

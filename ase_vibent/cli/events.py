@@ -7,6 +7,7 @@ import sys
 
 from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
+    add_mesh,
     hessian_options,
     length,
     natural_number,
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="of a Dask cluster, as of 'vibent label'"
     )
+    add_mesh(parser)
     add_finite_differences(parser)
 
 
@@ -86,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         fmax=options.fmax,
         steps=options.steps,
         options=hessian_options(options),
+        mesh=options.mesh,
         n_jobs=options.j,
         scheduler=options.scheduler,
         progress=lambda items, total: progress_bar(items, total, "searches"),

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
+    add_mesh,
     hessian_options,
     number_or_any,
     positive_number,
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
         + f"; default: {' '.join(DEFAULT_LABELS)}",
     )
+    add_mesh(parser)
     add_finite_differences(parser)
     parser.add_argument(
         "--select",
@@ -146,6 +148,7 @@ def _label_tasks(
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
         "labels": options.labels,
+        "mesh": options.mesh,
         "options": hessian_options(options),
     }
     tasks = []

@@ -108,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
         engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
         tolerance=TOLERANCE,
         unstable=options.unstable,
+        mesh="gamma",  # of sites the gradients are asked for, and of all atoms
         **asdict(hessian_options(options)),
     )
     fit_range = None if options.fit_range is None else tuple(options.fit_range)

@@ -13,7 +13,6 @@ from ase_vibent.arrays import Array
 from ase_vibent.crystal.phonons import (
     build_phonons,
     hessians_at,
-    monkhorst_pack,
     phonopy_cell,
     prepared_crystal,
     solve_spectrum,
@@ -21,6 +20,7 @@ from ase_vibent.crystal.phonons import (
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
 from ase_vibent.harmonic.entropy import quantum as quantum_statistics
+from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
@@ -141,7 +141,7 @@ class InfiniteCrystal:
         # One mass per site of the primitive cell: the mean of its images.
         sites = range(len(primitive))
         primitive.set_masses([self._masses[self._sites == site].mean() for site in sites])
-        spectrum = solve_spectrum(self._phonons, primitive, *monkhorst_pack(CORRECTION_MESH))
+        spectrum = solve_spectrum(self._phonons, primitive, *half_shifted_mesh(CORRECTION_MESH))
         sums = [
             np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
             - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
@@ -232,7 +232,7 @@ def _wide_phonons(
 
 def _mesh_average(phonons: Any, n_mesh: int) -> Array:
     """Mass-free reduced entropy of every primitive site, averaged over a mesh of an even number."""
-    points, _ = monkhorst_pack((n_mesh,) * 3)
+    points, _ = half_shifted_mesh((n_mesh,) * 3)
     sites = np.zeros(len(phonons.primitive))
     for chunk in np.array_split(points, -(-len(points) // CHUNK)):
         eigenvalues, vectors = np.linalg.eigh(hessians_at(phonons, chunk))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -305,32 +304,6 @@ def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
         matrices[:, i, :, j] = np.tensordot(phases, shared, 1)
     whole = matrices.reshape(len(points), 3 * n, 3 * n)
     return np.asarray((whole + whole.conj().swapaxes(1, 2)) / 2, dtype=np.complex128)
-
-
-def monkhorst_pack(mesh: Sequence[int]) -> tuple[Array, IntArray]:
-    """Half of a Monkhorst-Pack mesh: one of each pair (q, -q), which have the same modes.
-
-    With an even number in it the mesh avoids Γ; of odd numbers alone, it contains Γ.
-
-    Parameters
-    ----------
-    mesh : three int
-
-    Returns
-    -------
-    points : ndarray, shape (n_q, 3)
-        In units of the reciprocal cell vectors.
-    multiplicities : ndarray of int, shape (n_q,)
-        2, and 1 for Γ; they sum to the number of points of the mesh.
-    """
-    axes = [(2 * np.arange(n) + 1 - n) / (2 * n) for n in mesh]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    # In this order -q is as far from the end as q is from the beginning.
-    half = (len(points) + 1) // 2
-    multiplicities = np.full(half, 2)
-    if len(points) % 2:
-        multiplicities[-1] = 1
-    return points[:half], multiplicities
 
 
 def commensurate_points(phonons: Any) -> Array:

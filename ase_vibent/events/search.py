@@ -17,11 +17,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError, reason
 from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
-from ase_vibent.harmonic.system import HarmonicSystem
+from ase_vibent.harmonic.mesh import Mesh
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.labelling.run import LabelTask
@@ -59,6 +60,8 @@ class Search:
         They change how a result is computed, not what it is.
     connected : bool
         Whether saddles of other minima are turned down.
+    mesh : "auto", "gamma" or three int
+        Of the labels, see `HessianEntropyCalculator`.
     """
 
     minimum: Atoms
@@ -68,13 +71,14 @@ class Search:
     dimer: dict[str, Any] = field(default_factory=dict)
     options: HessianOptions = HessianOptions()
     connected: bool = True
+    mesh: Mesh = "auto"
 
     def key(self, calculator: str) -> str:
         """Fingerprint of minimum, calculator, parameters and random numbers."""
         around = None if self.around is None else sorted(map(int, self.around))
         text = repr(
             (
-                LabelTask(self.minimum).key(calculator),
+                LabelTask(self.minimum, mesh=self.mesh).key(calculator),
                 self.number,
                 self.seed,
                 around,
@@ -150,6 +154,7 @@ def find_events(
     fmax: float = 1e-3,
     steps: int = 2000,
     options: HessianOptions = HessianOptions(),
+    mesh: Mesh = "auto",
     n_jobs: int = 1,
     scheduler: str | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
@@ -184,6 +189,9 @@ def find_events(
         Of `dimer_saddle`.
     options : HessianOptions
         Of the Hessians that prove saddles, and that labels are made of.
+    mesh : "auto", "gamma" or three int
+        Of the labels, see `HessianEntropyCalculator`. Saddles are proved at Γ; those with further
+        branches unstable away from it are turned down, as not of first order.
     n_jobs, scheduler, progress
         As of `label_structures`.
 
@@ -203,7 +211,7 @@ def find_events(
     """
     path = Path(path)
     dimer = {"radius": radius, "amplitude": amplitude, "fmax": fmax, "steps": steps}
-    jobs = _jobs(minima, searches, seed, around, dimer, options, connected)
+    jobs = _jobs(minima, searches, seed, around, dimer, options, connected, mesh)
     _check(jobs, make_calculator, fmax)
     with resume(path, Frames(calculator_name, events_of, group=len(POINTS))) as run:
         events = list(run.finished)
@@ -255,6 +263,7 @@ def _jobs(
     dimer: dict[str, Any],
     options: HessianOptions,
     connected: bool,
+    mesh: Mesh,
 ) -> list[tuple[int, Search]]:
     """Number of the minimum, and search."""
     if len(minima) == 0:
@@ -267,7 +276,7 @@ def _jobs(
             f"around: expected indices for each of {len(minima)} minima, got {len(centres)}"
         )
     return [
-        (which, Search(minimum, number, seed, centre, dimer, options, connected))
+        (which, Search(minimum, number, seed, centre, dimer, options, connected, mesh))
         for number in range(searches)
         for which, (minimum, centre) in enumerate(zip(minima, centres, strict=True))
     ]
@@ -299,10 +308,10 @@ def _event(search: Search, calculator: Any, *, name: str) -> Event | tuple[str, 
         if search.connected and not found.connected:
             return NOT_CONNECTED, "descents from the saddle end in other minima"
         structures = found.minimum_1, found.saddle, found.minimum_2
-        systems = None, found.system, None
+        hessians = None, found.hessian, None
         frames = [
-            _label_point(atoms, calculator, point, search.options, system)
-            for atoms, point, system in zip(structures, POINTS, systems, strict=True)
+            _label_point(atoms, calculator, point, search, hessian)
+            for atoms, point, hessian in zip(structures, POINTS, hessians, strict=True)
         ]
     except RelaxationError as error:
         return NOT_CONVERGED, reason(error)
@@ -318,11 +327,17 @@ def _label_point(
     atoms: Atoms,
     calculator: Any,
     point: str,
-    options: HessianOptions,
-    system: HarmonicSystem | None,
+    search: Search,
+    hessian: Array | None,
 ) -> Atoms:
-    exact = HessianEntropyCalculator(calculator, unstable=int(point == "saddle"), **asdict(options))
-    frame = attach_labels(atoms, exact, labels=["total"], system=system)
+    exact = HessianEntropyCalculator(
+        calculator,
+        hessian=hessian,
+        unstable=int(point == "saddle"),
+        mesh=search.mesh,
+        **asdict(search.options),
+    )
+    frame = attach_labels(atoms, exact, labels=["total"])
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 
 #: Points along a direction times the width of the cell, Å, that `mesh="auto"` takes, and at least
@@ -91,7 +91,7 @@ def check_mesh(mesh: object) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, Array]:
+def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, IntArray]:
     """Points (k + 1/2) / n of a mesh that avoids Γ: one of each pair (q, -q).
 
     Parameters
@@ -103,14 +103,14 @@ def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, Array]:
     -------
     points : ndarray, shape (n_q, 3)
         In units of the reciprocal cell vectors.
-    weights : ndarray, shape (n_q,)
-        They sum to 1.
+    multiplicities : ndarray of int, shape (n_q,)
+        2, or 1 for a point that is its own pair; they sum to the number of points of the mesh.
     """
     axes = [(np.arange(n) + 0.5) / n if n else np.zeros(1) for n in mesh]
     points = np.array(list(product(*axes)))
     # In this order -q is as far from the end as q is from the beginning.
     half = (len(points) + 1) // 2
-    weights = np.full(half, 2.0)
+    multiplicities = np.full(half, 2)
     if len(points) % 2:
-        weights[-1] = 1.0
-    return points[:half], weights / len(points)
+        multiplicities[-1] = 1
+    return points[:half], multiplicities

@@ -104,7 +104,8 @@ class MeshSystem:
     ):
         self.free = np.arange(len(atoms)) if free is None else free
         self.mesh = tuple(mesh)
-        self.points, self.weights = half_shifted_mesh(self.mesh)
+        self.points, multiplicities = half_shifted_mesh(self.mesh)
+        self.weights = multiplicities / multiplicities.sum()
         self.unstable = check_unstable(unstable)
         self.masses = check_masses(atoms)[self.free]
         self._n_atoms, self._tolerance = len(atoms), tolerance
@@ -432,6 +433,11 @@ class MeshSystem:
         displacement: float = 0.01,
     ) -> Array:
         """Gradients of chosen sites' reduced entropies, see `HarmonicSystem.site_gradients`."""
+        if self.engine != "dense":
+            raise InvalidInputError(
+                "mesh: without diagonalisation, gradients of sites are those at Γ; pass "
+                "mesh='gamma', or engine='dense'"
+            )
         derivatives = self.derivatives
         sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
         scale = np.repeat(1 / np.sqrt(self.masses), 3) if mass_weighted else np.ones(1)

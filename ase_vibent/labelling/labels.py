@@ -21,7 +21,7 @@ from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
-from ase_vibent.structures.validity import free_atoms, strip_labels
+from ase_vibent.structures.validity import strip_labels
 
 
 def attach_labels(
@@ -33,7 +33,6 @@ def attach_labels(
     labels: Collection[LabelName] = DEFAULT_LABELS,
     force_constant_atoms: Sequence[int] | None = None,
     tangent: NDArray[np.float64] | None = None,
-    system: Vibrating | None = None,
     bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
@@ -45,8 +44,8 @@ def attach_labels(
     `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
     (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
     `vibent_force_constants` (eV/Å²).
-    Entropies are sums over the Γ point of the cell, or averages over a mesh if the calculator has
-    one (`vibent_mesh`): at Γ, only differences to the cell's perfect crystal are extensive.
+    Entropies are averages over a mesh of the cell (`vibent_mesh`), or sums at Γ if that is the
+    calculator's wish: there, only differences to the cell's perfect crystal are extensive.
 
     Parameters
     ----------
@@ -72,9 +71,6 @@ def attach_labels(
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; there are no gradients then.
-    system : HarmonicSystem or MeshSystem, optional
-        Of the structure, where it is known already, as that of a `Saddle`; by default the
-        calculator makes it.
     bulk_width : float, Å
         Width of the supercell behind a perfect crystal's converged values, about twice the
         range of the interaction; see `bulk_site_entropies`.
@@ -104,14 +100,11 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
-    if system is None:
-        system = calculator.harmonic_system(
-            atoms,
-            gradient=not {"gradient", "strain", "site_gradients"}.isdisjoint(labels),
-            tangent=tangent,
-        )
-    else:
-        _check_system(system, atoms, tangent)
+    system = calculator.harmonic_system(
+        atoms,
+        gradient=not {"gradient", "strain", "site_gradients"}.isdisjoint(labels),
+        tangent=tangent,
+    )
     labelled = strip_labels(atoms)
     if dataset.WEIGHT in atoms.info:  # of the user, and no label
         labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
@@ -164,20 +157,6 @@ def attach_labels(
 def _plain_number(value: float) -> int | float:
     """Averages over a mesh may be no whole numbers, where modes are unstable at some q only."""
     return int(value) if value == int(value) else float(value)
-
-
-def _check_system(system: Vibrating, atoms: Atoms, tangent: NDArray[np.float64] | None) -> None:
-    if tangent is not None:
-        raise InvalidInputError(
-            "tangent: a system leaves motion along a path out by itself; pass tangent or system"
-        )
-    free = free_atoms(atoms)
-    masses = atoms.get_masses()[free]
-    if not (np.array_equal(system.free, free) and np.array_equal(system.masses, masses)):
-        raise InvalidInputError(
-            f"system: expected that of the structure, with {len(free)} free atoms of its masses, "
-            f"got one of {len(system.free)}, or of other masses; leave it out"
-        )
 
 
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -13,14 +13,13 @@ from ase.optimize import FIRE
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
-from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.hessian import HessianOptions
+from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
 from ase_vibent.stationary.relaxation import follow, relax
-from ase_vibent.structures.validity import check_structure, starting_copy
+from ase_vibent.structures.validity import check_structure, free_atoms, starting_copy
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
 BAND_FORCE = 0.05
@@ -42,8 +41,10 @@ class Saddle:
         With energies and forces; `minimum_1` is the start where that is reached.
     mode : ndarray, shape (N, 3)
         Direction of the one unstable mode, normalised, from `minimum_1` to `minimum_2`.
-    system : HarmonicSystem
-        Of the saddle, by which it was proved to be one; `attach_labels` takes it as it is.
+    frequency : float, eV
+        ħω of the unstable mode at Γ, negative because imaginary.
+    hessian : ndarray, shape (3n, 3n), eV/Å²
+        Of the saddle's free atoms, by which it was proved to be one.
     connected : bool
         Whether the descents end where the search began: in the given minimum on one
         side, or in both given end points of a path.
@@ -53,7 +54,8 @@ class Saddle:
     minimum_1: Atoms
     minimum_2: Atoms
     mode: Array
-    system: HarmonicSystem
+    frequency: float
+    hessian: Array
     connected: bool
 
     def __repr__(self) -> str:
@@ -62,11 +64,6 @@ class Saddle:
             f"barrier_backward={self.barrier_backward:.4f}, "
             f"frequency={self.frequency:.5f}, connected={self.connected})"
         )
-
-    @property
-    def frequency(self) -> float:
-        """ħω of the unstable mode, negative because imaginary, eV."""
-        return float(self.system.frequencies[0])
 
     @property
     def barrier_forward(self) -> float:
@@ -246,11 +243,8 @@ def _follow(
     options: HessianOptions,
 ) -> Saddle:
     """The saddle, proved to have one unstable mode, with the minima below it."""
-    # However many atoms there are: the unstable mode is an eigenvector.
-    exact = HessianEntropyCalculator(calculator, unstable=1, engine="dense", **asdict(options))
-    system = exact.harmonic_system(saddle)
-    assert isinstance(system, HarmonicSystem)
-    mode = _unstable_mode(system)
+    hessian = compute_hessian(saddle, calculator, options=options)
+    frequency, mode = _unstable_mode(saddle, hessian)
     minima = []
     for sign in (-1, 1):
         side = starting_copy(saddle)
@@ -260,13 +254,14 @@ def _follow(
         minima.reverse()
         mode = -mode
     reached = [same_minimum(m, start) for m, start in zip(minima, starts, strict=False)]
-    return Saddle(saddle, minima[0], minima[1], mode, system, all(reached))
+    return Saddle(saddle, minima[0], minima[1], mode, frequency, hessian, all(reached))
 
 
-def _unstable_mode(system: HarmonicSystem) -> Array:
-    """Direction of the only unstable mode, shape (N, 3); UnstableStructureError else."""
+def _unstable_mode(saddle: Atoms, hessian: Array) -> tuple[float, Array]:
+    """ħω and direction of the only unstable mode at Γ; UnstableStructureError else."""
+    system = HarmonicSystem(saddle, hessian, free=free_atoms(saddle), unstable=1)
     (mode,) = system.patterns(system.modes.eigenvectors[:, :1], system.masses)
-    return np.asarray(mode / np.linalg.norm(mode))
+    return float(system.frequencies[0]), np.asarray(mode / np.linalg.norm(mode))
 
 
 def centre_indices(

@@ -107,11 +107,6 @@ class ExactSites:
         if self._crystal is not None:
             name, (same_cell,) = "crystal", match_references([atoms], [self._crystal])
             frames.append(attach_labels(same_cell, exact, name=name, labels=["sites"]))
-        elif atoms.pbc.any():
-            remarks.append(
-                "without a perfect crystal the measured values are sums over the Γ point of this "
-                "cell, not those of the infinite structure"
-            )
         frames.append(attach_labels(atoms, exact, reference=name, labels=["sites"]))
         n_unstable = frames[-1].info[dataset.N_UNSTABLE]
         if n_unstable:

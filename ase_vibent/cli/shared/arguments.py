@@ -55,6 +55,18 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+    """Add --mesh, of exact entropies."""
+    parser.add_argument(
+        "--mesh",
+        type=mesh,
+        default="auto",
+        metavar="MESH",
+        help="of the cell's own Brillouin zone, over which exact entropies are averaged, as of the "
+        "cell repeated for ever: 2x2x2, say, 'gamma' for the cell alone; default: by its width",
+    )
+
+
 def add_basis(parser: argparse.ArgumentParser) -> None:
     """Options of one descriptor."""
     parser.add_argument("--cutoff", type=length, help="Å; default: suits the nearest neighbours")
@@ -116,6 +128,15 @@ def length(text: str) -> float:
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+
+
+def mesh(text: str) -> str | tuple[int, ...]:
+    """Three numbers of points, or a name."""
+    if text in ("auto", "gamma"):
+        return text
+    if re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
+        return tuple(int(number) for number in text.split("x"))
+    raise argparse.ArgumentTypeError(f"expected auto, gamma or numbers as in 2x2x2, got {text!r}")
 
 
 def direction(text: str) -> tuple[int, ...]:

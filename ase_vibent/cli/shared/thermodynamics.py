@@ -12,6 +12,7 @@ from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import (
     MODEL,
     add_finite_differences,
+    add_mesh,
     add_temperatures,
     hessian_options,
     length,
@@ -41,6 +42,7 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
         help="largest force of a structure at rest; default 0.01",
     )
     parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    add_mesh(parser)
     add_finite_differences(parser)
 
 
@@ -58,5 +60,6 @@ def calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
     return HessianEntropyCalculator(
         potential,
         quantum=options.quantum,
+        mesh=options.mesh,
         **asdict(hessian_options(options)),
     ), potential
