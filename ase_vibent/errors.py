@@ -109,6 +109,10 @@ class ExtrapolationWarning(UserWarning):
     """What `ExtrapolationError` says, as a warning."""
 
 
+class NarrowCellWarning(UserWarning):
+    """A cell is narrower than its Hessian reaches: what a mesh of it says is partly a guess."""
+
+
 def reason(error: Exception) -> str:
     """What went wrong, in one line.
 

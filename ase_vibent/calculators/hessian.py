@@ -37,9 +37,9 @@ DENSE_LIMIT = 4000
 class HessianEntropyCalculator(EntropyCalculator):
     """Exact entropy, free energy and forces of the harmonic crystal.
 
-    Absolute totals of periodic cells are Γ-point sums, which lack the three translations
-    and are not extensive: compare *differences* to the perfect crystal of the same cell
-    with the surrogate's.
+    Of a periodic cell all values are those of the cell repeated for ever, averages over a mesh of
+    its own Brillouin zone; they are extensive. Γ alone (`mesh="gamma"`) lacks the three
+    translations: there, only differences to the perfect crystal of the same cell mean something.
 
     Parameters
     ----------
@@ -67,18 +67,18 @@ class HessianEntropyCalculator(EntropyCalculator):
     engine : {"auto", "dense", "lanczos", "contour", "ball"}
         "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
         a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
-        crystal; its entropies are extensive, of the infinite crystal, not Γ-point sums. Gradients
-        need "dense". "auto" diagonalises up to 4000 atoms, then takes "lanczos".
+        crystal, which need no mesh. Gradients need "dense". "auto" diagonalises up to 4000 atoms,
+        then takes "lanczos".
     tolerance : float, k_B
         Largest error of a site with "lanczos" and "contour".
     radius : float, Å
     steps : int
         Of the balls and their Lanczos recursions.
-    mesh : "gamma", "auto" or three int
-        Vibrations at Γ of the cell, or averaged over a half-shifted mesh of its Brillouin zone, as
-        of the cell repeated for ever: formation entropies of small cells are then those of large
-        ones, but for what images do to the relaxation. "auto" goes by the cell's width. Engine
-        "dense" only.
+    mesh : "auto", "gamma" or three int
+        Half-shifted mesh of the cell's Brillouin zone, which costs no force call: formation
+        entropies of small cells are then those of large ones, but for what images do to the
+        relaxation. "auto" goes by the cell's width, one point from 25 Å on. "gamma" are the
+        vibrations of the cell alone; so are clusters'.
     displacement : float, Å
         Of all finite differences.
     interaction_range : float, Å, optional
@@ -92,10 +92,10 @@ class HessianEntropyCalculator(EntropyCalculator):
     >>> from ase.build import bulk
     >>> from ase.calculators.emt import EMT
     >>> from ase_vibent import HessianEntropyCalculator
-    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms = bulk("Cu", cubic=True) * (2, 2, 2)
     >>> atoms.calc = HessianEntropyCalculator(EMT(), temperature=600)
     >>> print(f"{atoms.get_potential_energy():.3f} eV")
-    -0.337 eV
+    -4.686 eV
     """
 
     sees_modes = True
@@ -267,10 +267,23 @@ class HessianEntropyCalculator(EntropyCalculator):
 
         Returns
         -------
-        ndarray, shape (n_modes,), eV
+        ndarray, shape (n_modes,), or on a mesh (n_q, n_modes), eV
             Ascending; imaginary ones as negative numbers.
         """
         return self._calculated_system(atoms).frequencies
+
+    def get_qpoints(self, atoms: Atoms | None = None) -> Array:
+        """Points of `get_frequencies`, in units of the reciprocal cell vectors, (n_q, 3).
+
+        One of each pair (q, -q), which have the same modes; Γ alone without a mesh.
+        """
+        system = self._calculated_system(atoms)
+        return system.points if isinstance(system, MeshSystem) else np.zeros((1, 3))
+
+    def get_weights(self, atoms: Atoms | None = None) -> Array:
+        """Weights of the points of `get_frequencies`, shape (n_q,); they sum to 1."""
+        system = self._calculated_system(atoms)
+        return system.weights if isinstance(system, MeshSystem) else np.ones(1)
 
     def _calculated_system(self, atoms: Atoms | None) -> Vibrating:
         self._ensure_calculated(atoms)

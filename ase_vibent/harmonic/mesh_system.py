@@ -8,6 +8,7 @@ has three modes, and entropies are extensive.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from scipy.sparse import block_array, bsr_array
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_choice
-from ase_vibent.errors import InvalidInputError, UnstableStructureError
+from ase_vibent.errors import InvalidInputError, NarrowCellWarning, UnstableStructureError
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
     Statistics,
@@ -60,8 +61,8 @@ from ase_vibent.harmonic.system import (
     require_sums,
 )
 
-#: Share of the Hessian between images from which on messages speak of it.
-GUESSED = 0.01
+#: Shares of the Hessian told apart by guess from which on errors, and warnings, speak of it.
+MENTIONED, WARNED = 0.01, 0.1
 
 
 class MeshSystem:
@@ -121,6 +122,7 @@ class MeshSystem:
             self._blocks.sort_indices()
             partners = np.split(self._blocks.indices, self._blocks.indptr[1:-1])
             self.images = Images(atoms[self.free], partners)
+        self._warn_of_narrow_cells()
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None
         self._column = np.empty((3 * len(self.free), 0))
@@ -138,6 +140,16 @@ class MeshSystem:
         blocks = self._blocks
         data = blocks.data * phases[:, None, None]
         return bsr_array((data, blocks.indices, blocks.indptr), shape=blocks.shape).tocsr()
+
+    def _warn_of_narrow_cells(self) -> None:
+        if self.share_at_border > WARNED:
+            warnings.warn(
+                f"{self.share_at_border:.0%} of the Hessian between atoms lies at the border "
+                "between periodic images, and is told apart by guess: the cell is narrower than "
+                "the interaction; take a wider one, or mesh='gamma' for its own vibrations",
+                NarrowCellWarning,
+                stacklevel=3,
+            )
 
     @cached_property
     def share_at_border(self) -> float:
@@ -205,7 +217,7 @@ class MeshSystem:
                 + (
                     f", where {share:.0%} of the Hessian lies at the border between images and had "
                     "to be shared by guess: a wider cell, or mesh='gamma', may be needed"
-                    if share > GUESSED
+                    if share > MENTIONED
                     else ""
                 ),
                 error.frequencies,

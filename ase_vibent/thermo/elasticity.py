@@ -27,11 +27,11 @@ from ase_vibent.potentials import calculator_failures
 STRAIN = 2e-3
 #: Largest force on an atom of a strained crystal, eV/Å.
 FMAX = 1e-4
-#: Width in k of what makes sums converge, in 2π over the least distance of lattice planes: images at
-#: a distance feel nothing of it.
+#: Width in k of what makes sums converge, in 2π over the least distance of lattice planes: images
+#: feel nothing of it.
 SMOOTHING = 1.5
-#: It is exp(-x) times so many terms of the series of exp(x), x = k²/(2 width²): flat at k = 0, where
-#: f depends on the direction.
+#: It is exp(-x) times so many terms of the series of exp(x), x = k²/(2 width²): flat at k = 0,
+#: where f depends on the direction.
 TERMS = 4
 
 
@@ -128,7 +128,8 @@ def image_correction(
     lengths = np.linalg.norm(points, axis=1)
     points, lengths = points[lengths > 0], lengths[lengths > 0]
     x = (lengths / width) ** 2 / 2
-    window = np.exp(-x) * sum(x**m / factorial(m) for m in range(TERMS))
+    terms = range(TERMS)
+    window = np.exp(-x) * sum(x**m / factorial(m) for m in terms)
     total = window @ _relaxation(points / lengths[:, None], dipole, constants)
     # Of the window, a product of Gaussian integrals.
     integral = (
