@@ -32,6 +32,8 @@ ENTROPY = quantities.ENTROPY["total"].key
 STRAIN = quantities.ENTROPY["strain"].key
 #: In `atoms.info`: number of modes in the sum, and of unstable ones left out.
 N_MODES, N_UNSTABLE = "vibent_n_modes", "vibent_n_unstable"
+#: In `atoms.info`: estimated errors of the total, with signs, see `EntropyErrors`, (3,), eV/K.
+ERRORS = "vibent_entropy_errors"
 #: In `atoms.info`: mesh of q over the cell's Brillouin zone, three numbers; none is Γ alone.
 MESH = "vibent_mesh"
 #: In `atoms.info`: name of a perfect crystal, and the name of a frame's perfect crystal.

@@ -206,9 +206,10 @@ class EntropyCalculator(StrictCalculator):
         Returns
         -------
         float, eV/K
-            0 where entropies are exact, NaN where a model does not know.
+            NaN where a model does not know, and of exact calculators: what they give carries
+            estimates of its own, `Vibrations.errors`.
         """
-        return 0.0
+        return float("nan")
 
     def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
         """Entropy and free energy that a crystal's atoms have in the infinite crystal.

@@ -19,6 +19,7 @@ from ase_vibent.calculators.hessian_parameters import DEFAULTS, OF_RESULTS, chec
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.crystal.perfect_crystal import PerfectCrystal
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient
 from ase_vibent.harmonic.mesh import choose_mesh
@@ -215,10 +216,12 @@ class HessianEntropyCalculator(EntropyCalculator):
             return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
         chosen = check_temperatures(temperatures)
         system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
+        errors = entropy_errors(atoms, system)
         if not self.parameters["quantum"]:
-            return Vibrations.classical(system.entropy, system.n_modes, chosen)
+            return Vibrations.classical(system.entropy, system.n_modes, chosen, errors)
         sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]
-        return Vibrations(chosen, *np.array(sums).T)
+        entropies, free_energies = np.array(sums).T
+        return Vibrations(chosen, entropies, free_energies, kB * np.array(errors))
 
     def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
         """See `EntropyCalculator.bulk_vibrations`; from a q-mesh through phonopy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,8 @@ from ase.data import chemical_symbols
 from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.cli.shared.arguments import length
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.cli.shared.arguments import length, positive_number
 from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
@@ -31,6 +32,14 @@ from ase_vibent.thermo import (
     size_convergence,
 )
 
+NOTES = (
+    "images: to be added to E_f for what periodic images hold back, by elasticity; -: unknown",
+    "±: a model's standard deviation; of exact entropies the error by mesh and narrow cells, without "
+    "what images",
+    "   hold back of the relaxation (--dilute) and finite differences",
+    "g: equivalent defects per primitive cell, orientations included",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -44,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_thermodynamics(parser)
     parser.add_argument(
         "--relax", action="store_true", help="relax the defects first, in their cells"
+    )
+    parser.add_argument(
+        "--dilute",
+        type=positive_number,
+        metavar="N",
+        help="exact entropies of --calculator in these cells, taken by --model to cells N times as "
+        "wide, in which the defects are relaxed",
     )
     parser.add_argument(
         "--chemical-potential",
@@ -86,7 +102,7 @@ def _chemical_potential(text: str) -> tuple[str, float]:
 def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
-    calculator, potential = calculators(options)
+    calculator, potential, surrogate = calculators(options, refined=options.dilute is not None)
     sources, defects = read_structures(options.defects)
     if len(set(sources)) < len(sources):
         sources = [f"{number}: {source}" for number, source in enumerate(sources)]
@@ -100,7 +116,9 @@ def run(options: argparse.Namespace) -> int:
     pairs = list(zip(sources, defects, crystals, strict=True))
     for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):
         try:
-            rows.append((source, _formation_of(defect, crystal, calculator, potential, options)))
+            rows.append(
+                (source, _formation_of(defect, crystal, calculator, potential, surrogate, options))
+            )
         except VibentError as error:
             print(f"vibent formation: {source}: {error}", file=sys.stderr)
     if not rows:
@@ -124,6 +142,7 @@ def _formation_of(
     crystal: Atoms,
     calculator: EntropyCalculator,
     potential: Any,
+    surrogate: SiteEntropyCalculator | None,
     options: argparse.Namespace,
 ) -> DefectFormation:
     found = defect_formation(
@@ -134,6 +153,8 @@ def _formation_of(
         potential=potential,
         chemical_potentials=dict(options.chemical_potential),
         multiplicity=options.multiplicity,
+        surrogate=surrogate,
+        cell=None if surrogate is None else crystal.repeat(options.dilute),
         fmax=options.fmax,
     )
     if options.energy is None:
@@ -158,6 +179,7 @@ def _formation_data(found: DefectFormation) -> dict[str, Any]:
         "excess_atoms": found.excess,
         "condition": found.condition,
         "formation_energy_eV": found.energy,
+        "image_energy_eV": found.image_energy,
         "entropy_std_eV_per_K": found.entropy_std,
         "multiplicity": found.multiplicity,
         "temperatures_K": found.temperatures.tolist(),
@@ -166,6 +188,7 @@ def _formation_data(found: DefectFormation) -> dict[str, Any]:
         "degeneracy_factors": found.degeneracy_factors.tolist(),
         "concentrations": found.concentrations.tolist() if known else None,
         "densities_per_cm3": found.densities.tolist() if known else None,
+        "small_cell": None if found.small_cell is None else _formation_data(found.small_cell),
     }
 
 
@@ -187,6 +210,7 @@ def _formation_table(
             "crystal": ">",
             "excess": "<",
             "E_f (eV)": ">.4f",
+            "images (eV)": ">.4f",
             "S_f (k_B)": ">.4f",
             "± (k_B)": ">.4f",
             "g": ">g",
@@ -198,12 +222,13 @@ def _formation_table(
                 found.n_atoms,
                 " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none",
                 found.energy,
+                _known(found.image_energy),
                 found.entropies[0] / kB,
-                found.entropy_std / kB,
+                _known(found.entropy_std / kB),
                 found.multiplicity,
                 found.condition,
             )
-            for name, found in rows
+            for name, found in _with_small_cells(rows)
         ],
     )
     for kind, unit, scale in (("entropy", "k_B", kB), ("energy", "eV", 1.0)):
@@ -222,7 +247,20 @@ def _formation_table(
         "per cm³": ">.3e",
     }
     lines += format_table(columns, [row for name, found in rows for row in _shares(name, found)])
-    return "\n".join([*lines, "g: equivalent defects per primitive cell, orientations included"])
+    return "\n".join([*lines, *NOTES])
+
+
+def _with_small_cells(
+    rows: Sequence[tuple[str, DefectFormation]],
+) -> Iterator[tuple[str, DefectFormation]]:
+    for name, found in rows:
+        if found.small_cell is not None:
+            yield name, found.small_cell
+        yield name, found
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _shares(name: str, found: DefectFormation) -> list[tuple]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from ase.units import kB
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent rate`: attempt frequency, barrier and rate of one event."""
     require_plottable(options.plot)
-    calculator, potential = calculators(options)
+    calculator, potential, _ = calculators(options)
     minimum, saddle = (read_structures([path])[1][-1] for path in (options.minimum, options.saddle))
     found = transition_rate(
         minimum,
@@ -64,7 +65,12 @@ def _data(found: TransitionRate) -> dict[str, Any]:
 def _table(found: TransitionRate) -> str:
     title = (
         f"barrier {found.barrier:.4f} eV; attempt frequency "
-        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± {found.log_std:.2g} in its logarithm"
+        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, "
+        + (
+            "error unknown"
+            if math.isnan(found.log_std)
+            else f"± {found.log_std:.2g} in its logarithm"
+        )
     )
     columns = {
         "T (K)": ">g",

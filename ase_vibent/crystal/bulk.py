@@ -106,7 +106,7 @@ class InfiniteCrystal:
         self.crystal = prepared_crystal(crystal)
         self._masses = check_masses(self.crystal)
         self._tolerance = tolerance
-        self._primitive, self._sites = _primitive_cell(self.crystal)
+        self._primitive, self._sites = primitive_cell(self.crystal)
         self._phonons = _wide_phonons(
             self._primitive, resolve_calculator(calculator), width, options
         )
@@ -133,7 +133,8 @@ class InfiniteCrystal:
         """
         chosen = check_temperatures(temperatures)
         n_modes = 3 * len(self.crystal)
-        found = Vibrations.classical(float(self.site_entropies.sum()), n_modes, chosen)
+        total = float(self.site_entropies.sum())
+        found = Vibrations.classical(total, n_modes, chosen, [n_modes / 3 * self._tolerance, 0, 0])
         return found + self._quantum_correction(chosen) if quantum else found
 
     def _quantum_correction(self, temperatures: Array) -> Vibrations:
@@ -148,7 +149,8 @@ class InfiniteCrystal:
             for t in temperatures
         ]
         copies = len(self.crystal) / len(primitive)
-        return Vibrations(temperatures, *np.array(sums).T) * copies
+        entropies, free_energies = np.array(sums).T
+        return Vibrations(temperatures, entropies, free_energies, np.zeros(3)) * copies
 
 
 def _converged(phonons: Any, tolerance: float) -> Array:
@@ -209,8 +211,18 @@ def bulk_strain_derivative(
     return derivative
 
 
-def _primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
-    """Primitive cell in the crystal's own orientation, and the site of every atom in it."""
+def primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
+    """Primitive cell in the crystal's own orientation, and the site of every atom in it.
+
+    Parameters
+    ----------
+    crystal : Atoms
+
+    Returns
+    -------
+    primitive : Atoms
+    sites : ndarray of int, shape (N,)
+    """
     from phonopy.structure.cells import get_primitive, guess_primitive_matrix
 
     cell = phonopy_cell(crystal)

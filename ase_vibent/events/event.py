@@ -182,14 +182,17 @@ def _energy(frame: Atoms) -> float:
 def _rate(minimum: Atoms, saddle: Atoms, temperatures: ArrayLike) -> TransitionRate:
     chosen = check_temperatures(temperatures)
     states = [_vibrations(atoms, chosen) for atoms in (minimum, saddle)]
-    return TransitionRate(_energy(saddle) - _energy(minimum), states[1] - states[0], log_std=0.0)
+    vibrations = states[1] - states[0]
+    barrier = _energy(saddle) - _energy(minimum)
+    return TransitionRate(barrier, vibrations, log_std=vibrations.entropy_std / kB)
 
 
 def _vibrations(frame: Atoms, temperatures: Array) -> Vibrations:
     """From the label at 300 K."""
     n_modes = frame.info[dataset.N_MODES]
     entropies = frame.info[dataset.ENTROPY] + n_modes * kB * np.log(temperatures / T0)
-    return Vibrations(temperatures, entropies, temperatures * (n_modes * kB - entropies))
+    errors = np.asarray(frame.info.get(dataset.ERRORS, [np.nan] * 3))
+    return Vibrations(temperatures, entropies, temperatures * (n_modes * kB - entropies), errors)
 
 
 def _same_way(one: Event, other: Event) -> bool:

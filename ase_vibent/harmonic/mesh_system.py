@@ -188,7 +188,7 @@ class MeshSystem:
         return float(self.masses[0]) if np.all(self.masses == self.masses[0]) else None
 
     def _diagonalise(self, number: int, *, mass_weighted: bool) -> Modes:
-        complement = RigidComplement(self._left_out(mass_weighted))
+        complement = RigidComplement(self.left_out(mass_weighted))
         matrix = _restrict(self._matrix(number, mass_weighted), complement)
         eigenvalues, vectors = eigh(matrix, driver="evd", check_finite=False)
         if mass_weighted:  # whether it is stable is not for the Hessian to say
@@ -200,8 +200,8 @@ class MeshSystem:
         matrix = self.hessian_at(number)
         return dynamical_matrix(matrix, self.masses) if mass_weighted else matrix
 
-    def _left_out(self, mass_weighted: bool) -> Array:
-        """Motion along the path, shape (3n, 0 or 1)."""
+    def left_out(self, mass_weighted: bool) -> Array:
+        """Motion that is no vibration, columns: along the path, shape (3n, 0 or 1)."""
         return self._column * (np.repeat(np.sqrt(self.masses), 3)[:, None] if mass_weighted else 1)
 
     @contextmanager
@@ -244,7 +244,7 @@ class MeshSystem:
         A Hermitian A + iB has the spectrum of the real matrix ((A, -B), (B, A)), every eigenvalue
         twice, and its first half of rows the same local densities of states.
         """
-        matrix, left_out = self._matrix(number, mass_weighted), self._left_out(mass_weighted)
+        matrix, left_out = self._matrix(number, mass_weighted), self.left_out(mass_weighted)
         copies = 1
         if np.iscomplexobj(matrix):
             copies = 2
@@ -292,7 +292,7 @@ class MeshSystem:
         solved = self.engine != "dense" or "modes" in self.__dict__
         if solved or self.unstable not in (0, "any"):
             return None
-        complement, found = RigidComplement(self._left_out(True)), []
+        complement, found = RigidComplement(self.left_out(True)), []
         for number in range(len(self.points)):
             matrix = _restrict(self._matrix(number, True), complement)
             try:

@@ -155,6 +155,10 @@ class HarmonicSystem:
             return solve_modes(self.hessian, complement, unstable="any")
         return self._site_spectrum(mass_weighted=False)
 
+    def left_out(self, mass_weighted: bool) -> Array:
+        """Motions that are no vibrations, columns, shape (3n, k); not orthonormalised."""
+        return self._motions if mass_weighted else self._plain_motions
+
     def _site_spectrum(
         self, *, mass_weighted: bool, sites: NDArray[np.int64] | None = None
     ) -> SiteSpectrum:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase.units import kB
@@ -45,11 +45,20 @@ class Vibrations:
     temperatures : ndarray, shape (n,), K
     entropies : ndarray, shape (n,), eV/K
     free_energies : ndarray, shape (n,), eV
+    errors : ndarray, shape (3,), eV/K
+        Estimates, with signs, of what the entropy is off for the reasons in `EntropyErrors`: they
+        cancel in differences as the errors do. NaN where there is no estimate.
     """
 
     temperatures: Array
     entropies: Array
     free_energies: Array
+    errors: Array = field(default_factory=lambda: np.full(3, np.nan))
+
+    @property
+    def entropy_std(self) -> float:
+        """Estimated error of the entropy, eV/K; NaN where it is unknown."""
+        return float(np.linalg.norm(self.errors))
 
     def __sub__(self, other: Vibrations) -> Vibrations:
         """Difference of two states at the same temperatures."""
@@ -66,17 +75,42 @@ class Vibrations:
             self.temperatures,
             self.entropies + other.entropies,
             self.free_energies + other.free_energies,
+            self.errors + other.errors,
         )
 
     def __mul__(self, count: float) -> Vibrations:
         """So many times as much of the system."""
-        return Vibrations(self.temperatures, self.entropies * count, self.free_energies * count)
+        return Vibrations(
+            self.temperatures,
+            self.entropies * count,
+            self.free_energies * count,
+            self.errors * count,
+        )
 
     @classmethod
-    def classical(cls, reduced: float, n_modes: float, temperatures: Array) -> Vibrations:
-        """From the temperature-free core of the entropy, see `classical_entropy`."""
+    def classical(
+        cls, reduced: float, n_modes: float, temperatures: Array, errors: ArrayLike = np.nan
+    ) -> Vibrations:
+        """From the temperature-free core of the entropy, see `classical_entropy`.
+
+        Parameters
+        ----------
+        reduced, n_modes : float
+        temperatures : ndarray, shape (n,), K
+        errors : float or array_like, shape (3,), k_B
+            Of the core.
+
+        Returns
+        -------
+        Vibrations
+        """
         entropies = classical_entropy(reduced, n_modes, temperatures)
-        return cls(temperatures, entropies, temperatures * (n_modes * kB - entropies))
+        return cls(
+            temperatures,
+            entropies,
+            temperatures * (n_modes * kB - entropies),
+            kB * np.broadcast_to(np.asarray(errors, dtype=float), (3,)),
+        )
 
 
 def check_temperatures(temperatures: ArrayLike) -> Array:

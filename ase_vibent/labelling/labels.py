@@ -14,6 +14,7 @@ from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.moments import path_species
@@ -37,13 +38,13 @@ def attach_labels(
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
 
-    `info` gets `vibent_entropy` (eV/K), `vibent_n_modes`, `vibent_n_unstable` and, as
-    asked, `vibent_entropy_strain` (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K,
-    mass-free decomposition, or normalised if that is the calculator's), `vibent_site_modes`,
-    `vibent_entropy_gradient` (eV/K/Å), `vibent_site_gradients` (eV/K/Å, N × 3N) and
-    `vibent_moments` (N × 3 for one species, (eV/Å²)^k). For potentials, `info` gets `vibent_energy`
-    (eV) and `vibent_energy_strain` (eV, 3 × 3), `arrays` get `vibent_forces` (eV/Å) and
-    `vibent_force_constants` (eV/Å²).
+    `info` gets `vibent_entropy` (eV/K), its estimated `vibent_entropy_errors` (eV/K, see
+    `EntropyErrors`), `vibent_n_modes`, `vibent_n_unstable` and, as asked, `vibent_entropy_strain`
+    (eV/K, 3 × 3); `arrays` get `vibent_entropies` (eV/K, mass-free decomposition, or normalised if
+    that is the calculator's), `vibent_site_modes`, `vibent_entropy_gradient` (eV/K/Å),
+    `vibent_site_gradients` (eV/K/Å, N × 3N) and `vibent_moments` (N × 3 for one species,
+    (eV/Å²)^k). For potentials, `info` gets `vibent_energy` (eV) and `vibent_energy_strain` (eV,
+    3 × 3), `arrays` get `vibent_forces` (eV/Å) and `vibent_force_constants` (eV/Å²).
     Entropies are averages over a mesh of the cell (`vibent_mesh`), or sums at Γ if that is the
     calculator's wish: there, only differences to the cell's perfect crystal are extensive.
 
@@ -111,6 +112,7 @@ def attach_labels(
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = _plain_number(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = _plain_number(system.n_unstable + system.on_path)
+    labelled.info[dataset.ERRORS] = kB * np.array(entropy_errors(atoms, system))
     if isinstance(system, MeshSystem):
         labelled.info[dataset.MESH] = np.array(system.mesh)
     if "sites" in labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,24 @@ class Posterior(ModelPart):
         """
         roots = self._roots(centred, kinds) - self._roots(other, kinds)
         return float(np.hypot(self._spread(roots), np.sqrt(2) * self.noise))
+
+    def combination_std(self, parts: Sequence[tuple[float, Array, IntArray]]) -> float:
+        """Standard deviation of a sum of totals that belong together, as of defect and crystal.
+
+        Parameters
+        ----------
+        parts : sequence of (float, ndarray, ndarray)
+            Factor, centred features and kinds of every structure.
+
+        Returns
+        -------
+        float, k_B
+        """
+        root = sum(
+            (factor * self._roots(centred, kinds).sum(axis=0) for factor, centred, kinds in parts),
+            np.zeros(self.factor.shape[2]),
+        )
+        return float(np.hypot(self.scale * np.linalg.norm(root), np.sqrt(2) * self.noise))
 
     def _roots(self, centred: Array, kinds: IntArray) -> Array:
         """Vectors whose products are the covariances of the sites, shape (N, rank), k_B."""

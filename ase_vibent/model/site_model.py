@@ -249,6 +249,25 @@ class SiteModel:
             raise InvalidInputError("other: expected the same atom types in the same order")
         return self._require_posterior().difference_std(centred, others, kinds)
 
+    def combination_std(self, terms: Sequence[tuple[float, Atoms]]) -> float:
+        """Standard deviation of a sum of totals in which what is common cancels.
+
+        Parameters
+        ----------
+        terms : sequence of (float, Atoms)
+            Factors and structures.
+
+        Returns
+        -------
+        float
+            NaN if the model keeps no posterior covariance.
+        """
+        if self.posterior is None:
+            return float("nan")
+        return self.posterior.combination_std(
+            [(factor, *self._centre_features(atoms)) for factor, atoms in terms]
+        )
+
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
         """Features less the shift, and the atom types."""
         kinds = species_indices(atoms, self.species)

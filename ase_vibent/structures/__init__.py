@@ -3,6 +3,7 @@
 from ase_vibent.structures.clusters import clusters
 from ase_vibent.structures.displacements import apply_strain, damage, rattle
 from ase_vibent.structures.duplicates import unique
+from ase_vibent.structures.embedding import embed
 from ase_vibent.structures.point_defects import (
     antisites,
     divacancies,
@@ -23,6 +24,7 @@ __all__ = [
     "damage",
     "divacancies",
     "dumbbells",
+    "embed",
     "interstitials",
     "label_sublattices",
     "rattle",

@@ -27,8 +27,8 @@ class SiteOccupation:
         The perfect crystal in the structure's cell.
     site_of_atom : ndarray, shape (N,)
         Index of the site whose Wigner-Seitz cell holds the atom.
-    distances : ndarray, shape (N,), Å
-        From every atom to its site.
+    vectors : ndarray, shape (N, 3), Å
+        From the site of every atom to it, the drift taken out.
     occupation : ndarray, shape (n_sites,)
         Number of atoms in every cell.
     drift : ndarray, shape (3,), Å
@@ -39,10 +39,15 @@ class SiteOccupation:
 
     sites: Atoms = field(repr=False)
     site_of_atom: NDArray[np.intp] = field(repr=False)
-    distances: Array = field(repr=False)
+    vectors: Array = field(repr=False)
     occupation: NDArray[np.intp] = field(repr=False)
     drift: Array
     n_antisites: int
+
+    @property
+    def distances(self) -> Array:
+        """From every atom to its site, shape (N,), Å."""
+        return np.linalg.norm(self.vectors, axis=1)
 
     @property
     def n_vacancies(self) -> int:
@@ -88,12 +93,11 @@ def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
     """
     sites = _sites(atoms, crystal)
     drift = _drift(atoms, sites)
-    site_of_atom, vectors = _nearest_sites(atoms.positions - drift, sites)
+    site_of_atom, vectors = nearest_sites(atoms.positions - drift, sites)
     occupation = np.bincount(site_of_atom, minlength=len(sites))
     alone = occupation[site_of_atom] == 1
     swapped = alone & (sites.numbers[site_of_atom] != atoms.numbers)
-    distances = np.linalg.norm(vectors, axis=1)
-    return SiteOccupation(sites, site_of_atom, distances, occupation, drift, int(swapped.sum()))
+    return SiteOccupation(sites, site_of_atom, vectors, occupation, drift, int(swapped.sum()))
 
 
 def defect_atoms(atoms: Atoms, crystal: Atoms) -> NDArray[np.intp]:
@@ -140,8 +144,19 @@ def _sites(atoms: Atoms, crystal: Atoms) -> Atoms:
     return sites
 
 
-def _nearest_sites(points: Array, sites: Atoms) -> tuple[NDArray[np.intp], Array]:
-    """Nearest site of every point, and the vectors from site to point."""
+def nearest_sites(points: Array, sites: Atoms) -> tuple[NDArray[np.intp], Array]:
+    """Nearest site of every point, and the vectors from site to point.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3), Å
+    sites : Atoms
+
+    Returns
+    -------
+    sites : ndarray of int, shape (n,)
+    vectors : ndarray, shape (n, 3), Å
+    """
     import vesin
 
     box = sites.cell.array
@@ -167,7 +182,7 @@ def _drift(atoms: Atoms, sites: Atoms) -> Array:
     best, least = np.zeros(3), np.inf
     for shift in _possible_drifts(atoms, sites):
         for _ in range(2):
-            vectors = _nearest_sites(atoms.positions - shift, sites)[1]
+            vectors = nearest_sites(atoms.positions - shift, sites)[1]
             shift = shift + np.median(vectors, axis=0)  # few defects do not move a median
         distance = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1).mean()
         if distance < least:
@@ -176,7 +191,7 @@ def _drift(atoms: Atoms, sites: Atoms) -> Array:
             return best
     # Where atoms are as far from sites as random points, the best drift is one by chance.
     points = np.random.default_rng(0).uniform(size=(1000, 3)) @ sites.cell.array
-    at_random = np.linalg.norm(_nearest_sites(points, sites)[1], axis=1).mean()
+    at_random = np.linalg.norm(nearest_sites(points, sites)[1], axis=1).mean()
     return best if least < 0.9 * at_random else np.zeros(3)
 
 

@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.optimize import BFGS
 from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.special import factorial, poch
 
 from ase_vibent.arrays import Array
+from ase_vibent.crystal.bulk import primitive_cell
+from ase_vibent.errors import CalculatorError
 from ase_vibent.potentials import calculator_failures
 
 #: Strain of the finite differences of elastic constants.
@@ -33,6 +36,40 @@ SMOOTHING = 1.5
 #: It is exp(-x) times so many terms of the series of exp(x), x = k²/(2 width²): flat at k = 0,
 #: where f depends on the direction.
 TERMS = 4
+
+
+def image_energy(defect: Atoms, crystal: Atoms, potential: Any, *, relaxed_cell: bool) -> float:
+    """What a defect's periodic images hold back of its relaxation energy.
+
+    Parameters
+    ----------
+    defect, crystal : Atoms
+        At rest, in cells of one size.
+    potential : ASE calculator, or None
+    relaxed_cell : bool
+        Whether the defect's cell is relaxed to zero stress, too.
+
+    Returns
+    -------
+    float, eV
+        To be added to the formation energy; NaN where nothing gives stresses, or the crystal is not
+        periodic along three directions.
+    """
+    if potential is None or not np.all(crystal.pbc):
+        return float("nan")
+    whole, part = (atoms.copy() for atoms in (crystal, defect))
+    for atoms in (whole, part):
+        atoms.set_constraint()
+        atoms.calc = potential
+    try:
+        constants = elastic_constants(primitive_cell(whole)[0], potential)
+        dipole = elastic_dipole(part, whole, constants)
+    except (CalculatorError, PropertyNotImplementedError):
+        return float("nan")
+    correction = image_correction(dipole, constants, crystal.cell.array)
+    if relaxed_cell:
+        correction += relaxed_cell_correction(dipole, constants, crystal.get_volume())
+    return correction
 
 
 def elastic_constants(crystal: Atoms, potential: Any) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
@@ -23,6 +25,8 @@ from ase_vibent.stationary.checks import (
 )
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
+from ase_vibent.thermo.dilute import LargerCell, change_in_larger_cell
+from ase_vibent.thermo.elasticity import image_energy
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
 VOLUME, PRESSURE = "constant volume", "constant pressure"
@@ -49,11 +53,18 @@ class DefectFormation:
     n_atoms : int
         Of the perfect cell.
     entropy_std : float, eV/K
-        Predicted standard deviation of the entropy; 0 where it is exact, NaN where it is unknown.
+        Of the entropy, as a model predicts it; of an exact one the estimated error, by mesh,
+        sharing among images and finite differences. NaN where it is unknown. What images hold
+        back of the relaxation is not in it.
     multiplicity : float
         Equivalent defects per primitive cell of the crystal; NaN where symmetry cannot tell.
     cell_volume : float, Å³
         Of that primitive cell.
+    image_energy : float, eV
+        What elasticity says that periodic images hold back, to be added to the energy of one defect
+        alone; NaN where it is unknown.
+    small_cell : DefectFormation or None
+        What this one was taken to the dilute limit from.
     """
 
     energy: float
@@ -64,6 +75,8 @@ class DefectFormation:
     entropy_std: float
     multiplicity: float
     cell_volume: float
+    image_energy: float = float("nan")
+    small_cell: DefectFormation | None = field(default=None, repr=False)
 
     @property
     def temperatures(self) -> Array:
@@ -154,6 +167,8 @@ def defect_formation(
     potential: object | None = None,
     chemical_potentials: Mapping[str, float | Reservoir] | None = None,
     multiplicity: float | None = None,
+    surrogate: SiteEntropyCalculator | None = None,
+    cell: Atoms | None = None,
     fmax: float = FMAX,
 ) -> DefectFormation:
     """Energy, entropy and free energy of formation of a defect, [Lapointe2020] (3), (15).
@@ -182,6 +197,11 @@ def defect_formation(
     multiplicity : float, optional
         Equivalent defects per primitive cell of the crystal, orientations included; by default
         symmetry counts them.
+    surrogate : SiteEntropyCalculator, optional
+        Takes an exact entropy from this cell to a larger one, in which the defect is relaxed by the
+        potential: S_f + [S_f of the model, larger cell] - [S_f of the model, this cell].
+    cell : Atoms, optional
+        Perfect crystal in that larger supercell, as `crystal * 2`.
     fmax : float, eV/Å
         Largest force that either structure may have. Symmetry is told to 0.02 Å only: with a
         larger force, give the multiplicity.
@@ -202,13 +222,14 @@ def defect_formation(
     check_crystal(crystal)
     check_structure(defect)
     chosen = check_temperatures(temperatures)
+    behind = potential_behind(calculator, potential)
+    _check_dilute(surrogate, cell, calculator, behind)
     fixed = [len(atoms) - len(free_atoms(atoms)) for atoms in (defect, crystal)]
     if fixed[0] != fixed[1]:
         raise InvalidStructureError(
             f"defect: {fixed[0]} of its atoms are fixed, {fixed[1]} of the crystal's; fix the same "
             "atoms, or none"
         )
-    behind = potential_behind(calculator, potential)
     energy, resting = stationary_energy(defect, behind, "defect", fmax)
     crystal_energy, resting_crystal = stationary_energy(crystal, behind, "crystal", fmax)
     condition = _condition(resting, resting_crystal)
@@ -219,19 +240,84 @@ def defect_formation(
         check_positive("multiplicity", multiplicity)
     # The crystal, of which the reservoir may be made, first: calculators keep the last structure.
     whole = calculator.vibrations(crystal, chosen)
-    vibrations = calculator.vibrations(defect, chosen) - whole
-    return DefectFormation(
+    formed = calculator.vibrations(defect, chosen) - whole - reservoir.vibrations
+    found = DefectFormation(
         energy=energy - crystal_energy - reservoir.energy,
-        vibrations=vibrations - reservoir.vibrations,
+        vibrations=formed,
         excess=excess,
         condition=condition,
         n_atoms=len(crystal),
-        entropy_std=calculator.predicted_std(defect),
+        entropy_std=known_std(calculator.predicted_std(defect), formed),
         multiplicity=_multiplicity_or_nan(defect, crystal)
         if multiplicity is None
         else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
+        image_energy=image_energy(
+            resting, resting_crystal, behind, relaxed_cell=condition == PRESSURE
+        ),
     )
+    if surrogate is None or cell is None:
+        return found
+    change = change_in_larger_cell(
+        defect,
+        crystal,
+        cell,
+        surrogate,
+        behind,
+        chosen,
+        relax_cell=condition == PRESSURE,
+        fmax=fmax,
+    )
+    return _in_larger_cell(found, change, cell, behind)
+
+
+def _check_dilute(
+    surrogate: SiteEntropyCalculator | None,
+    cell: Atoms | None,
+    calculator: EntropyCalculator,
+    potential: Any,
+) -> None:
+    """Raise InvalidInputError unless a larger cell can be taken, where one is wanted."""
+    if (surrogate is None) != (cell is None):
+        missing = "surrogate" if surrogate is None else "cell"
+        raise InvalidInputError(f"{missing}: the dilute limit needs both, surrogate and cell")
+    if surrogate is None:
+        return
+    if not calculator.sees_modes:
+        raise InvalidInputError(
+            "surrogate: takes exact entropies to a larger cell; a model gives that cell's by itself"
+        )
+    if potential is None:
+        raise InvalidInputError("potential: the dilute limit relaxes the defect in a larger cell")
+    if surrogate.parameters["quantum"] != calculator.parameters["quantum"]:
+        raise InvalidInputError(
+            "surrogate: its statistics are not those of the exact calculator; set quantum alike"
+        )
+
+
+def _in_larger_cell(
+    found: DefectFormation, change: LargerCell, cell: Atoms, potential: Any
+) -> DefectFormation:
+    vibrations = replace(
+        found.vibrations,
+        entropies=found.entropies + change.vibrations.entropies,
+        free_energies=found.vibrations.free_energies + change.vibrations.free_energies,
+    )
+    relaxed_cell = found.condition == PRESSURE
+    return replace(
+        found,
+        energy=found.energy + change.energy,
+        vibrations=vibrations,
+        n_atoms=len(cell),
+        entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
+        image_energy=image_energy(change.defect, cell, potential, relaxed_cell=relaxed_cell),
+        small_cell=found,
+    )
+
+
+def known_std(predicted: float, vibrations: Vibrations) -> float:
+    """A model's standard deviation; of exact entropies their own estimate, eV/K."""
+    return vibrations.entropy_std if np.isnan(predicted) else predicted
 
 
 def _multiplicity_or_nan(defect: Atoms, crystal: Atoms) -> float:

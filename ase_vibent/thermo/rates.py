@@ -21,6 +21,7 @@ from ase_vibent.stationary.checks import (
     stationary_energy,
 )
 from ase_vibent.structures.validity import check_structure
+from ase_vibent.thermo.formation import known_std
 
 #: Planck's constant, eV s.
 PLANCK = _hplanck / _e
@@ -37,8 +38,8 @@ class TransitionRate:
     vibrations : Vibrations
         Saddle less minimum; the saddle has one mode fewer.
     log_std : float
-        Predicted standard deviation of ln ν*, from that of the entropies; 0 where they are exact,
-        NaN where it is unknown.
+        Standard deviation of ln ν*, from that of the entropies, see `DefectFormation`; NaN where it
+        is unknown.
     """
 
     barrier: float
@@ -151,10 +152,11 @@ def transition_rate(
                 error.frequencies,
                 error.n_unstable,
             ) from error
+    vibrations = states[1] - states[0]
     return TransitionRate(
         barrier=energies[1] - energies[0],
-        vibrations=states[1] - states[0],
-        log_std=calculator.predicted_std(saddle, minimum) / kB,
+        vibrations=vibrations,
+        log_std=known_std(calculator.predicted_std(saddle, minimum), vibrations) / kB,
     )
 
 

@@ -70,7 +70,7 @@ class Surroundings:
         units = reduce(gcd, counts.values())
         self.composition = {symbol: count // units for symbol, count in counts.items()}
         self.given = dict(chemical_potentials or {})
-        self._nothing = Reservoir(0.0, Vibrations.classical(0.0, 0.0, temperatures))
+        self._nothing = Reservoir(0.0, Vibrations.classical(0.0, 0.0, temperatures, 0.0))
         self._crystal, self._units, self._energy = crystal, units, energy
         self._calculator, self._temperatures = calculator, temperatures
         self._unit: Reservoir | None = None

@@ -46,20 +46,27 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     add_finite_differences(parser)
 
 
-def calculators(options: argparse.Namespace) -> tuple[EntropyCalculator, Any]:
-    """What gives entropies, and what gives energies, if anything."""
+def calculators(
+    options: argparse.Namespace, *, refined: bool = False
+) -> tuple[EntropyCalculator, Any, SiteEntropyCalculator | None]:
+    """What gives entropies, what gives energies, if anything, and what refines exact entropies."""
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
+    surrogate = None
     if options.model:
-        model = model_file(options.model)
-        return SiteEntropyCalculator(model, quantum=options.quantum), potential
+        surrogate = SiteEntropyCalculator(model_file(options.model), quantum=options.quantum)
+    if refined and (surrogate is None or potential is None):
+        raise InvalidInputError("--dilute: needs both, --calculator and --model")
+    if surrogate is not None and not refined:
+        return surrogate, potential, None
     if potential is None:
         raise InvalidInputError(
             "--model, --calculator: give a model, or a calculator for exact entropies, or both: "
             "entropies of the model, energies of the calculator"
         )
-    return HessianEntropyCalculator(
+    exact = HessianEntropyCalculator(
         potential,
         quantum=options.quantum,
         mesh=options.mesh,
         **asdict(hessian_options(options)),
-    ), potential
+    )
+    return exact, potential, surrogate

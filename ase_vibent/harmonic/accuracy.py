@@ -1,0 +1,110 @@
+"""How far an exact entropy may be off: by its mesh, by narrow cells, by finite differences.
+
+Estimates with signs, so that what a defect and its crystal have in common cancels in their
+difference, whose error is asked for. All of them are sums at the corner of the Brillouin zone,
+where matrices are real.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+
+from ase_vibent.arrays import Array
+from ase_vibent.harmonic.entropy import reduced_entropy, reduced_entropy_of_determinant
+from ase_vibent.harmonic.images import by_component
+from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
+from ase_vibent.harmonic.modes import (
+    RigidComplement,
+    dynamical_matrix,
+    log_determinant,
+    rigid_body_motions,
+)
+
+
+class EntropyErrors(NamedTuple):
+    """Estimated errors of a reduced entropy, k_B; NaN where there is no estimate.
+
+    Attributes
+    ----------
+    mesh : float
+        Of a mesh of n points: what one point gives otherwise, divided by n - 1, as errors fall like
+        1/n or faster. A mesh of one is compared with Γ, which is worse: half the difference, in
+        differences of structures only.
+    images : float
+        Of blocks of the Hessian at the border between periodic images, which are told apart by
+        guess: half of what their phases matter.
+    differences : float
+        Of the Hessian itself: what a moved crystal, which must feel no force, matters.
+    """
+
+    mesh: float
+    images: float
+    differences: float
+
+
+UNKNOWN = EntropyErrors(np.nan, np.nan, np.nan)
+
+
+def entropy_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
+    """Estimated errors of the reduced entropy of a system.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Whose system it is.
+    system : HarmonicSystem or MeshSystem
+
+    Returns
+    -------
+    EntropyErrors
+        Known with engine "dense"; at Γ of periodic structures that of the mesh is not, nor that of
+        differences where atoms are fixed.
+    """
+    if system.engine != "dense":
+        return UNKNOWN
+    balanced = _without_net_forces(system.hessian) if len(system.free) == len(atoms) else None
+    motions = system.left_out(mass_weighted=True)
+    if not isinstance(system, MeshSystem):
+        others = np.nan if np.any(atoms.pbc) else 0.0
+        if balanced is None:
+            return EntropyErrors(others, others, np.nan)
+        change = _entropy(balanced, system, motions) - system.entropy
+        return EntropyErrors(others, others, change)
+    corner = system.images.phases(np.array([0.5 if n else 0.0 for n in system.mesh]))
+    unphased = corner.copy()
+    unphased[system.images.shared.places] = 1.0
+    n = len(system.free)
+    phases = by_component(corner, n)
+    plain = _entropy(system.hessian * phases, system, motions)
+    without = _entropy(system.hessian * by_component(unphased, n), system, motions)
+    change = np.nan if balanced is None else _entropy(balanced * phases, system, motions) - plain
+    n_points = int(np.prod([number for number in system.mesh if number]))
+    if n_points > 1:
+        mesh = (plain - system.entropy) / (n_points - 1)
+    else:
+        rigid = rigid_body_motions(atoms, mass_weighted=True) if balanced is not None else motions
+        mesh = (_entropy(system.hessian, system, np.hstack([rigid, motions])) - plain) / 2
+    return EntropyErrors(float(mesh), (without - plain) / 2, float(change))
+
+
+def _entropy(hessian: Array, system: Vibrating, motions: Array) -> float:
+    """Reduced entropy of a real Hessian's stable modes, some motions left out."""
+    matrix, complement = dynamical_matrix(hessian, system.masses), RigidComplement(motions)
+    logarithm = log_determinant(matrix, complement)
+    if logarithm is not None:
+        return reduced_entropy_of_determinant(logarithm, len(matrix) - complement.rank)
+    eigenvalues: Array = np.linalg.eigvalsh(complement.restrict(matrix)).astype(float)
+    return float(reduced_entropy(eigenvalues[eigenvalues > 0]).sum())
+
+
+def _without_net_forces(hessian: Array) -> Array:
+    """Hessian whose blocks of an atom with itself are made to balance all others."""
+    n = len(hessian) // 3
+    blocks = hessian.reshape(n, 3, n, 3).copy()
+    net = blocks.sum(axis=2)
+    places = np.arange(n)
+    blocks[places, :, places, :] -= (net + net.transpose(0, 2, 1)) / 2
+    return blocks.reshape(hessian.shape)
