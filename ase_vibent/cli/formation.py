@@ -32,12 +32,12 @@ from ase_vibent.thermo import (
     size_convergence,
 )
 
+#: Below the tables.
 NOTES = (
-    "images: to be added to E_f for what periodic images hold back, by elasticity; -: unknown",
-    "±: a model's standard deviation; of exact entropies the error by mesh and narrow cells, without "
-    "what images",
-    "   hold back of the relaxation (--dilute) and finite differences",
-    "g: equivalent defects per primitive cell, orientations included",
+    "images: to be added to E_f for what periodic images hold back, by elasticity",
+    "±: a model's standard deviation; of exact entropies the error by mesh and narrow cells, not",
+    "   what images hold back of the relaxation (--dilute), nor what finite differences are off",
+    "g: equivalent defects per primitive cell, orientations included; -: unknown",
 )
 
 
@@ -221,7 +221,7 @@ def _formation_table(
                 name,
                 found.n_atoms,
                 " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none",
-                found.energy,
+                _known(found.energy),
                 _known(found.image_energy),
                 found.entropies[0] / kB,
                 _known(found.entropy_std / kB),
@@ -271,7 +271,7 @@ def _shares(name: str, found: DefectFormation) -> list[tuple]:
         zip(
             [name] * len(found.temperatures),
             found.temperatures,
-            found.free_energies,
+            found.free_energies if not np.isnan(found.energy) else unknown,
             found.degeneracy_factors,
             data["concentrations"] or unknown,
             data["densities_per_cm3"] or unknown,
