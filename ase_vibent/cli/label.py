@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ase import Atoms
 
@@ -19,14 +19,16 @@ from ase_vibent.cli.shared.arguments import (
 )
 from ase_vibent.cli.shared.files import model_file, progress_bar, read_structures, show
 from ase_vibent.cli.shared.tables import format_table
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.spectrum import check_unstable
-from ase_vibent.labelling.run import LabelTask, failure_list, label_structures
+from ase_vibent.labelling.run import LabelTask, failure_list, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import BUILT_IN, CalculatorSpec
-from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS
+from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS, LabelName
 from ase_vibent.structures.cells import match_references
+from ase_vibent.structures.embedding import is_perfect
 from ase_vibent.training.selection import Choice, select
+from ase_vibent.verification.size_check import in_larger_cell, size_check
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="beside totals, some of "
         + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
         + f"; default: {' '.join(DEFAULT_LABELS)}",
+    )
+    parser.add_argument(
+        "--check-size",
+        action="store_true",
+        help="label the first structure with a defect in the next larger cell of --reference, too: "
+        "says how far the labels of small cells are off, and training takes the error in large "
+        "cells from it",
     )
     add_mesh(parser)
     add_finite_differences(parser)
@@ -102,7 +111,9 @@ def run(options: argparse.Namespace) -> int:
         spec()  # a wrong specification fails here, once, and not in every structure
     choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
-    tasks = _label_tasks(options, [sources[k] for k in picked], [structures[k] for k in picked])
+    chosen = [structures[k] for k in picked]
+    tasks = _label_tasks(options, [sources[k] for k in picked], chosen)
+    checked = _add_larger_cell(options, tasks, chosen, spec) if options.check_size else None
     if choices is not None and not options.json:
         print(_choice_table(choices, sources), flush=True)
     summary = label_structures(
@@ -132,6 +143,7 @@ def run(options: argparse.Namespace) -> int:
         result,
         f"{summary.done} labelled, {summary.skipped} found there already, "
         f"{len(summary.failed)} failed{listed}: {options.output}"
+        + _size_line(checked, tasks, options.output, spec)
         + (
             ""
             if options.reference
@@ -173,6 +185,50 @@ def _label_tasks(
         for atoms, name, source in zip(structures, names, sources, strict=True)
     ]
     return tasks
+
+
+def _add_larger_cell(
+    options: argparse.Namespace,
+    tasks: list[LabelTask],
+    structures: Sequence[Atoms],
+    spec: CalculatorSpec,
+) -> int:
+    """Add the tasks of a structure in a larger cell, and say which task is the small one."""
+    if not options.reference:
+        raise InvalidInputError("--check-size: needs --reference, of which larger cells are made")
+    crystals = read_structures([options.reference])[1]
+    first = len(tasks) - len(structures)
+    whole_cells = match_references(structures, crystals)
+    pairs = enumerate(zip(structures, whole_cells, strict=True))
+    number = next((n for n, (atoms, crystal) in pairs if not is_perfect(atoms, crystal)), None)
+    if number is None:
+        raise InvalidInputError("--check-size: every structure is the crystal, without a defect")
+    small = tasks[first + number]
+    larger, whole = in_larger_cell(structures[number], whole_cells[number], crystals, spec)
+    title, source = _crystal_name(whole), f"{small.source}, larger cell"
+    totals: list[LabelName] = ["total"]
+    tasks.append(replace(small, atoms=whole, name=title, reference=None, labels=totals, unstable=0))
+    tasks.append(replace(small, atoms=larger, reference=title, labels=totals, source=source))
+    return first + number
+
+
+def _size_line(
+    checked: int | None, tasks: Sequence[LabelTask], path: str, spec: CalculatorSpec
+) -> str:
+    """What the larger cell says, if it is labelled."""
+    if checked is None:
+        return ""
+    try:
+        frames = labelled_frames(tasks, path, spec.text)
+    except LabelError:
+        return "\nsize: not known, as not all cells are labelled"
+    found = size_check(frames, frames[checked])
+    small, large = found.n_atoms
+    return (
+        f"\nsize: {tasks[checked].source} has {found.entropies[0]:.4f} k_B beyond the crystal's "
+        f"atoms in {small} atoms, {found.entropies[1]:.4f} in {large}: {found.difference:+.4f}. "
+        "Labels of cells as small are off by as much; training takes that into entropy_std"
+    )
 
 
 def _expected_unstable(atoms: Atoms, default: int | str) -> int | str:

@@ -51,8 +51,8 @@ def attach_labels(
     Parameters
     ----------
     atoms : Atoms
-        Keeps its constraints and its `vibent_weight`; FixAtoms leaves the fixed atoms out of the
-        sums.
+        Keeps its constraints, its `vibent_weight` and `vibent_size_check`; FixAtoms leaves the
+        fixed atoms out of the sums.
     calculator : HessianEntropyCalculator
         Its temperature and statistics are not used.
     name : str, optional
@@ -107,8 +107,9 @@ def attach_labels(
         tangent=tangent,
     )
     labelled = strip_labels(atoms)
-    if dataset.WEIGHT in atoms.info:  # of the user, and no label
-        labelled.info[dataset.WEIGHT] = atoms.info[dataset.WEIGHT]
+    for key in (dataset.WEIGHT, dataset.SIZE_CHECK):  # of the user, and no labels
+        if key in atoms.info:
+            labelled.info[key] = atoms.info[key]
     labelled.info[dataset.ENTROPY] = float(classical_entropy(system.entropy, system.n_modes, T0))
     labelled.info[dataset.N_MODES] = _plain_number(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = _plain_number(system.n_unstable + system.on_path)

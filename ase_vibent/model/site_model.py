@@ -18,6 +18,7 @@ from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
+from ase_vibent.model.finite_size import FiniteSize
 from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
@@ -33,6 +34,7 @@ _PARTS: dict[str, type[ModelPart]] = {
     "posterior": Posterior,
     "domain": TrainingDomain,
     "moments": MomentModel,
+    "finite_size": FiniteSize,
 }
 
 
@@ -67,6 +69,8 @@ class SiteModel:
         Environments the model was trained on.
     moments : MomentModel, optional
         Moments of local densities of states, for quantum corrections.
+    finite_size : FiniteSize, optional
+        Error in cells larger than those of the training.
     """
 
     descriptor: Descriptor
@@ -80,6 +84,7 @@ class SiteModel:
     posterior: Posterior | None = None
     domain: TrainingDomain | None = None
     moments: MomentModel | None = None
+    finite_size: FiniteSize | None = None
 
     def __post_init__(self) -> None:
         check_choice("target", self.target, TARGETS)
@@ -206,7 +211,10 @@ class SiteModel:
         return self.moments
 
     def uncertainty(self, atoms: Atoms) -> tuple[float, Array]:
-        """Standard deviations of the total and of the site values, as the fit leaves them.
+        """Standard deviations of the total and of the site values.
+
+        What the fit leaves uncertain, and in cells larger than those of the training what these
+        were too small for, see `FiniteSize`.
 
         Parameters
         ----------
@@ -222,7 +230,12 @@ class SiteModel:
         InvalidInputError
             If the model keeps no posterior covariance.
         """
-        return self._require_posterior().std(*self._centre_features(atoms))
+        centred, kinds = self._centre_features(atoms)
+        total, sites = self._require_posterior().std(centred, kinds)
+        if self.finite_size is None:
+            return total, sites
+        too_small = self.finite_size.site_stds(self._deviations(centred, kinds))
+        return float(np.hypot(total, too_small.sum())), np.hypot(sites, too_small)
 
     def difference_std(self, atoms: Atoms, other: Atoms) -> float:
         """Standard deviation of the difference of two structures' totals.
@@ -247,7 +260,11 @@ class SiteModel:
         )
         if not np.array_equal(kinds, other_kinds):
             raise InvalidInputError("other: expected the same atom types in the same order")
-        return self._require_posterior().difference_std(centred, others, kinds)
+        total = self._require_posterior().difference_std(centred, others, kinds)
+        if self.finite_size is None:
+            return total
+        change = self._deviations(centred, kinds) - self._deviations(others, kinds)
+        return float(np.hypot(total, self.finite_size.site_stds(change).sum()))
 
     def combination_std(self, terms: Sequence[tuple[float, Atoms]]) -> float:
         """Standard deviation of a sum of totals in which what is common cancels.
@@ -267,6 +284,13 @@ class SiteModel:
         return self.posterior.combination_std(
             [(factor, *self._centre_features(atoms)) for factor, atoms in terms]
         )
+
+    def deviations(self, atoms: Atoms) -> Array:
+        """What the sites have beyond those of the perfect crystal, shape (N,)."""
+        return self._deviations(*self._centre_features(atoms))
+
+    def _deviations(self, centred: Array, kinds: NDArray[np.int64]) -> Array:
+        return self._quadratic()(centred + self.shift[kinds], kinds)[0]
 
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
         """Features less the shift, and the atom types."""

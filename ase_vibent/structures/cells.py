@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.errors import LabelError
+from ase_vibent.errors import InvalidStructureError, LabelError
 
 
 def has_volume(atoms: Atoms) -> bool:
@@ -65,6 +65,35 @@ def _repeat_to(crystal: Atoms, atoms: Atoms) -> Atoms | None:
     repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
     candidate = crystal.repeat(tuple(repeats))
     return candidate if same_cell(candidate, atoms) else None
+
+
+def next_supercell(atoms: Atoms, crystals: Sequence[Atoms]) -> Atoms:
+    """The crystal, repeated once more along every periodic direction than in a structure's cell.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    crystals : sequence of Atoms
+        Perfect crystals, of which one, repeated, has that cell.
+
+    Returns
+    -------
+    Atoms
+
+    Raises
+    ------
+    InvalidStructureError
+        If none has it.
+    """
+    for crystal in crystals:
+        fitted = _repeat_to(crystal, atoms)
+        if fitted is not None:
+            repeats = np.rint(fitted.cell.lengths() / crystal.cell.lengths()).astype(int)
+            return crystal.repeat(tuple(np.where(atoms.pbc, repeats + 1, repeats)))
+    raise InvalidStructureError(
+        "crystal: no repetition of it has the structure's cell "
+        f"{np.round(atoms.cell.cellpar(), 4).tolist()}"
+    )
 
 
 def widths(atoms: Atoms) -> NDArray[np.float64]:

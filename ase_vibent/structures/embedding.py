@@ -69,12 +69,31 @@ def embed(defect: Atoms, crystal: Atoms, larger: Atoms) -> Atoms:
     return rest
 
 
-def _centre(found: SiteOccupation, defect: Atoms) -> int:
-    """The site, of those that are not as in the crystal, that is closest to all of them."""
-    foreign = found.sites.numbers[found.site_of_atom] != defect.numbers
+def is_perfect(atoms: Atoms, crystal: Atoms) -> bool:
+    """Whether every atom is on its own site of the crystal, displaced or not.
+
+    Parameters
+    ----------
+    atoms, crystal : Atoms
+
+    Returns
+    -------
+    bool
+    """
+    return not len(_odd_sites(wigner_seitz_defects(atoms, crystal), atoms))
+
+
+def _odd_sites(found: SiteOccupation, atoms: Atoms) -> IntArray:
+    """Sites that are not filled as in the crystal."""
+    foreign = found.sites.numbers[found.site_of_atom] != atoms.numbers
     odd = found.occupation != 1
     odd[found.site_of_atom[foreign]] = True
-    chosen = np.flatnonzero(odd)
+    return np.flatnonzero(odd)
+
+
+def _centre(found: SiteOccupation, defect: Atoms) -> int:
+    """The site, of those that are not as in the crystal, that is closest to all of them."""
+    chosen = _odd_sites(found, defect)
     if not len(chosen):
         raise InvalidStructureError("defect: every atom is on its site of the crystal; it is none")
     spread = [found.sites.get_distances(site, chosen, mic=True).sum() for site in chosen]

@@ -33,6 +33,7 @@ from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.features import FrameFeatures
+from ase_vibent.training.larger_cells import finite_size
 from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.report import Report, evaluate_frames
@@ -62,6 +63,8 @@ def train(
     Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged
     bulk entropy; other constants are fitted. `vibent_weight` in a frame's info multiplies its rows.
+    Frames with `vibent_size_check`, larger than the others, and their crystals are not fitted: they
+    tell how far the model is off in large cells.
 
     Parameters
     ----------
@@ -172,6 +175,8 @@ def train(
     )
     if np.isfinite(fit.solution.noise):  # which rows that are all fitted exactly do not tell
         model = replace(model, posterior=posterior(fit, fit_weights, errors))
+    if target == ENTROPY.name and references.crystals:
+        model = replace(model, finite_size=finite_size(model, frames, training_set.larger))
     report = Report(
         train=evaluate_frames(model, frames, references, sums),
         test=evaluate_frames(model, held_out, references) if held_out else {},

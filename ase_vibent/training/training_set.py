@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -25,6 +25,7 @@ from ase_vibent.quantities import (
 from ase_vibent.structures.atom_types import kinds_of
 from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.energies import REFERENCES, with_energy_labels
+from ase_vibent.training.larger_cells import split_larger_cells
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
@@ -41,12 +42,15 @@ class TrainingSet:
         One per frame.
     quantities : tuple of str
         Kinds of row that are to be fitted.
+    larger : list of Atoms
+        Larger cells, which are not fitted; see `split_larger_cells`.
     """
 
     frames: list[Atoms]
     references: ReferenceCrystals
     targets: list[FrameTargets]
     quantities: tuple[QuantityName, ...]
+    larger: list[Atoms] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -81,6 +85,7 @@ class TrainingSet:
         """
         if isinstance(frames, str | os.PathLike):
             frames = dataset.read_labels(frames)
+        frames, larger = split_larger_cells(frames)
         if not frames:
             raise TrainingError("frames: there is no labelled structure to fit")
         check_choice("target", target, TARGETS)
@@ -91,7 +96,7 @@ class TrainingSet:
         for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
             references.targets(atoms, f"held-out {number}")
         chosen = _chosen_quantities(references, targets, quantities)
-        return cls(list(frames), references, targets, chosen)
+        return cls(frames, references, targets, chosen, larger)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,11 +33,12 @@ sys.path.append(str(Path(__file__).parents[1]))
 import ase_vibent
 from ase_vibent import SiteModel, train
 from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.run import LabelTask, label_structures
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
+from ase_vibent.verification.size_check import in_larger_cell
 
 SHIPPED = Path(ase_vibent.__file__).parent / "pretrained"
 #: Fraction of every kind of structure that is held out.
@@ -150,6 +151,88 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
     keys = {task.key(recipe.name) for task in tasks}
     frames = read_labels(folder / "labels.xyz")
     return without_soft_modes(recipe, [atoms for atoms in frames if atoms.info[KEY] in keys])
+
+
+def larger_cells(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
+    """Some unstrained minima in cells twice as wide, relaxed and labelled, with their crystals.
+
+    They are not fitted; training measures the error in large cells with them.
+    """
+
+    @cache
+    def calculator() -> Any:
+        return recipe.calculator(table)
+
+    path = folder / "larger.xyz"
+    if not path.exists():
+        cells: list[Atoms] = []
+        for atoms, crystal in minima_of_every_kind(structures(recipe, folder, calculator())):
+            try:
+                larger, whole = in_larger_cell(atoms, crystal, [crystal], calculator)
+            except VibentError as error:
+                print(f"{atoms.info['kind']} in a larger cell: left out, {error}"[:150])
+                continue
+            larger.info["kind"] = atoms.info["kind"]
+            whole.info["kind"] = "crystal"
+            known = [other for other in cells if other == whole]
+            cells += [larger] if known else [whole, larger]
+        temporary = path.with_suffix(".part")
+        ase.io.write(temporary, cells, format="extxyz")
+        temporary.rename(path)
+    tasks = []
+    for atoms in ase.io.read(path, index=":", format="extxyz"):
+        name = f"crystal of {round(atoms.cell.volume)}"
+        names = {"name": name} if atoms.info["kind"] == "crystal" else {"reference": name}
+        options = HessianOptions(displacement=recipe.displacement)
+        tasks.append(LabelTask(atoms, labels=["total"], options=options, **names))
+    labels = folder / "larger-labels.xyz"
+    progress = partial(tqdm, desc="larger cells", unit="cell", disable=None)
+    summary = label_structures(
+        tasks,
+        labels,
+        calculator,
+        calculator_name=recipe.name,
+        progress=lambda items, total: progress(items, total=total),
+    )
+    for number, reason in summary.failed:
+        print(f"  {tasks[number].atoms.info['kind']} in a larger cell: {reason[:120]}")
+    keys = {task.key(recipe.name): task.atoms.info["kind"] for task in tasks}
+    frames = read_labels(labels)
+    for atoms in frames:
+        atoms.info["kind"] = keys[atoms.info[KEY]]
+    return frames
+
+
+def minima_of_every_kind(cells: list[Atoms]) -> list[tuple[Atoms, Atoms]]:
+    """One unstrained minimum of every kind, in the smallest cell, and its crystal."""
+    crystals = {a.info["crystal"]: a for a in cells if a.info["kind"] == "crystal"}
+    found: dict[str, Atoms] = {}
+    for atoms in cells:
+        kind = atoms.info["kind"]
+        relaxed = atoms.info["relaxed"] and atoms.info["strain"] == 0 and "saddle" not in kind
+        if relaxed and not atoms.has("tangent"):
+            found.setdefault(kind, atoms)
+    return [(atoms, crystals[atoms.info["crystal"]]) for atoms in found.values()]
+
+
+def in_large_cells(model: SiteModel, larger: list[Atoms]) -> dict[str, Any]:
+    """Formation entropies of defects in cells twice as wide, exact and as the model says, k_B."""
+    references = ReferenceCrystals(larger)
+    rows = {}
+    for atoms in larger:
+        if NAME in atoms.info:
+            continue
+        constants = references.known_constants(model.species)
+        beyond = sum(constants[symbol] for symbol in atoms.symbols)
+        exact = references.targets(atoms).total - beyond
+        predicted = model.evaluate(atoms, gradient=False).values.sum() - beyond
+        rows[atoms.info["kind"]] = {
+            "atoms": len(atoms),
+            "exact": float(exact),
+            "predicted": float(predicted),
+            "std": model.uncertainty(atoms)[0],
+        }
+    return rows
 
 
 def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
@@ -265,7 +348,8 @@ def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str
         "strains": [float(s) for s in recipe.structures.strains],
         "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
         "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
-        "labels": "total entropies, their gradients, moments of densities of states",
+        "labels": "total entropies, their gradients, moments of densities of states; of the cell "
+        "repeated for ever, averaged over a mesh",
         "fitted": len(fitted),
         "held_out": len(held_out),
         "split": "at random, with one cell of every kind at every strain among the fitted"
@@ -330,7 +414,13 @@ def print_card(card: dict[str, Any]) -> None:
         f"{found['gradient_spread_kB_per_A']:>18.2e}"
     )
     covered = ", ".join(f"{v:.0%} in {k} intervals" for k, v in card["coverage"].items())
-    print(f"coverage: {covered}", flush=True)
+    print(f"coverage: {covered}")
+    for kind, row in card["larger_cells_kB"].items():
+        print(
+            f"{kind:<24}{row['atoms']:>6} atoms: exact {row['exact']:.4f}, model "
+            f"{row['predicted']:.4f} ± {row['std']:.4f} k_B",
+            flush=True,
+        )
 
 
 def main(recipe: Recipe) -> None:
@@ -345,13 +435,15 @@ def main(recipe: Recipe) -> None:
     frames = labelled(recipe, options.folder, options.table)
     fitted, held_out = split(frames)
     start = time.process_time()
-    model = train(fitted, recipe.descriptor, test=held_out)
+    larger = larger_cells(recipe, options.folder, options.table)
+    model = train([*fitted, *larger], recipe.descriptor, test=held_out)
     print(
         f"{model.descriptor.n_features} functions, cutoff {model.descriptor.cutoff} Å, weights "
         f"{model.header['row_weights']}, fitted in {time.process_time() - start:.0f} s of CPU\n"
         f"{format_metrics(model.header['errors'])}"
     )
     card = finished_card(recipe, model, fitted, held_out)
+    card["larger_cells_kB"] = in_large_cells(model, larger)
     print_card(card)
     model.header["card"] = card
     model.save(options.output)
