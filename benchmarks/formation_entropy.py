@@ -61,7 +61,9 @@ def relaxed_vacancy(crystal: Atoms, make: Any) -> Atoms:
 
 
 def our_entropy(atoms: Atoms, make: Any) -> float:
-    exact = HessianEntropyCalculator(make(), temperature=TEMPERATURE, displacement=DISPLACEMENT)
+    exact = HessianEntropyCalculator(
+        make(), temperature=TEMPERATURE, displacement=DISPLACEMENT, mesh="gamma"
+    )
     return exact.get_property("entropy", atoms) / kB
 
 

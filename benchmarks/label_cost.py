@@ -4,7 +4,7 @@
 
 Rattled vacancy cells, so that no symmetry helps. The yardstick is ase.vibrations.Vibrations:
 central differences, its Hessian alone, with its own cache in an empty folder. Ours are labels,
-total entropy alone and with its gradient. Seconds are those of the processor, one thread, which
+total entropy alone and with its gradient, of a mesh as by default, and at Γ. Seconds are those of the processor, one thread, which
 other processes disturb least, and medians; ratios are to the yardstick.
 """
 
@@ -80,9 +80,9 @@ def yardstick(atoms, calculator):
         vibrations.get_vibrations().get_hessian_2d()
 
 
-def label(entropy_calculator, gradient):
+def label(entropy_calculator, gradient, mesh="auto"):
     def work(atoms, calculator):
-        exact = entropy_calculator(calculator, unstable="any")
+        exact = entropy_calculator(calculator, unstable="any", mesh=mesh)
         attach_labels(atoms, exact, labels=["gradient"] if gradient else ["total"])
 
     return work
@@ -106,8 +106,10 @@ def rows(make):
     for gradient in (False, True):
         name = "total + gradient" if gradient else "total"
         yield f"{name}, by forces", label(FiniteDifferenceEntropyCalculator, gradient)
+        yield f"{name}, by forces, Γ", label(FiniteDifferenceEntropyCalculator, gradient, "gamma")
         if has_analytic_hessian(make()):
             yield f"{name}, analytic", label(HessianEntropyCalculator, gradient)
+            yield f"{name}, analytic, Γ", label(HessianEntropyCalculator, gradient, "gamma")
 
 
 def compare(name, atoms, make, repeats):

@@ -67,12 +67,12 @@ def rattle(atoms: Atoms, rng: np.random.Generator) -> Atoms:
 
 
 def labelled(atoms: Atoms, **names: str) -> Atoms:
-    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any", mesh="gamma")
     return attach_labels(atoms, exact, labels=["sites", "moments"], **names)
 
 
 def measured(kind: str, atoms: Atoms) -> Measurement:
-    exact = HessianEntropyCalculator(stillinger_weber_silicon())
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh="gamma")
     modes = exact.harmonic_system(atoms).modes
     return Measurement(kind, labelled(atoms), modes.eigenvalues)
 
@@ -127,7 +127,7 @@ def print_forces(model: SiteModel, atoms: Atoms, temperature: float) -> None:
         - calculator(False).get_property("forces", atoms)
         for calculator in (
             lambda q: HessianEntropyCalculator(
-                stillinger_weber_silicon(), temperature=temperature, quantum=q
+                stillinger_weber_silicon(), temperature=temperature, quantum=q, mesh="gamma"
             ),
             lambda q: SiteEntropyCalculator(model, temperature=temperature, quantum=q),
         )

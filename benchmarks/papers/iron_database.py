@@ -256,7 +256,7 @@ def structures(name: str, potential: str, folder: Path) -> list[Atoms]:
 def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
     """Perfect crystal with its total and its converged value, which is needed less exactly here."""
     perfect = crystal(potential, edge, strain)
-    exact = HessianEntropyCalculator(calculator(potential))
+    exact = HessianEntropyCalculator(calculator(potential), mesh="gamma")
     labels = attach_labels(perfect, exact, labels=["total"])
     converged = bulk_site_entropies(perfect, calculator(potential), width=9.0, tolerance=1e-4)
     labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
@@ -276,6 +276,7 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
     summary = label_structures(
         [
             LabelTask(
+                mesh="gamma",
                 atoms,
                 reference=reference,
                 labels=["gradient"] if gradient else ["total"],

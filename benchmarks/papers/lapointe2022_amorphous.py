@@ -90,6 +90,7 @@ def search(folder: Path, states: Sequence[Atoms], searches: int, n_jobs: int) ->
         searches=searches,
         calculator_name="sw-vink",
         connected=False,
+        mesh="gamma",
         n_jobs=n_jobs,
         progress=lambda items, total: tqdm(items, total=total, unit="search", disable=None),
     )

@@ -66,9 +66,9 @@ def labelled(folder: Path, n_jobs: int) -> list[Atoms]:
         *rattle(found.saddle, 0.1, COUNTS[-1], 2),
         *rattle(found.saddle, 0.1, TESTS, 3),
     ]
-    tasks = [LabelTask(crystal(), name="perfect", labels=["gradient"])]
+    tasks = [LabelTask(crystal(), name="perfect", mesh="gamma", labels=["gradient"])]
     tasks += [
-        LabelTask(atoms, reference="perfect", labels=["gradient"], unstable="any")
+        LabelTask(atoms, reference="perfect", mesh="gamma", labels=["gradient"], unstable="any")
         for atoms in structures
     ]
     path = folder / "labels.xyz"

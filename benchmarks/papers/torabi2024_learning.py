@@ -68,9 +68,10 @@ def labelled(
 ) -> list[Atoms]:
     """The perfect crystal and the structures, with labels."""
     labels = ["gradient", *(SITES if sites else ())]
-    tasks = [LabelTask(crystal(), name="perfect", labels=labels)]
+    tasks = [LabelTask(crystal(), name="perfect", mesh="gamma", labels=labels)]
     tasks += [
-        LabelTask(atoms, reference="perfect", unstable="any", labels=labels) for atoms in structures
+        LabelTask(atoms, reference="perfect", unstable="any", mesh="gamma", labels=labels)
+        for atoms in structures
     ]
     return run_labels(tasks, folder / f"{name}.xyz", n_jobs)
 

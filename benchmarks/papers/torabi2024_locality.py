@@ -33,7 +33,9 @@ def displacements(n: int, seed: int) -> np.ndarray:
 
 
 def exact(model: Any, **options: Any) -> HessianEntropyCalculator:
-    return HessianEntropyCalculator(model, engine="contour", tolerance=1e-10, **options)
+    return HessianEntropyCalculator(
+        model, engine="contour", mesh="gamma", tolerance=1e-10, **options
+    )
 
 
 def pooled(found: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
@@ -89,7 +91,7 @@ def chain_without_cubic_term() -> None:
     n = 800
     model = pair_lattice(n, 1)
     normalised = HessianEntropyCalculator(
-        model, engine="dense", decomposition="normalised", crystal=model.sites
+        model, engine="dense", mesh="gamma", decomposition="normalised", crystal=model.sites
     )
     atoms = model.displace(displacements(n, 0))
     (found,) = site_locality(atoms, normalised, [n // 2], fit_range=(3.0, n / 3))

@@ -76,7 +76,7 @@ def anchor() -> Atoms:
     """The crystal with one atom moved: its label holds the curvature of the entropy."""
     atoms = crystal()
     atoms.positions[0] += [0.02, 0.06, 0.04]
-    exact = HessianEntropyCalculator(stillinger_weber_silicon())
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh="gamma")
     return attach_labels(atoms, exact, reference="perfect")
 
 
@@ -96,9 +96,9 @@ def labelled(
         "labels": ["sites", "site_gradients"] if decomposition else ["gradient"],
         "crystal": crystal() if decomposition == "normalised" else None,
     }
-    tasks = [LabelTask(crystal(), name="perfect", **wanted)]
+    tasks = [LabelTask(crystal(), name="perfect", mesh="gamma", **wanted)]
     tasks += [
-        LabelTask(atoms, reference="perfect", unstable="any", **wanted)
+        LabelTask(atoms, reference="perfect", unstable="any", mesh="gamma", **wanted)
         for atoms in structures(protocol, seed)
     ]
     return run_labels(tasks, path, n_jobs)

@@ -45,7 +45,7 @@ def gradients(name: str, share: float) -> tuple[Any, PowerLaw, float]:
     model = factory(n, gap=share * 2 ** (dimension + 1))
     size = len(model.sites)
     atoms = model.displace(np.random.default_rng(0).normal(0, AMPLITUDE, size))
-    exact = HessianEntropyCalculator(model, engine=engine, tolerance=1e-10)
+    exact = HessianEntropyCalculator(model, engine=engine, mesh="gamma", tolerance=1e-10)
     sites = np.linspace(0, size, 8, endpoint=False).astype(int) + np.arange(8) % 2
     found = site_locality(atoms, exact, sites, fit_range=(1.5, n / 3))
     r = np.concatenate([site.distances for site in found])
@@ -71,7 +71,7 @@ def truncation(name: str, kind: str, *, smooth: bool) -> tuple[np.ndarray, np.nd
     factory, n, _, engine, cutoffs = LATTICES[name]
     model = factory(n)
     centre = len(model.sites) // 2
-    exact = HessianEntropyCalculator(model, engine=engine, tolerance=1e-10)
+    exact = HessianEntropyCalculator(model, engine=engine, mesh="gamma", tolerance=1e-10)
     errors = [
         truncated_site_entropies(
             model.displace(fields(model.sites, centre, kind, seed)),
@@ -98,7 +98,7 @@ def timing(cells: tuple[int, ...], radius: float = 10.4, steps: int = 40) -> lis
         size = len(model.sites)
         atoms = model.displace(np.random.default_rng(0).normal(0, AMPLITUDE, size))
         begin = time.perf_counter()
-        exact = HessianEntropyCalculator(model, engine="dense")
+        exact = HessianEntropyCalculator(model, engine="dense", mesh="gamma")
         direct = exact.harmonic_system(atoms).entropies_of(range(size)).sum()
         dense_seconds = time.perf_counter() - begin
         direct -= exact.harmonic_system(model.sites).entropies_of(range(size)).sum()

@@ -136,8 +136,10 @@ def labelled(
 ) -> list[Atoms]:
     """Perfect crystal and perturbed cells with site entropies and sublattice labels."""
     wanted: dict[str, Any] = {"labels": ["sites"], "crystal": crystal if normalised else None}
-    tasks = [LabelTask(crystal, name="perfect", **wanted)]
-    tasks += [LabelTask(a, reference="perfect", unstable="any", **wanted) for a in cells]
+    tasks = [LabelTask(crystal, name="perfect", mesh="gamma", **wanted)]
+    tasks += [
+        LabelTask(a, reference="perfect", unstable="any", mesh="gamma", **wanted) for a in cells
+    ]
     name = path.stem
     summary = label_structures(
         tasks,
@@ -363,8 +365,12 @@ def figure_7(folder: Path, n_jobs: int) -> None:
     model, comparison = transfer(folder, n_jobs)
     engines: dict[str, Callable[[], Any]] = {
         "surrogate": lambda: SiteEntropyCalculator(model),
-        "analytic Hessian": lambda: HessianEntropyCalculator(stillinger_weber_silicon()),
-        "Hessian by forces": lambda: FiniteDifferenceEntropyCalculator(stillinger_weber_silicon()),
+        "analytic Hessian": lambda: HessianEntropyCalculator(
+            stillinger_weber_silicon(), mesh="gamma"
+        ),
+        "Hessian by forces": lambda: FiniteDifferenceEntropyCalculator(
+            stillinger_weber_silicon(), mesh="gamma"
+        ),
     }
     print("\nFig. 7b: seconds for one entropy of a perturbed cell, one thread")
     print(f"{'atoms':>6}" + "".join(f"{name:>19}" for name in engines) + "   ratios")

@@ -435,7 +435,9 @@ def main(recipe: Recipe) -> None:
     frames = labelled(recipe, options.folder, options.table)
     fitted, held_out = split(frames)
     start = time.process_time()
+    kinds = {atoms.info["kind"] for atoms in frames}
     larger = larger_cells(recipe, options.folder, options.table)
+    larger = [atoms for atoms in larger if atoms.info["kind"] in kinds]
     model = train([*fitted, *larger], recipe.descriptor, test=held_out)
     print(
         f"{model.descriptor.n_features} functions, cutoff {model.descriptor.cutoff} Å, weights "
