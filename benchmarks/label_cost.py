@@ -4,8 +4,9 @@
 
 Rattled vacancy cells, so that no symmetry helps. The yardstick is ase.vibrations.Vibrations:
 central differences, its Hessian alone, with its own cache in an empty folder. Ours are labels,
-total entropy alone and with its gradient, of a mesh as by default, and at Γ. Seconds are those of the processor, one thread, which
-other processes disturb least, and medians; ratios are to the yardstick.
+total entropy alone and with its gradient, of a mesh as by default, and at Γ. Seconds are those of
+the processor, one thread, which other processes disturb least, and medians; ratios are to the
+yardstick.
 """
 
 from __future__ import annotations

@@ -276,8 +276,8 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
     summary = label_structures(
         [
             LabelTask(
-                mesh="gamma",
                 atoms,
+                mesh="gamma",
                 reference=reference,
                 labels=["gradient"] if gradient else ["total"],
                 source=f"{name} {number}",
