@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(LABELS),
         default=DEFAULT_LABELS,
         metavar="NAME",
-        help="beside totals, some of "
+        help="behind the structures: beside totals, some of "
         + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
         + f"; default: {' '.join(DEFAULT_LABELS)}",
     )

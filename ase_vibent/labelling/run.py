@@ -97,10 +97,10 @@ class LabelTask:
             return True
         return frame.info.get(dataset.N_UNSTABLE) == self.unstable + (self.tangent is not None)
 
-    def missing_label(self, frame: Atoms) -> str | None:
+    def missing_label(self, frame: Atoms) -> LabelName | None:
         """A wanted label that a labelled frame lacks, or None."""
         present = {**frame.info, **frame.arrays}
-        return next((key for n in self.labels if (key := LABEL_KEYS[n]) not in present), None)
+        return next((name for name in self.labels if LABEL_KEYS[name] not in present), None)
 
     def run(self, calculator: Any) -> Atoms:
         """Labelled copy of the structure, from a calculator or a factory of one."""
@@ -282,8 +282,8 @@ def _take_finished(frames: list[Atoms], task: LabelTask, path: Path) -> bool:
         missing = task.missing_label(frame)
         if missing is not None:
             raise LabelError(
-                f"{path}: holds frames without {missing}; ask for the labels it has, or "
-                "write to another file"
+                f"{path}: holds frames without the label {missing!r}; ask for the labels it has "
+                "(labels=[…], --labels), or write to another file"
             )
         if task.is_satisfied_by(frame):
             del frames[position]
