@@ -1,4 +1,4 @@
-"""How far an exact entropy may be off: by its mesh, by narrow cells, by finite differences.
+"""How far an exact entropy may be off: by its mesh, by narrow cells, by its Hessian.
 
 Estimates with signs, so that what a defect and its crystal have in common cancels in their
 difference, whose error is asked for. All of them are sums at the corner of the Brillouin zone,
@@ -36,13 +36,13 @@ class EntropyErrors(NamedTuple):
     images : float
         Of blocks of the Hessian at the border between periodic images, which are told apart by
         guess: half of what their phases matter.
-    differences : float
+    invariance : float
         Of the Hessian itself: what a moved crystal, which must feel no force, matters.
     """
 
     mesh: float
     images: float
-    differences: float
+    invariance: float
 
 
 UNKNOWN = EntropyErrors(np.nan, np.nan, np.nan)
@@ -60,8 +60,8 @@ def entropy_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     Returns
     -------
     EntropyErrors
-        Known with engine "dense"; at Γ of periodic structures that of the mesh is not, nor that of
-        differences where atoms are fixed.
+        Known with engine "dense"; at Γ of periodic structures those of mesh and images are not, nor
+        is that of the Hessian where atoms are fixed.
     """
     if system.engine != "dense":
         return UNKNOWN

@@ -53,7 +53,9 @@ def embed(defect: Atoms, crystal: Atoms, larger: Atoms) -> Atoms:
     around = find_mic(sites.positions - sites.positions[centre], sites.cell)[0]
     places = _shift(sites, larger) + sites.positions[centre] + around
     taken, distances = nearest_sites(places, larger)
-    if np.linalg.norm(distances, axis=1).max() > SAME_SITE or len(set(taken.tolist())) < len(sites):
+    fits = np.linalg.norm(distances, axis=1).max() < SAME_SITE
+    fits = fits and np.array_equal(larger.numbers[taken], sites.numbers)
+    if not fits or len(set(taken.tolist())) < len(sites):
         raise InvalidStructureError(
             f"cell: {larger.get_chemical_formula()} does not hold the sites of "
             f"{sites.get_chemical_formula()}; expected a wider supercell of the same crystal, in "

@@ -35,7 +35,7 @@ FMAX = 1e-4
 SMOOTHING = 1.5
 #: It is exp(-x) times so many terms of the series of exp(x), x = k²/(2 width²): flat at k = 0,
 #: where f depends on the direction.
-TERMS = 4
+TERMS = 6
 
 
 def image_energy(defect: Atoms, crystal: Atoms, potential: Any, *, relaxed_cell: bool) -> float:

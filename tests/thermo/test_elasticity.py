@@ -1,0 +1,115 @@
+"""Elastic interaction of a defect with its images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.units import GPa
+
+from ase_vibent import HessianEntropyCalculator
+from ase_vibent.stationary import relax
+from ase_vibent.structures import dumbbells
+from ase_vibent.thermo import defect_formation
+from ase_vibent.thermo.elasticity import (
+    elastic_constants,
+    image_correction,
+    image_energy,
+    relaxed_cell_correction,
+)
+
+
+def isotropic(lame: float, shear: float) -> np.ndarray:
+    one = np.eye(3)
+    return lame * np.einsum("ij,kl->ijkl", one, one) + shear * (
+        np.einsum("ik,jl->ijkl", one, one) + np.einsum("il,jk->ijkl", one, one)
+    )
+
+
+@pytest.mark.parametrize("cell", [10 * np.eye(3), np.array([[8, 1, 2], [0, 9, 3.0], [0, 0, 11]])])
+def test_centres_of_dilatation_do_not_interact_by_direction(cell):
+    """f(k̂) = p²/C11 is the same in all directions: what is missing is k = 0 alone."""
+    constants = isotropic(2.0, 1.0)
+    expected = -(3.0**2) / 4.0 / (2 * np.linalg.det(cell))
+    assert image_correction(3 * np.eye(3), constants, cell) == pytest.approx(expected, rel=1e-6)
+
+
+def test_sums_do_not_depend_on_how_they_are_made():
+    """Neither on the window in k, nor on which vectors span the lattice."""
+    rng = np.random.default_rng(0)
+    constants = elastic_constants(bulk("Cu", "fcc", a=3.5898), EMT())
+    dipole = rng.normal(size=(3, 3))
+    dipole += dipole.T
+    cell = np.array([[8, 1, 2], [0, 9, 3.0], [0, 0, 11]])
+    expected = image_correction(dipole, constants, cell)
+    assert image_correction(dipole, constants, cell, smoothing=2.0) == pytest.approx(
+        expected, rel=1e-6
+    )
+    other = cell.copy()
+    other[1] += other[0]
+    assert image_correction(dipole, constants, other) == pytest.approx(expected, rel=1e-5)
+    # Elastic energies have no length of their own: they go with 1/volume.
+    assert image_correction(dipole, constants, 2 * cell) == pytest.approx(expected / 8, rel=1e-6)
+
+
+def test_constants_of_silicon(sw):
+    """Of this potential: 151.4, 76.4 and 56.4 GPa, atoms relaxed (Cowley, PRL 60, 2379 (1988))."""
+    found = elastic_constants(bulk("Si", "diamond", a=5.4310), sw) / GPa
+    values = [found[0, 0, 0, 0], found[0, 0, 1, 1], found[1, 2, 1, 2]]
+    np.testing.assert_allclose(values, [151.4, 76.4, 56.4], atol=0.2)
+
+
+@pytest.fixture(scope="module")
+def energies() -> dict[tuple[int, bool], tuple[float, float]]:
+    """Formation energies of a dumbbell and their corrections, by width and whether cells relax."""
+    unit, found = bulk("Cu", "fcc", a=3.5898, cubic=True), {}
+    for width, relaxed in ((2, False), (3, False), (3, True)):
+        crystal = unit * width
+        calculator = EMT()
+        atoms = relax(dumbbells(crystal)[0], calculator, fmax=1e-3, relax_cell=relaxed)
+        crystal.calc = calculator
+        bulk_energy = crystal.get_potential_energy() / len(crystal)
+        energy = atoms.get_potential_energy() - len(atoms) * bulk_energy
+        correction = image_energy(atoms, crystal, calculator, relaxed_cell=relaxed)
+        found[width, relaxed] = energy, correction
+    return found
+
+
+def test_corrected_energies_of_small_cells_agree(energies):
+    """The elastic part is most of what the size of the cell matters."""
+    raw = energies[2, False][0] - energies[3, False][0]
+    corrected = sum(energies[2, False]) - sum(energies[3, False])
+    assert raw > 0.1
+    assert abs(corrected) < 0.25 * raw
+
+
+def test_both_conditions_have_one_limit(energies):
+    """At constant volume images hold back, at zero stress the cell has given way to them."""
+    constant_volume, relaxed = energies[3, False], energies[3, True]
+    assert constant_volume[0] - relaxed[0] > 0.05
+    assert constant_volume[1] < 0 < relaxed[1] - constant_volume[1]
+    assert sum(relaxed) == pytest.approx(sum(constant_volume), abs=0.01)
+
+
+def test_work_of_a_relaxed_cell():
+    """½ P S P / V of an isotropic dipole is p²/(2 V · 9 B) · 9, B the bulk modulus."""
+    constants, bulk_modulus = isotropic(2.0, 1.0), 2.0 + 2.0 / 3
+    found = relaxed_cell_correction(3 * np.eye(3), constants, 100.0)
+    assert found == pytest.approx(3.0**2 / (2 * 100 * bulk_modulus), rel=1e-9)
+
+
+def test_it_is_said_beside_the_energy_and_unknown_where_nothing_gives_stresses(energies):
+    class Stressless(EMT):
+        implemented_properties = ("energy", "forces")  # noqa: RUF012
+
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
+    atoms = relax(dumbbells(crystal)[0], EMT(), fmax=1e-3)
+    found = defect_formation(atoms, crystal, HessianEntropyCalculator(EMT()))
+    assert found.image_energy == pytest.approx(energies[3, False][1], abs=1e-3)
+    assert np.isnan(image_energy(atoms, crystal, Stressless(), relaxed_cell=False))
+    assert np.isnan(image_energy(atoms, crystal, None, relaxed_cell=False))
+    cluster = Atoms("Ar4", positions=np.eye(4, 3))
+    assert np.isnan(image_energy(cluster, cluster, LennardJones(), relaxed_cell=False))
