@@ -135,7 +135,7 @@ def measure(case: Case) -> dict[str, list[tuple[int, float, float]]]:
 def figure(results: dict[str, dict[str, list[tuple[int, float, float]]]], path: str) -> None:
     from matplotlib.figure import Figure
 
-    shown = Figure(figsize=(4.6 * len(results), 3.8), layout="constrained")
+    shown = Figure(figsize=(4.6 * len(results), 4.2), layout="constrained")
     panels = np.atleast_1d(shown.subplots(1, len(results)))
     styles = {"exact, Γ": ("o", "C3"), "exact, mesh": ("o", "C0")}
     for panel, (element, found) in zip(panels, results.items(), strict=True):
@@ -144,7 +144,9 @@ def figure(results: dict[str, dict[str, list[tuple[int, float, float]]]], path: 
             marker, colour = styles.get(name, ("s", "C1" if name.endswith("Γ") else "C2"))
             if name.startswith("dilute"):
                 marker, colour = "D", "C4"
-                name = "exact + model's change" if name == list(found)[-1] else None
+                name = "exact, and the model's change" if name == list(found)[-1] else None
+            elif marker == "s":  # whose stated errors would leave nothing of the rest
+                name, errors = f"model of small cells, {name.split()[-1]}", np.zeros(len(errors))
             panel.errorbar(
                 1 / sizes,
                 values,
@@ -158,10 +160,11 @@ def figure(results: dict[str, dict[str, list[tuple[int, float, float]]]], path: 
                 lw=0.8,
                 ms=5,
             )
-        panel.set(title=element, xlabel="1 / atoms of the perfect cell", xlim=(-0.0005, None))
-        panel.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+        panel.set(title=element, xlabel="1 / atoms of the perfect cell")
+        panel.set_xlim(left=0)
+    handles = panels[0].get_legend_handles_labels()
+    shown.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     panels[0].set_ylabel("formation entropy of the vacancy ($k_B$)")
-    panels[-1].legend(frameon=False, fontsize="small")
     shown.savefig(path, dpi=150)
 
 

@@ -30,13 +30,9 @@ def test_the_error_of_the_mesh_covers_what_a_finer_one_changes(silicon_pair, sw)
     hessians = [compute_hessian(atoms, sw) for atoms in silicon_pair]
     values, errors = {}, {}
     for mesh in ((2, 2, 2), (4, 4, 4)):
-        systems = [
-            MeshSystem(a, h, mesh) for a, h in zip(silicon_pair, hessians, strict=True)
-        ]
+        systems = [MeshSystem(a, h, mesh) for a, h in zip(silicon_pair, hessians, strict=True)]
         values[mesh] = systems[0].entropy - systems[1].entropy
-        found = [
-            entropy_errors(a, own) for a, own in zip(silicon_pair, systems, strict=True)
-        ]
+        found = [entropy_errors(a, own) for a, own in zip(silicon_pair, systems, strict=True)]
         errors[mesh] = np.array(found[0]) - np.array(found[1])
     actual = abs(values[2, 2, 2] - values[4, 4, 4])
     stated = abs(errors[2, 2, 2][0])

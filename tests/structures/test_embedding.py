@@ -97,7 +97,7 @@ def test_what_cannot_be_embedded(rattle):
         embed(rattle(crystal, 0.1, 0), crystal, crystal * 2)
     turned = bulk("Si", "diamond", a=5.431, orthorhombic=True) * (4, 4, 3)
     for wrong in (turned, SILICON, (bulk("Ge", "diamond", a=5.431, cubic=True) * 4)):
-        with pytest.raises(InvalidStructureError, match="cell: .* does not hold"):
+        with pytest.raises(InvalidStructureError, match=r"cell: .* does not hold"):
             embed(small, crystal, wrong)
     assert is_perfect(rattle(crystal, 0.1, 0), crystal)
     assert not is_perfect(small, crystal)

@@ -103,7 +103,7 @@ def test_work_of_a_relaxed_cell():
 
 def test_it_is_said_beside_the_energy_and_unknown_where_nothing_gives_stresses(energies):
     class Stressless(EMT):
-        implemented_properties = ("energy", "forces")  # noqa: RUF012
+        implemented_properties = ("energy", "forces")
 
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 3
     atoms = relax(dumbbells(crystal)[0], EMT(), fmax=1e-3)
