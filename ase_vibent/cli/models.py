@@ -79,6 +79,8 @@ def _card_text(card: dict[str, Any]) -> str:
         "data": data,
         "errors (RMSE) on held-out cells": [*_error_table(card), *_remarks(card)],
     }
+    if card["larger_cells"]:
+        sections["minima in cells twice as wide, none of them fitted"] = _larger_cells(card)
     return "\n".join(
         text for title, body in sections.items() for text in (title, *(f"  {b}" for b in body))
     )
@@ -115,6 +117,22 @@ def _error_table(card: dict[str, Any]) -> list[str]:
         "fitted too": ">",
         "S (k_B)": ">.1e",
         "∇S (k_B/Å)": ">.1e",
+    }
+    return format_table(columns, rows)
+
+
+def _larger_cells(card: dict[str, Any]) -> list[str]:
+    """Formation entropies, exact and predicted."""
+    rows = [
+        (kind, row["atoms"], row["exact"], row["predicted"], row["std"])
+        for kind, row in card["larger_cells"].items()
+    ]
+    columns = {
+        "kind": "<",
+        "atoms": ">",
+        "exact (k_B)": ">.4f",
+        "predicted": ">.4f",
+        "±": ">.4f",
     }
     return format_table(columns, rows)
 

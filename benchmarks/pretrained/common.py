@@ -415,7 +415,7 @@ def print_card(card: dict[str, Any]) -> None:
     )
     covered = ", ".join(f"{v:.0%} in {k} intervals" for k, v in card["coverage"].items())
     print(f"coverage: {covered}")
-    for kind, row in card["larger_cells_kB"].items():
+    for kind, row in card["larger_cells"].items():
         print(
             f"{kind:<24}{row['atoms']:>6} atoms: exact {row['exact']:.4f}, model "
             f"{row['predicted']:.4f} ± {row['std']:.4f} k_B",
@@ -445,7 +445,7 @@ def main(recipe: Recipe) -> None:
         f"{format_metrics(model.header['errors'])}"
     )
     card = finished_card(recipe, model, fitted, held_out)
-    card["larger_cells_kB"] = in_large_cells(model, larger)
+    card["larger_cells"] = in_large_cells(model, larger)
     print_card(card)
     model.header["card"] = card
     model.save(options.output)
