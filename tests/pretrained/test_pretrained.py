@@ -34,8 +34,7 @@ CARD = {
     "not_for",
     "larger_cells",
 }
-#: By how much predicted formation entropies of vacancies in cells of eight times the training volume
-#: may be off, k_B.
+#: By how much predicted formation entropies of vacancies in cells twice as wide may be off, k_B.
 LARGE_CELLS = {"si-sw": 0.01, "cu-mishin": 0.01, "cu-emt": 0.01, "cdte-sw": 0.05, "fe-am04": 0.05}
 
 
@@ -61,7 +60,7 @@ def test_model_is_whole_and_small(name):
 
 @pytest.mark.parametrize("name", LARGE_CELLS)
 def test_large_cells(name):
-    """Exact values of minima that no fit has seen, in cells twice as wide: their errors are stated."""
+    """Exact values of minima in cells twice as wide, which no fit has seen: errors are stated."""
     rows = pretrained.card(name)["larger_cells"]
     single = {"vacancy", "V1"}
     assert any(kind.split()[-1] in single for kind in rows)
