@@ -344,7 +344,7 @@ class MeshSystem:
 
     def average(self, of_points: Sequence[Array]) -> Array:
         """Mean over the mesh of one array for every point."""
-        return np.asarray(self.weights @ np.array(of_points))
+        return np.tensordot(self.weights, np.array(of_points), 1)
 
     @cached_property
     def site_entropies(self) -> Array:
