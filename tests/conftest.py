@@ -146,11 +146,14 @@ def sw_eigenvalues() -> Callable[[Atoms], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def copper_frames(rattle) -> list[Atoms]:
-    """Labelled EMT copper: perfect 16-atom cell (named cu16), rattled bulk and vacancy cells."""
+    """Labelled EMT copper: perfect 16-atom cell (named cu16), rattled bulk and vacancy cells.
+
+    At Γ, as cells narrower than the interaction are labelled; silicon's labels are of meshes.
+    """
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()
     del vacancy[0]
-    reference = HessianEntropyCalculator(EMT(), unstable="any")
+    reference = HessianEntropyCalculator(EMT(), unstable="any", mesh="gamma")
     frames = [attach_labels(crystal, reference, name="cu16", labels=["sites"])]
     for seed in range(3):
         for start in (crystal, vacancy):

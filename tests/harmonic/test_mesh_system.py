@@ -15,6 +15,7 @@ from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import classical, mass_entropy, quantum, reduced_entropy
 from ase_vibent.harmonic.images import Images
 from ase_vibent.harmonic.mesh import choose_mesh, half_shifted_mesh
+from ase_vibent.harmonic.mesh_derivatives import weighted
 from ase_vibent.harmonic.mesh_system import MeshSystem
 from ase_vibent.hessian import DisplacedForces, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -49,7 +50,8 @@ def test_crystals_agree_with_phonopy(crystal, repeats, calculator):
     """The same force constants on the corresponding mesh of the small cell, to 1e-10 k_B."""
     phonons = build_phonons(prepared_crystal(crystal), calculator, np.full(3, repeats))
     own = system(crystal * (repeats, repeats, repeats), calculator, (2, 2, 2))
-    points, weights = half_shifted_mesh((2 * repeats,) * 3)
+    points, multiplicities = half_shifted_mesh((2 * repeats,) * 3)
+    weights = multiplicities / multiplicities.sum()
     eigenvalues = np.linalg.eigvalsh(hessians_at(phonons, points))
     expected = weights @ reduced_entropy(eigenvalues).sum(axis=1) / len(crystal)
     expected += mass_entropy(crystal.get_masses())[0]
@@ -122,8 +124,11 @@ def test_gradient_against_differences(vacancy, sw, statistics):
 def test_gradient_with_an_analytic_hessian(vacancy, sw):
     """-½ Tr[Ḡ ∂H/∂u] with ∂H/∂u from Hessians, and the images' part: to 1e-6."""
     own = system(vacancy, sw)
-    scale = [-0.5 / modes.kept for modes in own.modes]
-    in_hessian, in_weights = own._derivative(own._spectral_matrices(scale))
+    scaling = np.repeat(1 / np.sqrt(own.masses), 3)[:, None]
+    matrices = [
+        weighted(scaling * modes.eigenvectors, -0.5 / modes.eigenvalues) for modes in own.modes
+    ]
+    in_hessian, in_weights = own.derivatives._averaged(matrices)
     moves = np.random.default_rng(2).normal(size=vacancy.positions.shape)
     hessians, entropies = [], []
     step = 2e-5
@@ -133,7 +138,7 @@ def test_gradient_with_an_analytic_hessian(vacancy, sw):
         hessians.append(compute_hessian(copy, sw))
         entropies.append(MeshSystem(copy, hessians[-1], own.mesh).entropy)
     of_images = np.zeros_like(moves)
-    own._add_image_terms(in_weights, of_images, None)
+    own.derivatives._add_image_terms(in_weights, of_images, None)
     found = np.sum(in_hessian * (hessians[0] - hessians[1])) / (2 * step) + np.sum(
         of_images * moves
     )
@@ -152,8 +157,7 @@ def test_site_gradients(vacancy, sw, mass_weighted):
         copy = vacancy.copy()
         copy.positions += sign * step * moves
         other = system(copy, sw, (2, 2, 2))
-        modes = other.modes if mass_weighted else other.hessian_modes
-        values.append(other._site_sums(modes, reduced_entropy)[sites])
+        values.append(other._site_sums(reduced_entropy, mass_weighted=mass_weighted)[sites])
     expected = (values[0] - values[1]) / (2 * step)
     np.testing.assert_allclose(np.sum(gradients * moves, axis=(1, 2)), expected, atol=2e-3)
 
