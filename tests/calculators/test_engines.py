@@ -66,6 +66,7 @@ def test_lanczos_with_quantum_statistics(vacancy, mesh):
         )
 
 
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")  # rattled so much
 @pytest.mark.parametrize("mesh", ["gamma", (1, 1, 1), (1, 2, 1)])
 @pytest.mark.parametrize("engine", ["lanczos", "contour"])
 def test_unstable_modes(engine, mesh, rattle):
@@ -76,7 +77,8 @@ def test_unstable_modes(engine, mesh, rattle):
         .harmonic_system(atoms)
         .n_unstable
     )
-    assert n_unstable > 0
+    assert n_unstable == int(n_unstable) > 0  # these meshes have one pair of points
+    n_unstable = int(n_unstable)
     options = {"unstable": n_unstable, "tolerance": 1e-8, "mesh": mesh}
     dense, other = (
         HessianEntropyCalculator(stillinger_weber_silicon(), engine=e, **options)
