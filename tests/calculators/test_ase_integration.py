@@ -319,7 +319,9 @@ def test_masses_enter_exactly(silicon, silicon_model, mesh):
         )
     ]
     translations = 1.5 * np.log(masses.mean() / silicon.get_masses().mean())
-    assert changes[0] - (translations if mesh == "gamma" else 0) == pytest.approx(changes[1], abs=1e-8)
+    assert changes[0] - (translations if mesh == "gamma" else 0) == pytest.approx(
+        changes[1], abs=1e-8
+    )
 
 
 # --- Caches ---------------------------------------------------------------------------------

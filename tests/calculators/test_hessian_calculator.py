@@ -120,9 +120,7 @@ WITH_STRESS = [
 ]
 # The smallest cells are too narrow for their meshes to mean much; derivatives are right all the
 # same, those of the shares of images among them.
-too_narrow_to_mean_much = pytest.mark.filterwarnings(
-    "ignore::ase_vibent.errors.NarrowCellWarning"
-)
+too_narrow_to_mean_much = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
 
 
 def prepared(case, **options):
