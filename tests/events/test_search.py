@@ -360,6 +360,7 @@ def test_commands(run, file, minimum, tmp_path, monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["searches"], found["found"], found["failed"]) == (1, 0, 0)
     assert found["events"] == len(read_events("new.xyz"))
+    assert all(dataset.MESH not in frame.info for frame in dataset.read_labels("new.xyz"))
     assert main([*words, "--reference", "crystal.xyz"]) == 0
     assert "0 searches, 1 found there already" in capsys.readouterr().out
     words = ["export", file.name, "-o", "rates.csv", "-T", "300", "600", "--states", "states.xyz"]

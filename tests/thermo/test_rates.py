@@ -208,6 +208,12 @@ def test_command(tmp_path, monkeypatch, capsys, event, exact, model):
     expected = transition_rate(event.minimum_1, event.saddle, exact, [300.0, 600.0])
     assert found["rates_per_s"] == pytest.approx(expected.rates, rel=1e-4)
     assert (tmp_path / "rate.png").stat().st_size > 1000
+    assert main([*words, "--mesh", "gamma", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    gamma = HessianEntropyCalculator(EMT(), mesh="gamma")
+    other = transition_rate(event.minimum_1, event.saddle, gamma, [300.0, 600.0])
+    assert found["rates_per_s"] == pytest.approx(other.rates, rel=1e-4)
+    assert other.rates != pytest.approx(expected.rates, rel=1e-2)
     assert main([*words, "--model", "cu.vibent", "--unchecked"]) == 0
     assert "THz" in capsys.readouterr().out
     assert main(["rate", "saddle.xyz", "minimum.xyz", "--calculator", "emt"]) == 1
