@@ -109,6 +109,7 @@ CASES = {
     "cluster": (cluster, lennard_jones, {}),
     "cluster quantum": (cluster, lennard_jones, {"quantum": True}),
     "wire": (wire, lennard_jones, GAMMA),
+    "wire on a mesh": (wire, lennard_jones, {"mesh": (1, 1, 2), "unstable": "any"}),
     "cluster far off": (lambda: far_off(cluster), lennard_jones, {"unstable": "any"}),
     "wire far off": (lambda: far_off(wire), lennard_jones, GAMMA | {"unstable": "any"}),
     "line": (stretched_line, lennard_jones, {}),

@@ -20,6 +20,9 @@ from ase_vibent.harmonic.mesh_system import MeshSystem
 from ase_vibent.hessian import DisplacedForces, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
+# Some cells are narrower than the interaction on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
+
 SKEWED = [[1, 0, 0], [1, 2, 0], [0, 1, 3]]
 
 
@@ -81,6 +84,33 @@ def test_cells_of_the_same_lattice_agree():
     assert values[1] == pytest.approx(values[0], abs=1e-8)
     # Another mesh of the same zone: equal up to what meshes differ by.
     assert system(reduced, EMT(), (2, 2, 2)).entropy == pytest.approx(values[0], abs=0.05)
+
+
+def test_turned_swapped_and_left_handed_cells_agree(vacancy, sw):
+    """The mesh stays with the vectors that it was given for; gradients turn with the atoms."""
+    own = system(vacancy, sw, (1, 2, 3))
+    gradient = own.gradient(DisplacedForces(vacancy, sw), classical, 300.0).positions[0]
+    left = vacancy.copy()
+    left.set_cell(vacancy.cell.array[[1, 0, 2]])
+    turned = vacancy.copy()
+    turned.rotate(33, (1, 2, 3), rotate_cell=True)
+    turned.positions += [3.0, -11.0, 0.2]
+    turn = np.linalg.solve(vacancy.cell.array, turned.cell.array)
+    for atoms, mesh, matrix in ((left, (2, 1, 3), np.eye(3)), (turned, (1, 2, 3), turn)):
+        other = system(atoms, sw, mesh)
+        np.testing.assert_allclose(other.site_entropies, own.site_entropies, atol=1e-8)
+        found = other.gradient(DisplacedForces(atoms, sw), classical, 300.0).positions[0]
+        # Differences of forces along other patterns: 1e-3, as below.
+        np.testing.assert_allclose(found, gradient @ matrix, atol=2e-3 * np.abs(gradient).max())
+
+
+def test_a_single_atom_is_too_narrow_a_cell():
+    """Nothing is known of its interaction with its images."""
+    atom = bulk("Cu", "fcc", a=3.59)
+    own = system(atom, EMT(), (2, 2, 2))
+    assert own.share_at_border == 1
+    with pytest.raises(UnstableStructureError, match="100% of the Hessian lies at the border"):
+        _ = own.site_entropies
 
 
 @pytest.mark.parametrize("statistics", [classical, quantum])
