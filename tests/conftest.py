@@ -19,8 +19,6 @@ from ase.optimize import FIRE
 
 from ase_vibent import ACE, HessianEntropyCalculator, SiteModel, attach_labels, train
 from ase_vibent.cli import main
-from ase_vibent.harmonic.modes import dynamical_matrix
-from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.stationary import relax
 
@@ -134,23 +132,28 @@ def moment_model(moment_frames: list[Atoms]) -> SiteModel:
 
 
 @pytest.fixture(scope="session")
-def sw_eigenvalues() -> Callable[[Atoms], np.ndarray]:
-    """Function atoms -> eigenvalues, but for the three translations, by the potential `sw`."""
+def sw_sum() -> Callable[..., float]:
+    """Function (f, atoms) -> Σ f(λ), averaged over the default mesh, by the potential `sw`."""
 
-    def eigenvalues(atoms: Atoms) -> np.ndarray:
-        matrix = compute_hessian(atoms, stillinger_weber_silicon())
-        return np.linalg.eigvalsh(dynamical_matrix(matrix, atoms.get_masses()))[3:]
+    def averaged(function: Callable[[np.ndarray], np.ndarray], atoms: Atoms) -> float:
+        exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+        system = exact.harmonic_system(atoms)
+        assert system.n_unstable == 0
+        return system.weights @ [function(modes.eigenvalues).sum() for modes in system.modes]
 
-    return eigenvalues
+    return averaged
 
 
 @pytest.fixture(scope="session")
 def copper_frames(rattle) -> list[Atoms]:
-    """Labelled EMT copper: perfect 16-atom cell (named cu16), rattled bulk and vacancy cells."""
+    """Labelled EMT copper: perfect 16-atom cell (named cu16), rattled bulk and vacancy cells.
+
+    At Γ, as cells narrower than the interaction are labelled; silicon's labels are of meshes.
+    """
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()
     del vacancy[0]
-    reference = HessianEntropyCalculator(EMT(), unstable="any")
+    reference = HessianEntropyCalculator(EMT(), unstable="any", mesh="gamma")
     frames = [attach_labels(crystal, reference, name="cu16", labels=["sites"])]
     for seed in range(3):
         for start in (crystal, vacancy):

@@ -147,8 +147,7 @@ def run(options: argparse.Namespace) -> int:
         + (
             ""
             if options.reference
-            else "\nNo perfect crystal: totals of periodic cells are not "
-            "extensive. To train on defects of a crystal, pass --reference."
+            else "\nNo perfect crystal: to train on defects of a crystal, pass --reference."
         ),
     )
     return 1 if summary.failed else 0

@@ -155,8 +155,11 @@ class MeshSystem:
     def share_at_border(self) -> float:
         """Share of the Hessian that lies between images, and is told apart by guess.
 
-        0 where the interaction is shorter than half the cell; see `Images.share_at_border`.
+        0 where the interaction is shorter than half the cell; see `Images.share_at_border`. 1 for a
+        single atom, of whose interaction with its own images the Hessian tells nothing.
         """
+        if self._n_atoms == 1:
+            return 1.0
         if self.engine == "dense":
             n = len(self.free)
             norms = np.linalg.norm(self.hessian.reshape(n, 3, n, 3), axis=(1, 3))
@@ -344,7 +347,7 @@ class MeshSystem:
 
     def average(self, of_points: Sequence[Array]) -> Array:
         """Mean over the mesh of one array for every point."""
-        return np.asarray(self.weights @ np.array(of_points))
+        return np.tensordot(self.weights, np.array(of_points), 1)
 
     @cached_property
     def site_entropies(self) -> Array:

@@ -116,15 +116,15 @@ def train(
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from ase.calculators.emt import EMT
     >>> from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, train
+    >>> from ase_vibent.potentials import stillinger_weber_silicon
     >>> from ase_vibent.structures import rattle
-    >>> crystal = bulk("Cu", cubic=True)
-    >>> exact = HessianEntropyCalculator(EMT(), unstable="any")
-    >>> frames = [attach_labels(crystal, exact, name="cu4", bulk_width=8.0)]
-    >>> rattled = rattle(crystal, 0.1, 3)
-    >>> frames += [attach_labels(atoms, exact, reference="cu4") for atoms in rattled]
-    >>> model = train(frames, ACE(["Cu"], cutoff=4.0, order=2, degree=6))
+    >>> crystal = bulk("Si", cubic=True)
+    >>> exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+    >>> frames = [attach_labels(crystal, exact, name="si8", bulk_width=8.0)]
+    >>> rattled = rattle(crystal, 0.05, 3)
+    >>> frames += [attach_labels(atoms, exact, reference="si8") for atoms in rattled]
+    >>> model = train(frames, ACE(["Si"], cutoff=4.0, order=2, degree=6))
     >>> model.weights.shape  # species, features
     (1, 17)
     """

@@ -110,7 +110,7 @@ class ExactSites:
         frames.append(attach_labels(atoms, exact, reference=name, labels=["sites"]))
         n_unstable = frames[-1].info[dataset.N_UNSTABLE]
         if n_unstable:
-            remarks.append(f"{n_unstable} unstable modes are left out of the measured values")
+            remarks.append(f"{n_unstable:g} unstable modes are left out of the measured values")
         values = ReferenceCrystals(frames).targets(frames[-1]).sites
         assert values is not None
         return SiteMeasurement(values, np.zeros(len(atoms)), tuple(remarks))

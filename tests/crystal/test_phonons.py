@@ -25,6 +25,8 @@ phonopy = pytest.importorskip("phonopy")
 from phonopy.structure.atoms import PhonopyAtoms  # noqa: E402
 
 PRIMITIVE = bulk("Si", "diamond", a=5.431)
+# Of narrow cells, both share blocks among images alike.
+narrow_cells = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
 
 
 def lennard_jones():
@@ -92,7 +94,7 @@ def formation(values, n):
 def test_perfect_supercell_is_not_collapsed(copper_cells):
     crystal, _ = copper_cells
     assert len(plain_phonopy(crystal, "auto").primitive) == 1  # the trap
-    calculator = PhonopyEntropyCalculator(EMT())
+    calculator = PhonopyEntropyCalculator(EMT(), mesh="gamma")
     values = entropies(calculator, crystal)
     # All sites are equivalent, and one displacement stands for them all.
     np.testing.assert_allclose(values, np.full(32, values[0]), atol=1e-9)
@@ -102,7 +104,7 @@ def test_perfect_supercell_is_not_collapsed(copper_cells):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_formation_entropy_of_a_vacancy(copper_cells):
     """Phonopy's own sums take in, or drop, translations according to the sign of noise."""
-    options = {"quantum": True, "displacement": 1e-3}
+    options = {"quantum": True, "displacement": 1e-3, "mesh": "gamma"}
     values, exact = (
         [make(EMT(), **options).get_property("entropy", a) / kB for a in copper_cells]
         for make in (PhonopyEntropyCalculator, HessianEntropyCalculator)
@@ -121,7 +123,7 @@ def test_gamma_sum_of_an_analytic_hessian(silicon, sw, vacancy, quantum):
     if vacancy:
         del silicon[5]
     silicon.set_masses(np.linspace(20, 40, len(silicon)))
-    options = {"temperature": 450.0, "quantum": quantum}
+    options = {"temperature": 450.0, "quantum": quantum, "mesh": "gamma"}
     ours = PhonopyEntropyCalculator(sw, **options)
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), **options)
     np.testing.assert_allclose(entropies(ours, silicon), entropies(exact, silicon), atol=1e-8)
@@ -137,33 +139,67 @@ def test_gamma_sum_of_an_analytic_hessian(silicon, sw, vacancy, quantum):
 def test_gamma_sum_of_displacements(copper_cells, index):
     """Symmetry chooses other directions than x, y, z: truncation 2 (displacement / Å)²."""
     atoms = copper_cells[index]
-    ours = entropies(PhonopyEntropyCalculator(EMT(), displacement=1e-3), atoms)
-    exact = entropies(HessianEntropyCalculator(EMT(), displacement=1e-3), atoms)
+    options = {"displacement": 1e-3, "mesh": "gamma"}
+    ours = entropies(PhonopyEntropyCalculator(EMT(), **options), atoms)
+    exact = entropies(HessianEntropyCalculator(EMT(), **options), atoms)
     np.testing.assert_allclose(ours, exact, atol=1e-5)
 
 
-@pytest.mark.parametrize("mesh", [(3, 3, 3), (3, 1, 3)])
-def test_mesh_with_gamma_is_gamma_of_the_supercell(mesh):
-    """Commensurate points, same force constants, translations once in both."""
-    large = HessianEntropyCalculator(stillinger_weber_silicon())
-    exact = entropies(large, PRIMITIVE * mesh)
-    on_mesh = PhonopyEntropyCalculator(stillinger_weber_silicon(), supercell=mesh, mesh=mesh)
-    at_gamma = PhonopyEntropyCalculator(stillinger_weber_silicon(), supercell=mesh)
-    whole = PhonopyEntropyCalculator(stillinger_weber_silicon())
-    for calculator in (on_mesh, at_gamma):
-        values = entropies(calculator, PRIMITIVE)
-        np.testing.assert_allclose(values, np.full(2, exact.mean()), atol=1e-8)
-    np.testing.assert_allclose(entropies(whole, PRIMITIVE * mesh), exact, atol=1e-8)
-    every = np.repeat(
-        on_mesh.get_frequencies(), np.rint(on_mesh.get_weights() * np.prod(mesh)).astype(int), 0
+@pytest.mark.parametrize("quantum", [False, True])
+@pytest.mark.parametrize("vacancy", [False, True], ids=["crystal", "vacancy"])
+def test_meshes_are_those_of_the_exact_calculator(sw, vacancy, quantum):
+    """By default, too; the interaction with the vacancy, 3.9 Å, is shorter than half the cell."""
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * 2
+    if vacancy:
+        del atoms[5]
+        atoms.rattle(0.03, seed=1)
+    atoms.set_masses(np.linspace(20, 40, len(atoms)))
+    options = {"temperature": 450.0, "quantum": quantum}
+    ours = PhonopyEntropyCalculator(sw, **options)
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), **options)
+    np.testing.assert_allclose(entropies(ours, atoms), entropies(exact, atoms), atol=1e-8)
+    np.testing.assert_allclose(
+        ours.get_property("energies", atoms), exact.get_property("energies", atoms), atol=1e-9
     )
-    np.testing.assert_allclose(np.sort(every.ravel()), np.sort(whole.get_frequencies()[0]))
+    np.testing.assert_allclose(ours.get_frequencies(), exact.get_frequencies(), atol=1e-10)
+    np.testing.assert_array_equal(ours.get_qpoints(), exact.get_qpoints())
+    np.testing.assert_allclose(ours.get_weights(), exact.get_weights())
+
+
+def test_ties_are_those_of_the_exact_calculator(copper_cells):
+    """Copper's interaction reaches the border, where both share force constants alike."""
+    options = {"displacement": 1e-3}
+    ours = entropies(PhonopyEntropyCalculator(EMT(), **options), copper_cells[0])
+    exact = entropies(HessianEntropyCalculator(EMT(), **options), copper_cells[0])
+    # Symmetry chooses one direction for both: hardly any truncation differs.
+    np.testing.assert_allclose(ours, exact, atol=1e-8)
+
+
+@narrow_cells
+@pytest.mark.parametrize("repeats", [(3, 3, 3), (3, 1, 3)])
+def test_force_constants_of_a_supercell(repeats):
+    """Its Γ, or one point of its zone, is as many of the crystal's as there are cells."""
+    large = PRIMITIVE * repeats
+    for mesh, of_large in (("gamma", "gamma"), (repeats, (1, 1, 1))):
+        exact = entropies(
+            HessianEntropyCalculator(stillinger_weber_silicon(), mesh=of_large), large
+        )
+        small = PhonopyEntropyCalculator(stillinger_weber_silicon(), supercell=repeats, mesh=mesh)
+        values = entropies(small, PRIMITIVE)
+        np.testing.assert_allclose(values, np.full(2, exact.mean()), atol=1e-8)
+        whole = PhonopyEntropyCalculator(stillinger_weber_silicon(), mesh=of_large)
+        np.testing.assert_allclose(entropies(whole, large), exact, atol=1e-8)
+        copies = np.rint(small.get_weights() * np.prod(repeats)).astype(int)
+        every = np.repeat(small.get_frequencies(), copies, axis=0)
+        np.testing.assert_allclose(
+            np.sort(every.ravel()), np.sort(whole.get_frequencies()[0]), atol=1e-10
+        )
 
 
 def test_supercell_matrix_is_that_of_ase():
     matrix = np.array([[2, 1, 0], [0, 2, 0], [-1, 0, 3]])
-    ours = PhonopyEntropyCalculator(stillinger_weber_silicon(), supercell=matrix)
-    exact = HessianEntropyCalculator(stillinger_weber_silicon())
+    ours = PhonopyEntropyCalculator(stillinger_weber_silicon(), supercell=matrix, mesh="gamma")
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh="gamma")
     expected = entropies(exact, make_supercell(PRIMITIVE, matrix)).mean()
     np.testing.assert_allclose(entropies(ours, PRIMITIVE), np.full(2, expected), atol=1e-8)
     assert ours.get_qpoints().shape == (12, 3)
@@ -171,7 +207,7 @@ def test_supercell_matrix_is_that_of_ase():
 
 @pytest.mark.parametrize(
     ("mesh", "n_modes"),
-    [((4, 4, 4), 6), ((2, 1, 1), 6), ((3, 3, 3), 6 - 3 / 27), (None, 6 - 3 / 8)],
+    [("auto", 6), ((4, 4, 4), 6), ((2, 1, 1), 6), ((3, 3, 3), 6), ("gamma", 6 - 3 / 8)],
 )
 def test_number_of_modes_per_cell(mesh, n_modes):
     """Classical entropies rise by k_B n_modes ln 2 from T to 2 T."""
@@ -202,6 +238,7 @@ def test_mesh_converges_to_the_bulk_value():
     assert errors[0] / errors[1] == pytest.approx(8, rel=0.1)
 
 
+@narrow_cells
 def test_compound():
     """The total is the converged one; the split is that of the physical modes."""
     carbide = bulk("SiC", "zincblende", a=4.32)
@@ -249,7 +286,7 @@ def test_isotope_adds_its_mass_alone(sw):
 @pytest.mark.parametrize("mesh", [[3, 3, 3], [4, 4, 4]])
 @pytest.mark.parametrize("temperature", [100.0, 300.0, 2000.0])
 def test_phonopy_has_the_same_thermodynamics(mesh, temperature):
-    """Its constants are of 1986: 1e-5. Odd meshes are centred on Γ, even ones shifted."""
+    """Its constants are of 1986: 1e-5. Both meshes are half-shifted."""
     calculator = PhonopyEntropyCalculator(
         stillinger_weber_silicon(),
         supercell=(2, 2, 2),
@@ -274,7 +311,7 @@ def test_phonopy_has_the_same_thermodynamics(mesh, temperature):
         for d in phonons.supercells_with_displacements
     ]
     phonons.produce_force_constants()
-    phonons.run_mesh(mesh)
+    phonons.run_mesh(mesh, shift=[0.5, 0.5, 0.5], is_gamma_center=True)
     # THz; above the noise of the translations, below all else.
     phonons.run_thermal_properties(temperatures=[temperature], cutoff_frequency=0.1)
     theirs = phonons.thermal_properties
@@ -283,7 +320,7 @@ def test_phonopy_has_the_same_thermodynamics(mesh, temperature):
     assert entropy == pytest.approx(theirs.entropy[0] * units.J / units.mol, rel=1e-5)
 
 
-@pytest.mark.parametrize("mesh", [None, (4, 4, 4), (3, 3, 3)])
+@pytest.mark.parametrize("mesh", ["gamma", (4, 4, 4), (3, 3, 3)])
 def test_imaginary_modes_are_counted(mesh):
     """Argon stretched about to the inflection of its potential: some modes are unstable."""
     argon = bulk("Ar", "fcc", a=6.05)
@@ -291,8 +328,8 @@ def test_imaginary_modes_are_counted(mesh):
     calculator = PhonopyEntropyCalculator(lennard_jones(), **options)
     with pytest.raises(UnstableStructureError, match="expected 0 unstable modes, found") as caught:
         calculator.get_property("entropy", argon)
-    n_points = 64 if mesh is None else np.prod(mesh)
-    n_modes = 3 * n_points - (3 if mesh != (4, 4, 4) else 0)
+    n_points = 64 if mesh == "gamma" else np.prod(mesh)
+    n_modes = 3 * n_points - (3 if mesh == "gamma" else 0)
     error = caught.value
     assert error.frequencies.shape == (n_modes,)
     assert 0 < error.n_unstable == (error.frequencies < 0).sum() < n_modes
@@ -309,18 +346,19 @@ def test_imaginary_modes_are_counted(mesh):
 def test_promised_number_of_unstable_modes(sw, silicon):
     """At Γ a saddle is allowed, and agrees with the exact calculator."""
     silicon.rattle(0.3, seed=2)
-    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
+    options = {"mesh": "gamma"}
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any", **options)
     expected = entropies(exact, silicon)
     n_unstable = int((exact.get_frequencies() < 0).sum())
     assert n_unstable > 0
-    calculator = PhonopyEntropyCalculator(sw, unstable=n_unstable)
+    calculator = PhonopyEntropyCalculator(sw, unstable=n_unstable, **options)
     np.testing.assert_allclose(entropies(calculator, silicon), expected, atol=1e-8)
     calculator.set(unstable=n_unstable + 1)
     with pytest.raises(UnstableStructureError, match=f"found {n_unstable}"):
         calculator.get_property("energy", silicon)
 
 
-@pytest.mark.parametrize("mesh", [None, (1, 1, 1), (1, 2, 1)])
+@pytest.mark.parametrize("mesh", ["gamma", (1, 1, 1), (1, 2, 1)])
 def test_atom_out_of_reach(sw, mesh):
     atoms = bulk("Si", "diamond", a=5.431, cubic=True)
     atoms.set_cell(atoms.cell.array + np.diag([20, 0, 0]))
@@ -331,7 +369,7 @@ def test_atom_out_of_reach(sw, mesh):
 
 
 def test_single_atom_at_gamma_has_no_modes():
-    calculator = PhonopyEntropyCalculator(lennard_jones())
+    calculator = PhonopyEntropyCalculator(lennard_jones(), mesh="gamma")
     argon = bulk("Ar", "fcc", a=5.3)
     assert calculator.get_property("entropy", argon) == 0
     np.testing.assert_array_equal(calculator.get_frequencies(), np.zeros((1, 3)))
@@ -379,7 +417,8 @@ def test_turned_lattice(sw):
 )
 def test_results_follow_every_change(change):
     atoms = bulk("Cu", "fcc", a=3.59, cubic=True)
-    atoms.calc = PhonopyEntropyCalculator(EMT())
+    # Displaced, so narrow a cell is stable at Γ only.
+    atoms.calc = PhonopyEntropyCalculator(EMT(), mesh="gamma")
     before = atoms.get_potential_energy()
     change(atoms)
     after = atoms.get_potential_energy()
@@ -400,7 +439,7 @@ def test_force_constants_are_kept():
     atoms.get_potential_energy()
     atoms.set_masses([60.0, 61.0, 62.0, 63.0])
     atoms.get_potential_energy()
-    atoms.calc.set(mesh=None)
+    atoms.calc.set(mesh="gamma")
     atoms.get_potential_energy()
     assert emt.calls == calls
     atoms.positions[0, 0] += 0.01
@@ -444,15 +483,17 @@ def test_input_is_left_alone(sw):
     assert len(silicon.constraints) == 1
 
 
-def test_ase_contract(silicon):
-    silicon.calc = PhonopyEntropyCalculator(stillinger_weber_silicon, temperature=500.0)
+@pytest.mark.parametrize(("mesh", "n_modes"), [("auto", 48), ("gamma", 45)])
+def test_ase_contract(silicon, mesh, n_modes):
+    options = {"temperature": 500.0, "mesh": mesh}
+    silicon.calc = PhonopyEntropyCalculator(stillinger_weber_silicon, **options)
     energy = silicon.get_potential_energy()
     assert energy == silicon.get_potential_energy(force_consistent=True)
     assert silicon.get_potential_energies().sum() == pytest.approx(energy)
     entropy = silicon.calc.get_property("entropy", silicon)
     assert silicon.calc.get_property("entropies", silicon).sum() == pytest.approx(entropy)
     # Equipartition: U = n k_B T.
-    assert energy == pytest.approx(45 * kB * 500 - 500 * entropy)
+    assert energy == pytest.approx(n_modes * kB * 500 - 500 * entropy)
     for method in (silicon.get_forces, silicon.get_stress):
         with pytest.raises(PropertyNotImplementedError):
             method()
@@ -514,6 +555,7 @@ def test_calculator_without_forces(silicon):
         ("mesh", 4),
         ("mesh", "dense"),
         ("mesh", (True, True, True)),
+        ("mesh", None),
         ("unstable", -1),
         ("unstable", "all"),
         ("displacement", 0.0),
@@ -534,7 +576,9 @@ def test_bad_parameters(name, value):
 
 
 def test_saddles_on_a_mesh_are_refused():
-    calculator = PhonopyEntropyCalculator(EMT(), unstable=1)
+    with pytest.raises(InvalidInputError, match="unstable: expected 0 or 'any' with a mesh"):
+        PhonopyEntropyCalculator(EMT(), unstable=1)
+    calculator = PhonopyEntropyCalculator(EMT(), unstable=1, mesh="gamma")
     with pytest.raises(InvalidInputError, match="unstable: expected 0 or 'any' with a mesh"):
         calculator.set(mesh=(2, 2, 2))
     calculator.set(mesh=(2, 2, 2), unstable="any")

@@ -245,5 +245,5 @@ def test_roughness_grows_with_the_degrees_of_factors():
     np.testing.assert_allclose(np.sort(descriptor.roughness(3)), sorted(single + pairs))
     alone = ACE(["Si"], cutoff=4.0, order=1, degree=5)
     np.testing.assert_allclose(alone.roughness(3), single)
-    with pytest.raises(InvalidInputError, match="power"):
+    with pytest.raises(InvalidInputError, match="smoothness"):
         descriptor.roughness(0)

@@ -63,6 +63,7 @@ def around(minimum: Atoms) -> list[int]:
 def searched(
     minima: list[Atoms], path: Path, around: list[int], searches: int = SEARCHES, **options
 ) -> SearchSummary:
+    """At Γ, unless told otherwise: cells are too narrow for a mesh."""
     return find_events(
         minima,
         options.pop("calculator", EMT),
@@ -70,6 +71,7 @@ def searched(
         searches=searches,
         calculator_name=options.pop("name", "emt"),
         around=[around] * len(minima),
+        mesh=options.pop("mesh", "gamma"),
         **options,
     )
 
@@ -110,7 +112,7 @@ def test_every_search_is_accounted_for(run, events):
 
 
 def test_events_against_elastic_bands(events, minimum):
-    exact = HessianEntropyCalculator(EMT())
+    exact = HessianEntropyCalculator(EMT(), mesh="gamma")
     event = min(events, key=lambda e: e.barrier)
     band = path_saddle(event.minimum, event.final, EMT(), images=3)
     assert band.connected
@@ -207,20 +209,33 @@ def single_displacements(rest: np.ndarray) -> Counter[tuple[int, float]]:
     )
 
 
-def test_an_event_costs_one_hessian_of_each_structure(minimum, around, tmp_path):
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
+@pytest.mark.parametrize("mesh", ["gamma", (1, 1, 2)])
+def test_an_event_costs_one_hessian_of_each_structure(minimum, around, tmp_path, mesh):
     """Of the saddle too: what proves it is what its label is made of, as the user wants it."""
     Recording.positions.clear()
     path, options = tmp_path / "cu.xyz", HessianOptions(displacement=0.02, symmetry=False)
-    summary = searched([minimum], path, around, 1, calculator=Recording, options=options)
+    asked = {"calculator": Recording, "options": options, "mesh": mesh}
+    summary = searched([minimum], path, around, 1, **asked)
     assert summary.outcomes == {"event": 1}
     (event,) = read_events(path)
     once = Counter((k, shift) for k in range(3 * len(minimum)) for shift in (-0.02, 0.02))
     for atoms in (event.minimum, event.saddle, event.final):
         assert single_displacements(atoms.positions) == once
-    exact = HessianEntropyCalculator(EMT(), unstable=1, displacement=0.02, symmetry=False)
+    exact = HessianEntropyCalculator(
+        EMT(), unstable=1, displacement=0.02, symmetry=False, mesh=mesh
+    )
     label = attach_labels(event.saddle, exact, labels=["total"])
     expected = label.info[dataset.ENTROPY]
     assert event.saddle.info[dataset.ENTROPY] == pytest.approx(expected, rel=1e-9)
+    n_modes = 3 * len(minimum) - (3 if mesh == "gamma" else 0)
+    for atoms, unstable in ((event.minimum, 0), (event.saddle, 1), (event.final, 0)):
+        assert atoms.info[dataset.N_MODES] == n_modes - unstable
+        assert (dataset.MESH in atoms.info) == (mesh != "gamma")
+    # Another mesh is another search.
+    other = "gamma" if mesh != "gamma" else (1, 1, 2)
+    again = searched([minimum], path, around, 1, **asked | {"mesh": other, "steps": 3})
+    assert again.skipped == 0
 
 
 class Fragile(EMT):
@@ -296,7 +311,7 @@ def test_rates_are_in_detailed_balance(events, tmp_path):
     temperatures = [300.0, 900.0]
     table.write(tmp_path / "rates.csv", temperatures)
     rows = list(csv.DictReader((tmp_path / "rates.csv").open()))
-    exact = HessianEntropyCalculator(EMT())
+    exact = HessianEntropyCalculator(EMT(), mesh="gamma")
     assert len(rows) == len(events)
     for row, event in zip(rows, events, strict=True):
         ends = []
@@ -340,10 +355,12 @@ def test_commands(run, file, minimum, tmp_path, monkeypatch, capsys):
     crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 1)
     ase.io.write("crystal.xyz", crystal)
     words = ["events", "minimum.xyz", "-o", "new.xyz", "--calculator", "emt", "-j", "1", "-n", "1"]
+    words += ["--mesh", "gamma"]
     assert main([*words, "--reference", "crystal.xyz", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["searches"], found["found"], found["failed"]) == (1, 0, 0)
     assert found["events"] == len(read_events("new.xyz"))
+    assert all(dataset.MESH not in frame.info for frame in dataset.read_labels("new.xyz"))
     assert main([*words, "--reference", "crystal.xyz"]) == 0
     assert "0 searches, 1 found there already" in capsys.readouterr().out
     words = ["export", file.name, "-o", "rates.csv", "-T", "300", "600", "--states", "states.xyz"]

@@ -15,9 +15,13 @@ from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import classical, mass_entropy, quantum, reduced_entropy
 from ase_vibent.harmonic.images import Images
 from ase_vibent.harmonic.mesh import choose_mesh, half_shifted_mesh
+from ase_vibent.harmonic.mesh_derivatives import weighted
 from ase_vibent.harmonic.mesh_system import MeshSystem
 from ase_vibent.hessian import DisplacedForces, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
+
+# Some cells are narrower than the interaction on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
 
 SKEWED = [[1, 0, 0], [1, 2, 0], [0, 1, 3]]
 
@@ -49,7 +53,8 @@ def test_crystals_agree_with_phonopy(crystal, repeats, calculator):
     """The same force constants on the corresponding mesh of the small cell, to 1e-10 k_B."""
     phonons = build_phonons(prepared_crystal(crystal), calculator, np.full(3, repeats))
     own = system(crystal * (repeats, repeats, repeats), calculator, (2, 2, 2))
-    points, weights = half_shifted_mesh((2 * repeats,) * 3)
+    points, multiplicities = half_shifted_mesh((2 * repeats,) * 3)
+    weights = multiplicities / multiplicities.sum()
     eigenvalues = np.linalg.eigvalsh(hessians_at(phonons, points))
     expected = weights @ reduced_entropy(eigenvalues).sum(axis=1) / len(crystal)
     expected += mass_entropy(crystal.get_masses())[0]
@@ -79,6 +84,33 @@ def test_cells_of_the_same_lattice_agree():
     assert values[1] == pytest.approx(values[0], abs=1e-8)
     # Another mesh of the same zone: equal up to what meshes differ by.
     assert system(reduced, EMT(), (2, 2, 2)).entropy == pytest.approx(values[0], abs=0.05)
+
+
+def test_turned_swapped_and_left_handed_cells_agree(vacancy, sw):
+    """The mesh stays with the vectors that it was given for; gradients turn with the atoms."""
+    own = system(vacancy, sw, (1, 2, 3))
+    gradient = own.gradient(DisplacedForces(vacancy, sw), classical, 300.0).positions[0]
+    left = vacancy.copy()
+    left.set_cell(vacancy.cell.array[[1, 0, 2]])
+    turned = vacancy.copy()
+    turned.rotate(33, (1, 2, 3), rotate_cell=True)
+    turned.positions += [3.0, -11.0, 0.2]
+    turn = np.linalg.solve(vacancy.cell.array, turned.cell.array)
+    for atoms, mesh, matrix in ((left, (2, 1, 3), np.eye(3)), (turned, (1, 2, 3), turn)):
+        other = system(atoms, sw, mesh)
+        np.testing.assert_allclose(other.site_entropies, own.site_entropies, atol=1e-8)
+        found = other.gradient(DisplacedForces(atoms, sw), classical, 300.0).positions[0]
+        # Differences of forces along other patterns: 1e-3, as below.
+        np.testing.assert_allclose(found, gradient @ matrix, atol=2e-3 * np.abs(gradient).max())
+
+
+def test_a_single_atom_is_too_narrow_a_cell():
+    """Nothing is known of its interaction with its images."""
+    atom = bulk("Cu", "fcc", a=3.59)
+    own = system(atom, EMT(), (2, 2, 2))
+    assert own.share_at_border == 1
+    with pytest.raises(UnstableStructureError, match="100% of the Hessian lies at the border"):
+        _ = own.site_entropies
 
 
 @pytest.mark.parametrize("statistics", [classical, quantum])
@@ -122,8 +154,11 @@ def test_gradient_against_differences(vacancy, sw, statistics):
 def test_gradient_with_an_analytic_hessian(vacancy, sw):
     """-½ Tr[Ḡ ∂H/∂u] with ∂H/∂u from Hessians, and the images' part: to 1e-6."""
     own = system(vacancy, sw)
-    scale = [-0.5 / modes.kept for modes in own.modes]
-    in_hessian, in_weights = own._derivative(own._spectral_matrices(scale))
+    scaling = np.repeat(1 / np.sqrt(own.masses), 3)[:, None]
+    matrices = [
+        weighted(scaling * modes.eigenvectors, -0.5 / modes.eigenvalues) for modes in own.modes
+    ]
+    in_hessian, in_weights = own.derivatives._averaged(matrices)
     moves = np.random.default_rng(2).normal(size=vacancy.positions.shape)
     hessians, entropies = [], []
     step = 2e-5
@@ -133,7 +168,7 @@ def test_gradient_with_an_analytic_hessian(vacancy, sw):
         hessians.append(compute_hessian(copy, sw))
         entropies.append(MeshSystem(copy, hessians[-1], own.mesh).entropy)
     of_images = np.zeros_like(moves)
-    own._add_image_terms(in_weights, of_images, None)
+    own.derivatives._add_image_terms(in_weights, of_images, None)
     found = np.sum(in_hessian * (hessians[0] - hessians[1])) / (2 * step) + np.sum(
         of_images * moves
     )
@@ -152,8 +187,7 @@ def test_site_gradients(vacancy, sw, mass_weighted):
         copy = vacancy.copy()
         copy.positions += sign * step * moves
         other = system(copy, sw, (2, 2, 2))
-        modes = other.modes if mass_weighted else other.hessian_modes
-        values.append(other._site_sums(modes, reduced_entropy)[sites])
+        values.append(other._site_sums(reduced_entropy, mass_weighted=mass_weighted)[sites])
     expected = (values[0] - values[1]) / (2 * step)
     np.testing.assert_allclose(np.sum(gradients * moves, axis=(1, 2)), expected, atol=2e-3)
 

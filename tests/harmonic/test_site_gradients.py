@@ -7,6 +7,7 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
+from ase.units import kB
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
@@ -67,6 +68,8 @@ CASES = {
     "cluster": lambda: (cluster(), lennard_jones()),
     "unstable modes": lambda: (strongly_rattled(), stillinger_weber_silicon()),
 }
+# Small cells are too narrow for their meshes to mean much; derivatives are right all the same.
+too_narrow_to_mean_much = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
 
 
 def site_slopes(exact, atoms, atom, axis):
@@ -93,9 +96,16 @@ def check(exact, atoms, *, tolerance=2e-4):
     return gradients
 
 
+@too_narrow_to_mean_much
 @pytest.mark.parametrize("decomposition", ["mass-weighted", "mass-free"])
-@pytest.mark.parametrize("case", CASES)
-def test_gradients_against_finite_differences(case, decomposition):
+@pytest.mark.parametrize(
+    ("case", "mesh"),
+    [
+        *((case, "gamma") for case in CASES),
+        *((case, (1, 1, 2)) for case in CASES if case != "cluster"),
+    ],
+)
+def test_gradients_against_finite_differences(case, mesh, decomposition):
     atoms, calculator = CASES[case]()
     exact = HessianEntropyCalculator(
         calculator,
@@ -103,6 +113,7 @@ def test_gradients_against_finite_differences(case, decomposition):
         decomposition=decomposition,
         displacement=DISPLACEMENT,
         temperature=500,
+        mesh=mesh,
     )
     if case == "unstable modes":
         assert exact.harmonic_system(atoms).n_unstable > 0
@@ -113,8 +124,11 @@ def test_gradients_against_finite_differences(case, decomposition):
     np.testing.assert_allclose(gradients.sum(axis=0), total, atol=2e-4 * np.abs(total).max())
 
 
+@too_narrow_to_mean_much
+@pytest.mark.parametrize("mesh", ["gamma", (1, 2, 1), (1, 2, 2)])
 @pytest.mark.parametrize("amplitude", [0.1, 0.8], ids=["stable", "unstable modes"])
-def test_normalised_decomposition(amplitude, rattle):
+def test_normalised_decomposition(amplitude, mesh, rattle):
+    """Its total, unstable modes left out, is none of the other decompositions'."""
     crystal = silicon()
     atoms = rattle(crystal, amplitude, seed=3)
     exact = HessianEntropyCalculator(
@@ -123,22 +137,26 @@ def test_normalised_decomposition(amplitude, rattle):
         decomposition="normalised",
         unstable="any",
         displacement=DISPLACEMENT,
+        mesh=mesh,
     )
+    assert (exact.harmonic_system(atoms).n_unstable > 0) == (amplitude > 0.1)
     gradients = check(exact, atoms)
     total = exact.get_property("entropy_gradient", atoms)
     np.testing.assert_allclose(gradients.sum(axis=0), total, atol=5e-4 * np.abs(total).max())
 
 
-def test_translation_changes_no_site():
+@pytest.mark.parametrize("mesh", ["gamma", (2, 1, 1)])
+def test_translation_changes_no_site(mesh):
     atoms, calculator = CASES["vacancy"]()
-    gradients = HessianEntropyCalculator(calculator).get_site_entropy_gradients(atoms, [0, 3])
+    exact = HessianEntropyCalculator(calculator, mesh=mesh)
+    gradients = exact.get_site_entropy_gradients(atoms, [0, 3])
     np.testing.assert_allclose(gradients.sum(axis=1), 0, atol=1e-6 * np.abs(gradients).max())
 
 
 def test_contour_engine_agrees():
     atoms, calculator = CASES["vacancy"]()
     dense, contour = (
-        HessianEntropyCalculator(calculator, engine=engine, tolerance=1e-9)
+        HessianEntropyCalculator(calculator, engine=engine, tolerance=1e-9, mesh="gamma")
         for engine in ("dense", "contour")
     )
     expected = dense.get_site_entropy_gradients(atoms, [1, 4])
@@ -146,7 +164,8 @@ def test_contour_engine_agrees():
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_normalised_sites_sum_to_the_total(rattle):
+@pytest.mark.parametrize("mesh", ["gamma", "auto", (1, 1, 1)])
+def test_normalised_sites_sum_to_the_total(mesh, rattle):
     """[Torabi2024] (2.12): while no mode is unstable; the crystal's own sites stay as they are."""
     crystal = silicon()
     atoms = rattle(crystal, 0.1, seed=5)
@@ -154,7 +173,9 @@ def test_normalised_sites_sum_to_the_total(rattle):
     masses[2] = 60.0
     atoms.set_masses(masses)
     normalised, plain = (
-        HessianEntropyCalculator(stillinger_weber_silicon(), crystal=crystal, decomposition=d)
+        HessianEntropyCalculator(
+            stillinger_weber_silicon(), crystal=crystal, decomposition=d, mesh=mesh
+        )
         for d in ("normalised", "mass-free")
     )
     for structure in (atoms, crystal):
@@ -185,10 +206,30 @@ def test_no_normalised_decomposition(atoms, error, message):
         exact.get_property("entropies", atoms)
 
 
-def test_normalised_decomposition_keeps_the_promise_about_unstable_modes(rattle):
+def test_normalised_sites_of_a_supercell_are_the_cells(rattle):
+    """At half the mesh, along a direction in which half the cell is wider than the interaction."""
+    crystal = silicon() * (2, 1, 1)
+    atoms = rattle(crystal, 0.2, seed=5)
+    cell, double = (
+        HessianEntropyCalculator(
+            stillinger_weber_silicon(),
+            crystal=crystal * (k, 1, 1),
+            decomposition="normalised",
+            mesh=(2 // k, 2, 2),
+        )
+        for k in (1, 2)
+    )
+    expected = np.tile(cell.get_property("entropies", atoms), 2)
+    found = double.get_property("entropies", atoms * (2, 1, 1))
+    np.testing.assert_allclose(found, expected, atol=1e-8 * kB)
+
+
+@too_narrow_to_mean_much
+@pytest.mark.parametrize("mesh", ["gamma", "auto"])
+def test_normalised_decomposition_keeps_the_promise_about_unstable_modes(mesh, rattle):
     crystal = silicon()
     atoms = rattle(crystal, 1.2, seed=2)
-    options = {"crystal": crystal, "decomposition": "normalised"}
+    options = {"crystal": crystal, "decomposition": "normalised", "mesh": mesh}
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), **options)
     with pytest.raises(UnstableStructureError, match="expected 0 unstable modes"):
         exact.get_property("entropies", atoms)
@@ -210,7 +251,12 @@ def test_lanczos_and_dense_give_the_same_gradients(case):
     atoms, calculator = CASES[case]()
     gradients = [
         HessianEntropyCalculator(
-            calculator, engine=engine, unstable="any", decomposition="mass-free", tolerance=1e-9
+            calculator,
+            engine=engine,
+            unstable="any",
+            decomposition="mass-free",
+            tolerance=1e-9,
+            mesh="gamma",
         ).get_site_entropy_gradients(atoms, [0, 3])
         for engine in ("dense", "lanczos")
     ]
@@ -222,3 +268,10 @@ def test_structures_that_turn_need_diagonalisation():
     exact = HessianEntropyCalculator(lennard_jones(), engine="lanczos", unstable="any")
     with pytest.raises(InvalidInputError, match="'dense'"):
         exact.get_site_entropy_gradients(cluster())
+
+
+@pytest.mark.parametrize("engine", ["lanczos", "contour"])
+def test_sites_on_a_mesh_need_diagonalisation(engine):
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), engine=engine)
+    with pytest.raises(InvalidInputError, match="pass mesh='gamma', or engine='dense'"):
+        exact.get_site_entropy_gradients(silicon(), [0])

@@ -1,7 +1,11 @@
-"""Small cells, runs over them and what must come of them."""
+"""Small cells, runs over them and what must come of them.
+
+Runs do not care about vibrations: cells are tiny, too narrow for a mesh, and labelled at Γ.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_vibent import dataset, read_labels
-from ase_vibent.labelling.run import label_structures
+from ase_vibent.labelling.run import LabelTask, label_structures
 
 
 @pytest.fixture
@@ -28,6 +32,12 @@ def small_cell() -> Callable[..., Atoms]:
         return atoms
 
     return make
+
+
+@pytest.fixture(scope="session")
+def gamma_task() -> Callable[..., LabelTask]:
+    """`LabelTask` at Γ."""
+    return functools.partial(LabelTask, mesh="gamma")
 
 
 @pytest.fixture

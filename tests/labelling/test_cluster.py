@@ -16,7 +16,6 @@ from ase.calculators.emt import EMT
 
 from ase_vibent import read_labels
 from ase_vibent.cli import main
-from ase_vibent.labelling.run import LabelTask
 
 # Workers cannot import a test module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -29,9 +28,9 @@ class Slow(EMT):
 
 
 def test_killed_worker_of_a_cluster_loses_nothing(
-    cluster, tmp_path, small_cell, run, assert_labels_of
+    cluster, tmp_path, small_cell, gamma_task, run, assert_labels_of
 ):
-    jobs = [LabelTask(small_cell(k), labels=["total"]) for k in range(8)]
+    jobs = [gamma_task(small_cell(k), labels=["total"]) for k in range(8)]
     path = tmp_path / "labels.xyz"
 
     def kill_a_worker_while_it_works(results, total):
@@ -54,10 +53,10 @@ def test_killed_worker_of_a_cluster_loses_nothing(
 
 
 def test_structure_that_kills_workers_of_a_cluster_fails_alone(
-    cluster, tmp_path, monkeypatch, small_cell, run, assert_labels_of, hazardous
+    cluster, tmp_path, monkeypatch, small_cell, gamma_task, run, assert_labels_of, hazardous
 ):
-    tasks = [LabelTask(small_cell(k), labels=["total"]) for k in range(3)]
-    jobs = [tasks[0], LabelTask(small_cell(9, tag=66)), *tasks[1:]]
+    tasks = [gamma_task(small_cell(k), labels=["total"]) for k in range(3)]
+    jobs = [tasks[0], gamma_task(small_cell(9, tag=66)), *tasks[1:]]
     path = tmp_path / "labels.xyz"
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     summary = run(jobs, path, hazardous, scheduler=cluster.scheduler_address)

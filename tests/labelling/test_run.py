@@ -29,8 +29,8 @@ from ase_vibent.potentials import set_directory
 
 
 @pytest.fixture
-def tasks(small_cell) -> list[LabelTask]:
-    return [LabelTask(small_cell(k)) for k in range(3)]
+def tasks(small_cell, gamma_task) -> list[LabelTask]:
+    return [gamma_task(small_cell(k)) for k in range(3)]
 
 
 def entropies(path) -> list[float]:
@@ -67,7 +67,7 @@ def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks, ru
 
 
 def test_failures_are_recorded_and_the_rest_goes_on(
-    tmp_path, tasks, small_cell, run, assert_labels_of, hazardous
+    tmp_path, tasks, small_cell, gamma_task, run, assert_labels_of, hazardous
 ):
     unstable = small_cell(5)
     unstable.set_cell(unstable.cell * 1.4, scale_atoms=True)
@@ -76,7 +76,7 @@ def test_failures_are_recorded_and_the_rest_goes_on(
     unprintable = small_cell(7)
     unprintable.info[1] = 2
     failing = [
-        LabelTask(a, labels=["total"], source="bad")
+        gamma_task(a, labels=["total"], source="bad")
         for a in (unstable, broken, spoiled, unprintable)
     ]
     jobs = [tasks[0], *failing, tasks[1], tasks[2]]
@@ -206,6 +206,7 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
     cells = [small_cell(k, tag=k) for k in range(4)]
     ase.io.write(structures, cells)
     label = ["label", str(structures), "-o", str(labels), "--calculator", "blocking:Blocking"]
+    label += ["--mesh", "gamma"]
     program = "import sys; from ase_vibent.cli import main; sys.exit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *label, "-j", "2"],
@@ -233,7 +234,7 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert main([*label, "-j", "1"]) == 0
     assert "1 labelled, 3 found" in capsys.readouterr().out
-    expected = [attach_labels(a, HessianEntropyCalculator(EMT())) for a in cells]
+    expected = [attach_labels(a, HessianEntropyCalculator(EMT(), mesh="gamma")) for a in cells]
     # .traj keeps all digits of the structures.
     np.testing.assert_allclose(
         sorted(entropies(labels)), sorted(a.info[dataset.ENTROPY] for a in expected), rtol=1e-9
@@ -242,7 +243,7 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
 
 
 def test_structure_that_kills_its_process_fails_alone(
-    tmp_path, tasks, small_cell, run, assert_labels_of, hazardous
+    tmp_path, tasks, small_cell, gamma_task, run, assert_labels_of, hazardous
 ):
     once = small_cell(8, tag=67)
     once.info["marker"] = str(tmp_path / "marker")
@@ -250,11 +251,11 @@ def test_structure_that_kills_its_process_fails_alone(
     unsendable.info["lock"] = threading.Lock()
     jobs = [
         *tasks[:2],
-        LabelTask(small_cell(9, tag=66)),
-        LabelTask(once, labels=["total"]),
+        gamma_task(small_cell(9, tag=66)),
+        gamma_task(once, labels=["total"]),
         tasks[2],
     ]
-    jobs.append(LabelTask(unsendable, labels=["total"]))
+    jobs.append(gamma_task(unsendable, labels=["total"]))
     path = tmp_path / "labels.xyz"
     summary = run(jobs, path, hazardous, n_jobs=2)
     assert summary.done == 4

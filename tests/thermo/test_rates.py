@@ -58,7 +58,9 @@ def frequencies(atoms: Atoms, folder: str) -> np.ndarray:
     return stable[3:] * _e / _hplanck
 
 
-def test_vineyards_ratio(event, exact, tmp_path):
+def test_vineyards_ratio(event, tmp_path):
+    """At Γ of the cell, by frequencies of ASE's."""
+    exact = HessianEntropyCalculator(EMT(), mesh="gamma")
     minimum, saddle = (
         frequencies(atoms, str(tmp_path / name))
         for name, atoms in (("minimum", event.minimum_1), ("saddle", event.saddle))
@@ -78,6 +80,24 @@ def test_vineyards_ratio(event, exact, tmp_path):
     np.testing.assert_allclose(rate.rates, eyring * factors, rtol=1e-10)
     for bound in rate.band():
         np.testing.assert_allclose(bound, rate.rates, rtol=1e-12)
+
+
+def test_vineyards_ratio_on_a_mesh(event, exact):
+    """At every q the saddle has one frequency less; logarithms of the ratios are averaged."""
+    assert len(exact.get_weights(event.minimum_1)) > 1
+    weights, ratios = exact.get_weights(event.minimum_1), 0.0
+    for atoms, unstable, sign in ((event.minimum_1, 0, 1), (event.saddle, 1, -1)):
+        calculator = HessianEntropyCalculator(EMT(), unstable=unstable)
+        energies = calculator.get_frequencies(atoms)
+        assert np.all((energies < 0).sum(axis=1) == unstable)
+        ratios += sign * np.log(energies[:, unstable:] * _e / _hplanck).sum(axis=1)
+    assert np.ptp(ratios) > 0.1
+    expected = np.exp(weights @ ratios)
+    found = attempt_frequency(event.minimum_1, event.saddle, exact)
+    assert found == pytest.approx(expected, rel=1e-9)
+    at_gamma = HessianEntropyCalculator(EMT(), mesh="gamma")
+    narrow = attempt_frequency(event.minimum_1, event.saddle, at_gamma)
+    assert 0.5 < narrow / found < 2
 
 
 def test_quantum_rates_are_classical_when_hot(event, exact):
@@ -188,6 +208,12 @@ def test_command(tmp_path, monkeypatch, capsys, event, exact, model):
     expected = transition_rate(event.minimum_1, event.saddle, exact, [300.0, 600.0])
     assert found["rates_per_s"] == pytest.approx(expected.rates, rel=1e-4)
     assert (tmp_path / "rate.png").stat().st_size > 1000
+    assert main([*words, "--mesh", "gamma", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    gamma = HessianEntropyCalculator(EMT(), mesh="gamma")
+    other = transition_rate(event.minimum_1, event.saddle, gamma, [300.0, 600.0])
+    assert found["rates_per_s"] == pytest.approx(other.rates, rel=1e-4)
+    assert other.rates != pytest.approx(expected.rates, rel=1e-2)
     assert main([*words, "--model", "cu.vibent", "--unchecked"]) == 0
     assert "THz" in capsys.readouterr().out
     assert main(["rate", "saddle.xyz", "minimum.xyz", "--calculator", "emt"]) == 1

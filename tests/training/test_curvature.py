@@ -95,7 +95,8 @@ def test_intervals_are_those_of_both_steps(quadratic_models, silicon_model, sili
     model = replace(model, posterior=posterior(fit, DEFAULT_WEIGHTS, left))
     unseen = list(zip(cells[40:], targets[41:], strict=True))
     errors = np.array([model.evaluate(a).values.sum() - t.total for a, t in unseen])
-    assert np.std(left.errors) == pytest.approx(np.std(errors), rel=0.25)
+    # Twice what scatters standard deviations of 40 and of 90 errors: √(1/80 + 1/180) = 0.13.
+    assert np.std(left.errors) == pytest.approx(np.std(errors), rel=0.27)
     scores = np.abs(errors / [model.uncertainty(atoms)[0] for atoms, _ in unseen])
     for coverage in (0.5, 0.8, 0.95):
         inside = np.mean(scores < norm.ppf((1 + coverage) / 2))

@@ -1,0 +1,71 @@
+"""--mesh on the command line: what is averaged over, and what is no mesh."""
+
+from __future__ import annotations
+
+import ase.io
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from ase_vibent import HessianEntropyCalculator, dataset, read_labels
+from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.thermo import defect_formation
+
+
+@pytest.fixture
+def cell(tmp_path, monkeypatch) -> Atoms:
+    """Rattled silicon, also in a file."""
+    monkeypatch.chdir(tmp_path)
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True)
+    atoms.rattle(0.03, seed=1)
+    ase.io.write("in.traj", atoms)
+    return atoms
+
+
+def test_labels(cell, vibent):
+    """Of each mesh for itself; labels of one are none of another."""
+    words = ("label", "in.traj", "-o", "out.xyz", "--calculator", "sw-si", "-j", 1)
+    words = (*words, "--labels", "sites")
+    for number, (asked, mesh) in enumerate(
+        (((), [4, 4, 4]), (("--mesh", "gamma"), None), (("--mesh", "1x1x2"), [1, 1, 2]))
+    ):
+        for outcome in ("1 labelled, 0 found", "0 labelled, 1 found"):
+            result = vibent(*words, *asked)
+            assert (result.code, result.err) == (0, "")
+            assert outcome in result.out
+        frames = read_labels("out.xyz")
+        assert len(frames) == number + 1
+        found = frames[-1].info.get(dataset.MESH)
+        assert (found is None and mesh is None) or found.tolist() == mesh
+        exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh=mesh or "gamma")
+        expected = exact.get_property("entropy", cell)
+        assert frames[-1].info[dataset.ENTROPY] == pytest.approx(expected, rel=1e-7)
+    assert vibent(*words, "--mesh", "auto").code == 0
+    assert vibent(*words, "--mesh", "4x4x4").code == 0  # which is what "auto" chose
+    assert len(read_labels("out.xyz")) == 3
+
+
+def test_a_cluster_has_no_mesh(cell, vibent):
+    cell.pbc = False
+    ase.io.write("in.traj", cell)
+    words = ("label", "in.traj", "-o", "out.xyz", "--calculator", "sw-si", "-j", 1)
+    result = vibent(*words, "--unstable", "any", "--mesh", "2x2x2")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    assert "a cluster has vibrations at Γ only" in result.err
+    assert vibent(*words, "--unstable", "any").code == 0
+    assert dataset.MESH not in read_labels("out.xyz")[0].info
+
+
+def test_formation(cell, vibent, strict_json):
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True) * 2
+    ase.io.write("crystal.xyz", crystal)
+    ase.io.write("vacancy.xyz", crystal[1:])
+    words = ("formation", "vacancy.xyz", "--reference", "crystal.xyz", "--calculator", "sw-si")
+    for asked, mesh in (("gamma", "gamma"), ("1x1x2", (1, 1, 2))):
+        result = vibent(*words, "--mesh", asked, "--json")
+        assert result.code == 0, result.err
+        (found,) = strict_json(result.out)["defects"]
+        exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh=mesh)
+        expected = defect_formation(crystal[1:], crystal, exact)
+        assert found["formation_entropies_eV_per_K"] == pytest.approx(expected.entropies, abs=1e-8)
