@@ -9,15 +9,19 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixCom
 from ase.neighborlist import neighbor_list
+from ase.units import kB
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
 from scipy.sparse import csr_array
 
+from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import HessianOptions, compute_hessian, measured_interaction_range
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
+from ase_vibent.stationary import relax
+from ase_vibent.structures import vacancies
 
 
 class Counted(Calculator):
@@ -259,10 +263,10 @@ def test_sparse_without_a_range(fixed):
 @pytest.mark.parametrize(
     ("atoms", "potential", "calls"),
     [
-        (bulk("Cu", "fcc", a=3.6, cubic=True)[[2, 0, 3, 1]] * (1, 1, 2), EMT, 2),
+        (bulk("Cu", "fcc", a=3.6, cubic=True)[[2, 0, 3, 1]] * (1, 1, 2), EMT, 4),
         (bulk("Si", "diamond", a=5.431) * (2, 2, 2), stillinger_weber_silicon, 2),
         (bulk("SiC", "zincblende", a=4.32, cubic=True), tersoff_silicon_carbide, 4),
-        (copper_vacancy(2, 2, 2), EMT, 10),
+        (copper_vacancy(2, 2, 2), EMT, 18),
     ],
     ids=["fcc", "diamond", "compound", "vacancy"],
 )
@@ -349,6 +353,21 @@ def test_faults_of_phonopy_are_named(monkeypatch):
 
 def test_magnetic_moments_break_symmetry():
     atoms, calculator = copper(), Counted(EMT())
-    atoms.set_initial_magnetic_moments([1.0, 2.0, 3.0, 4.0])
+    atoms.set_initial_magnetic_moments([1.0, 1.0, 2.0, 2.0])
     differences(atoms, calculator)
-    assert 2 < calculator.calls < 24  # the atoms differ, the mirrors stay
+    assert 2 < calculator.calls < 24  # two kinds of atoms, and one axis apart
+
+
+def test_symmetry_does_not_change_what_a_wide_displacement_is_off():
+    """A defect has fewer symmetries than its crystal: both are off alike only along the same axes.
+
+    Of the formation entropy, with displacements that are too wide on purpose.
+    """
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 2
+    defect = relax(vacancies(crystal)[0], EMT(), fmax=1e-4)
+    found = []
+    for symmetry in (True, False):
+        exact = HessianEntropyCalculator(EMT(), displacement=0.02, symmetry=symmetry, mesh="gamma")
+        entropies = [exact.get_property("entropy", atoms) for atoms in (defect, crystal)]
+        found.append((entropies[0] - entropies[1]) / kB)
+    assert found[0] == pytest.approx(found[1], abs=2e-4)
