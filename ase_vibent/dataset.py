@@ -34,6 +34,8 @@ STRAIN = quantities.ENTROPY["strain"].key
 N_MODES, N_UNSTABLE = "vibent_n_modes", "vibent_n_unstable"
 #: In `atoms.info`: estimated errors of the total, with signs, see `EntropyErrors`, (3,), eV/K.
 ERRORS = "vibent_entropy_errors"
+#: In `atoms.info`: share of the Hessian that the mesh told apart by guess, in narrow cells.
+GUESSED = "vibent_guessed_share"
 #: In `atoms.info`: mesh of q over the cell's Brillouin zone, three numbers; none is Γ alone.
 MESH = "vibent_mesh"
 #: In `atoms.info`: name of a perfect crystal, and the name of a frame's perfect crystal.

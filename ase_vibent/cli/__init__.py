@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import TextIO
 
 from ase_vibent._version import __version__
 from ase_vibent.errors import VibentError
@@ -52,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.append("")
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return int(options.run(options))
     except VibentError as error:
         print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -62,6 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"vibent {options.command}: {place}{error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Ours in a line, as errors are; others as usual."""
+    if category.__module__.startswith("ase_vibent"):
+        print(f"vibent: {message}", file=sys.stderr)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, file=file or sys.stderr, end="")
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

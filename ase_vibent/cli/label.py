@@ -127,12 +127,20 @@ def run(options: argparse.Namespace) -> int:
     )
     for number, reason in summary.failed[:10]:
         print(f"vibent label: {tasks[number].source} failed: {reason}", file=sys.stderr)
+    if summary.narrow:
+        print(
+            f"vibent label: {len(summary.narrow)} cells are narrower than the interaction, up to "
+            f"{max(summary.narrow.values()):.0%} of their Hessians are told apart by guess; take "
+            "wider ones, or --mesh gamma",
+            file=sys.stderr,
+        )
     listed = f" ({failure_list(options.output)})" if summary.failed else ""
     result = {
         **({} if choices is None else {"selected": _choice_data(choices, sources)}),
         "labelled": summary.done,
         "found": summary.skipped,
         "failed": len(summary.failed),
+        "narrow": len(summary.narrow),
         "failures": [
             {"source": tasks[number].source, "reason": reason} for number, reason in summary.failed
         ],

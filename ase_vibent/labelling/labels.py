@@ -45,8 +45,10 @@ def attach_labels(
     `vibent_site_gradients` (eV/K/Å, N × 3N) and `vibent_moments` (N × 3 for one species,
     (eV/Å²)^k). For potentials, `info` gets `vibent_energy` (eV) and `vibent_energy_strain` (eV,
     3 × 3), `arrays` get `vibent_forces` (eV/Å) and `vibent_force_constants` (eV/Å²).
-    Entropies are averages over a mesh of the cell (`vibent_mesh`), or sums at Γ if that is the
-    calculator's wish: there, only differences to the cell's perfect crystal are extensive.
+    Entropies are averages over a mesh of the cell (`vibent_mesh`), of whose Hessian the share
+    `vibent_guessed_share` was told apart by guess, in cells narrower than the interaction; or sums
+    at Γ if that is the calculator's wish: there, only differences to the cell's perfect crystal are
+    extensive.
 
     Parameters
     ----------
@@ -116,6 +118,7 @@ def attach_labels(
     labelled.info[dataset.ERRORS] = kB * np.array(entropy_errors(atoms, system))
     if isinstance(system, MeshSystem):
         labelled.info[dataset.MESH] = np.array(system.mesh)
+        labelled.info[dataset.GUESSED] = system.share_at_border
     if "sites" in labels:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes

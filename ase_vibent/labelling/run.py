@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.errors import LabelError
+from ase_vibent.errors import LabelError, NarrowCellWarning
 from ase_vibent.harmonic.mesh import Mesh, choose_mesh
+from ase_vibent.harmonic.mesh_system import WARNED
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
@@ -132,11 +134,15 @@ class LabellingSummary:
         Frames labelled now, and found in the file already.
     failed : list of (int, str)
         Number of the structure in the input, and the reason.
+    narrow : dict of int to float
+        Shares of the Hessian that were told apart by guess, of structures labelled now whose cells
+        are narrower than the interaction; see `NarrowCellWarning`.
     """
 
     done: int = 0
     skipped: int = 0
     failed: list[tuple[int, str]] = field(default_factory=list)
+    narrow: dict[int, float] = field(default_factory=dict)
 
 
 def label_structures(
@@ -205,8 +211,11 @@ def label_structures(
                 entry["reason"] = run.failed[number]
                 append(failure_list(path), format_line(entry))
             else:
-                run.append(result)
+                text, guessed = result
+                run.append(text)
                 summary.done += 1
+                if guessed > WARNED:
+                    summary.narrow[number] = guessed
     summary.failed = sorted(run.failed.items())
     return summary
 
@@ -255,11 +264,13 @@ def labelled_frames(
     return [frames[key] for key in keys]
 
 
-def _frame(task: LabelTask, calculator: Any, *, name: str) -> str:
-    """Text of a labelled frame; made by a worker."""
-    labelled = task.run(calculator)
+def _frame(task: LabelTask, calculator: Any, *, name: str) -> tuple[str, float]:
+    """Text of a labelled frame, and the share of its Hessian told apart by guess; by a worker."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NarrowCellWarning)  # said of all structures at once
+        labelled = task.run(calculator)
     labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
-    return dataset.format_frame(labelled)
+    return dataset.format_frame(labelled), labelled.info.get(dataset.GUESSED, 0.0)
 
 
 def _pending(

@@ -106,7 +106,7 @@ def test_a_rerun_that_asks_for_other_things(tmp_path, tasks, run):
     assert run(
         [replace(task, labels=["sites"], unstable="any") for task in tasks], path
     ).skipped == len(tasks)
-    with pytest.raises(LabelError, match="without vibent_entropy_strain"):
+    with pytest.raises(LabelError, match="without the label 'strain'"):
         run([replace(task, labels=["strain"]) for task in tasks], path)
     assert path.read_bytes() == content
 
