@@ -120,7 +120,7 @@ class TrainingSet:
 
 
 def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
-    """Numbers of all frames but perfect crystals, in random order.
+    """Numbers of all frames but perfect crystals and larger cells, in random order.
 
     Parameters
     ----------
@@ -131,7 +131,8 @@ def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
     -------
     list of int
     """
-    candidates = [k for k, atoms in enumerate(frames) if dataset.NAME not in atoms.info]
+    own = {dataset.NAME, dataset.SIZE_CHECK}
+    candidates = [k for k, atoms in enumerate(frames) if own.isdisjoint(atoms.info)]
     # Processes write frames as they finish; their keys bring them into one order again.
     candidates.sort(key=lambda k: str(frames[k].info.get(dataset.KEY, "")))
     order = np.random.default_rng(seed).permutation(len(candidates))

@@ -18,6 +18,7 @@ from ase_vibent import (
 from ase_vibent.errors import LabelError
 from ase_vibent.structures import embed, vacancies
 from ase_vibent.training.larger_cells import USUAL, split_larger_cells
+from ase_vibent.training.trainer import split_frames
 
 UNIT = bulk("Si", "diamond", a=5.431, cubic=True)
 SMALL, LARGE = UNIT * 2, UNIT * (3, 2, 2)
@@ -64,6 +65,12 @@ def test_larger_cells_are_not_fitted(frames, model):
     assert model.header["n_frames"] == len(fitted)
     assert model.header["reference_crystals"] == ["small"]
     assert float(again.finite_size.relative) == USUAL
+
+
+def test_larger_cells_are_not_held_out(frames):
+    fitted, held_out = split_frames(frames, 0.9, seed=0)
+    assert not any(dataset.SIZE_CHECK in atoms.info for atoms in held_out)
+    assert len(split_larger_cells(fitted)[1]) == 2
 
 
 def test_the_error_in_the_larger_cell_is_what_is_stated_there(frames, model):
