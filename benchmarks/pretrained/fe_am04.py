@@ -34,7 +34,7 @@ KINDS = {"V": ("vacancy", (2, 40, 90, 110)), "I": ("interstitial", (40, 110, 110
 #: Greatest distances of neighbouring defects, in lattice constants.
 REACHES = (1.01, 1.45, 2.0, 3.0)
 #: Edges of cells, in lattice constants: part of the clusters that is drawn.
-EDGES = {4: 0.3, 5: 1.0, 6: 0.3}
+EDGES = {4: 0.3, 5: 1.0}
 #: Of these, gradients of every third cell: one costs as much as 50 totals.
 WITH_GRADIENTS = (4,)
 
