@@ -87,7 +87,10 @@ def _table(found: TransitionRate) -> str:
         found.entropies / kB,
         found.free_energy_barriers,
         found.rates,
-        [f"{low:.3e} to {high:.3e}" for low, high in zip(lower, upper, strict=True)],
+        [
+            "-" if math.isnan(low) else f"{low:.3e} to {high:.3e}"
+            for low, high in zip(lower, upper, strict=True)
+        ],
         strict=True,
     )
     return "\n".join([title, *format_table(columns, rows)])

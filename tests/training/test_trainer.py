@@ -331,7 +331,7 @@ def test_relabelling_inherits_nothing(sw, silicon_frames, rattle):
     names = {k for k in {**fresh.info, **fresh.arrays} if k.startswith(dataset.PREFIX)}
     assert names == {
         *(dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE),
-        *(dataset.MESH, dataset.REFERENCE),
+        *(dataset.MESH, dataset.GUESSED, dataset.ERRORS, dataset.REFERENCE),
     }
 
 
