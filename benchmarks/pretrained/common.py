@@ -87,6 +87,8 @@ class Recipe:
         and its entropy diverges.
     displacement : float, Å
         Of finite differences.
+    checked : tuple of str
+        Kinds of minima that are labelled in cells twice as wide; all by default.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Recipe:
     least_strain: float = -1.0
     largest_gradient: float = 6.0
     displacement: float = 0.003
+    checked: tuple[str, ...] = ()
 
 
 def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
@@ -167,6 +170,8 @@ def larger_cells(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]
     if not path.exists():
         cells: list[Atoms] = []
         for atoms, crystal in minima_of_every_kind(structures(recipe, folder, calculator())):
+            if recipe.checked and atoms.info["kind"] not in recipe.checked:
+                continue
             try:
                 larger, whole = in_larger_cell(atoms, crystal, [crystal], calculator)
             except VibentError as error:

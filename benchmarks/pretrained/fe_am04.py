@@ -108,6 +108,7 @@ RECIPE = Recipe(
     structures=Clusters(),
     descriptor={"order": 1, "degree": 128},
     largest_gradient=20.0,
+    checked=("V1", "V2", "I1"),
     card={
         "title": "α-iron, bcc, embedded-atom potential of Ackland et al. (AM04)",
         "species": ["Fe"],
