@@ -184,6 +184,8 @@ def larger_cells(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]
         temporary = path.with_suffix(".part")
         ase.io.write(temporary, cells, format="extxyz")
         temporary.rename(path)
+    if path.stat().st_size == 0:  # of a path there are no minima
+        return []
     tasks = []
     for atoms in ase.io.read(path, index=":", format="extxyz"):
         name = f"crystal of {round(atoms.cell.volume)}"
