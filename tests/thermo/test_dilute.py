@@ -59,7 +59,7 @@ def test_it_is_the_small_cell_and_what_the_model_says_of_the_larger(formation, p
 def test_its_error_has_both_parts(formation, model):
     small = formation.small_cell
     assert 0 < small.entropy_std < formation.entropy_std
-    # What defects and crystals of the two cells have in common cancels, but for the noise of totals.
+    # What the defects of the two cells have in common cancels, but for the noise of totals.
     noise = np.sqrt(2) * float(model.model.posterior.noise) * kB
     assert formation.entropy_std < np.hypot(small.entropy_std, noise) + 0.01 * kB
 
