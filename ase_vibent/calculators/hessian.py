@@ -355,9 +355,7 @@ class HessianEntropyCalculator(EntropyCalculator):
                 displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
             )
         assert self._crystal is not None
-        chosen = check_sites(
-            np.arange(len(system.free)) if sites is None else sites, len(system.free)
-        )
+        chosen = check_sites(sites, len(system.free))
         normalised = self._crystal.normalise(system, atoms)
         gradients = normalised.site_gradients(displaced_forces, chosen, **options)
         return gradients.reshape(-1, len(atoms), 3)

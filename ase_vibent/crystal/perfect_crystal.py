@@ -178,7 +178,7 @@ class PerfectCrystal:
             values = values - mass_entropy(self.atoms.get_masses())
             symbols = np.array(self.atoms.get_chemical_symbols())
             self._bulk = {s: float(values[symbols == s].mean()) for s in set(symbols.tolist())}
-        chosen = check_sites(np.arange(len(atoms)) if sites is None else sites, len(atoms))
+        chosen = check_sites(sites, len(atoms))
         values = ball_site_differences(
             atoms,
             hessian,

@@ -228,7 +228,7 @@ class ContourSolver:
         ContourSpectrum
         """
         n_atoms = len(self._basis) // 3
-        chosen = check_sites(np.arange(n_atoms) if sites is None else sites, n_atoms)
+        chosen = check_sites(sites, n_atoms)
         # Unstable modes are known and projected out: the nodes need not keep clear of them.
         nodes, error = self._contour(outside=np.empty(0))
         basis = np.hstack([self._basis, self._lowest.vectors])

@@ -156,10 +156,9 @@ class Images:
         ndarray, shape (n_pairs,)
             Atom by atom. Real at q whose double is a reciprocal vector.
         """
-        wave = _wave(q)
-        phases = wave(self._nearest)
-        shared = self.shared
-        phases[shared.places] = np.sum(shared.weights * wave(shared.shifts), axis=1)
+        at, shared = wave(q), self.shared
+        phases = at(self._nearest)
+        phases[shared.places] = np.sum(shared.weights * at(shared.shifts), axis=1)
         return phases
 
     def share_at_border(self, norms: Array) -> float:
@@ -186,8 +185,19 @@ def by_component(phases: Any, n_atoms: int) -> Any:
     return np.repeat(np.repeat(of_pairs, 3, axis=0), 3, axis=1)
 
 
-def _wave(q: Array) -> Callable[[IntArray], Any]:
-    """exp(2πi q·R) of lattice vectors R; ±1, exactly, where q allows no other."""
+def wave(q: Array) -> Callable[[IntArray], Any]:
+    """Function (R) -> exp(2πi q·R) of lattice vectors; ±1, exactly, where q allows no other.
+
+    Parameters
+    ----------
+    q : ndarray, shape (3,)
+        In units of the reciprocal cell vectors.
+
+    Returns
+    -------
+    callable
+        From integers of shape (…, 3) to numbers of shape (…), real where they can be.
+    """
     if np.array_equal(2 * q, np.rint(2 * q)):
         halves = np.rint(2 * q).astype(np.int64)
         return lambda shifts: 1.0 - 2.0 * ((shifts @ halves) % 2)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
 from ase_vibent.harmonic.gradient import SpectralGradient, SupportsCurvature, spectral_gradient
-from ase_vibent.harmonic.images import ComplexArray, Images, by_component
-from ase_vibent.harmonic.modes import NOISE
+from ase_vibent.harmonic.images import ComplexArray, Images, by_component, wave
+from ase_vibent.harmonic.modes import NOISE, displacement_patterns
 from ase_vibent.harmonic.site_gradient import site_gradients
 from ase_vibent.harmonic.spectrum import truncate
 
@@ -110,6 +112,11 @@ class MeshDerivatives:
             self._add_image_terms(in_weights, gradient, None)
         return gradients
 
+    @cached_property
+    def _waves(self) -> list[tuple[Any, Any]]:
+        """At every point φ(q) of all pairs, and exp(2πi q·R) of the images that share a block."""
+        return [(self.images.phases(q), wave(q)(self.images.shared.shifts)) for q in self.points]
+
     def _averaged(self, matrices: Sequence[ComplexArray]) -> tuple[Array, Array]:
         """Derivative in the cell's Hessian, real and symmetric, and in the weights of images.
 
@@ -117,12 +124,12 @@ class MeshDerivatives:
         """
         shared, n = self.images.shared, len(self.free)
         in_hessian, in_weights = np.zeros(self.hessian.shape), np.zeros(shared.weights.shape)
-        for q, weight, matrix in zip(self.points, self.weights, matrices, strict=True):
-            phases = by_component(self.images.phases(q), n)
-            in_hessian += weight * np.real(matrix * phases.conj())
+        for (phases, waves), weight, matrix in zip(
+            self._waves, self.weights, matrices, strict=True
+        ):
+            in_hessian += weight * np.real(matrix * by_component(phases, n).conj())
             blocks = (matrix.conj() * self.hessian).reshape(n, 3, n, 3).sum(axis=(1, 3))
             of_pairs = blocks.ravel()[shared.places]
-            waves = np.exp(2j * np.pi * (shared.shifts @ q))
             in_weights += weight * np.real(of_pairs[:, None] * waves)
         return (in_hessian + in_hessian.T) / 2, in_weights
 
@@ -137,10 +144,7 @@ class MeshDerivatives:
             strain += np.einsum("pr,prab->ab", in_weights, shared.strains)
 
     def _patterns(self, vectors: Array) -> Array:
-        """Displacement patterns of all atoms from columns over the free ones, (k, N, 3)."""
-        patterns = np.zeros((vectors.shape[1], self.n_atoms, 3))
-        patterns[:, self.free] = vectors.T.reshape(len(patterns), len(self.free), 3)
-        return patterns
+        return displacement_patterns(vectors, self.free, self.n_atoms)
 
 
 def weighted(vectors: ComplexArray, weights: Array) -> ComplexArray:

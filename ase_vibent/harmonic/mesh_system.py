@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh
 from scipy.sparse import block_array, bsr_array
 
 from ase_vibent.arrays import Array, IntArray
@@ -37,13 +36,14 @@ from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.mesh_derivatives import MeshDerivatives, weighted
 from ase_vibent.harmonic.modes import (
-    NOISE,
     Modes,
     RigidComplement,
     check_masses,
     dynamical_matrix,
+    log_determinant,
+    on_all_atoms,
     path_direction,
-    require_stability,
+    solve_modes,
 )
 from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings
@@ -58,6 +58,7 @@ from ase_vibent.harmonic.system import (
     Engine,
     HarmonicSystem,
     require_dense,
+    require_no_path,
     require_sums,
 )
 
@@ -192,12 +193,10 @@ class MeshSystem:
 
     def _diagonalise(self, number: int, *, mass_weighted: bool) -> Modes:
         complement = RigidComplement(self.left_out(mass_weighted))
-        matrix = _restrict(self._matrix(number, mass_weighted), complement)
-        eigenvalues, vectors = eigh(matrix, driver="evd", check_finite=False)
-        if mass_weighted:  # whether it is stable is not for the Hessian to say
-            with self._at_point(number):
-                require_stability(eigenvalues, self.unstable)
-        return Modes(eigenvalues, _expand(vectors, complement), int(np.sum(eigenvalues < 0)))
+        # Whether it is stable is not for the Hessian to say.
+        unstable = self.unstable if mass_weighted else "any"
+        with self._at_point(number):
+            return solve_modes(self._matrix(number, mass_weighted), complement, unstable=unstable)
 
     def _matrix(self, number: int, mass_weighted: bool) -> Any:
         matrix = self.hessian_at(number)
@@ -297,15 +296,10 @@ class MeshSystem:
             return None
         complement, found = RigidComplement(self.left_out(True)), []
         for number in range(len(self.points)):
-            matrix = _restrict(self._matrix(number, True), complement)
-            try:
-                factor = cholesky(matrix, check_finite=False)
-            except LinAlgError:
+            logarithm = log_determinant(self._matrix(number, True), complement)
+            if logarithm is None:
                 return None
-            diagonal = np.diag(factor).real ** 2
-            if np.any(diagonal <= NOISE * diagonal.max(initial=0.0)):
-                return None
-            found.append(np.sum(np.log(diagonal)))
+            found.append(logarithm)
         return np.array(found)
 
     @cached_property
@@ -396,9 +390,7 @@ class MeshSystem:
             hessian_moments(self.hessian_at(number), species[self.free], n_species)
             for number in range(len(self.points))
         ]
-        moments = np.zeros((self._n_atoms, found[0].shape[1]))
-        moments[self.free] = self.average(found)
-        return moments
+        return self._on_all_atoms(self.average(found))
 
     # --- Derivatives --------------------------------------------------------------------------
 
@@ -406,11 +398,7 @@ class MeshSystem:
     def derivatives(self) -> MeshDerivatives:
         """From derivatives in H ∘ φ(q) to those in positions; engine "dense", no path."""
         require_dense(self.engine)
-        if self.on_path:
-            raise InvalidInputError(
-                "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
-                "change too; take differences of values"
-            )
+        require_no_path(self.on_path)
         return MeshDerivatives(
             self.hessian, self.images, self.points, self.weights, self.free, self._n_atoms
         )
@@ -454,7 +442,7 @@ class MeshSystem:
                 "mesh='gamma', or engine='dense'"
             )
         derivatives = self.derivatives
-        sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
+        sites = check_sites(sites, len(self.free))
         scale = np.repeat(1 / np.sqrt(self.masses), 3) if mass_weighted else np.ones(1)
         _ = self.n_unstable  # says whether the structure is as stable as promised
         found: list[list[ComplexArray]] = [[] for _ in sites]
@@ -466,26 +454,7 @@ class MeshSystem:
         return derivatives.of_sites(displaced_forces, found, displacement=displacement)
 
     def _on_all_atoms(self, values: Array) -> Array:
-        full = np.zeros(self._n_atoms)
-        full[self.free] = values
-        return full
-
-
-def _restrict(matrix: Any, complement: RigidComplement) -> Any:
-    if complement.rank == 0:
-        return matrix
-    if not np.iscomplexobj(matrix):
-        return complement.restrict(matrix)
-    return complement.restrict(matrix.real) + 1j * complement.restrict(matrix.imag)
-
-
-def _expand(vectors: Any, complement: RigidComplement) -> Any:
-    if complement.rank == 0:
-        return vectors
-    if not np.iscomplexobj(vectors):
-        return complement.expand(np.asfortranarray(vectors))
-    real, imaginary = (np.asfortranarray(part) for part in (vectors.real, vectors.imag))
-    return complement.expand(real) + 1j * complement.expand(imaginary)
+        return on_all_atoms(values, self.free, self._n_atoms)
 
 
 #: Vibrations of a structure, at Γ or averaged over a mesh.

@@ -240,13 +240,19 @@ class RigidComplement:
         assert info == 0
         return result
 
-    def restrict(self, matrix: Array) -> Array:
-        """Matrix in the coordinates of the complement, shape (3n - rank, 3n - rank)."""
+    def restrict(self, matrix: Any) -> Any:
+        """Matrix, real or complex, in the coordinates of the complement, (3n - rank, 3n - rank)."""
+        if self.rank and np.iscomplexobj(matrix):
+            return self.restrict(matrix.real) + 1j * self.restrict(matrix.imag)
         rotated = self._rotate("R", "N", self._rotate("L", "T", matrix))
         return rotated[self.rank :, self.rank :]
 
-    def expand(self, vectors: Array) -> Array:
+    def expand(self, vectors: Any) -> Any:
         """Columns in the complement's coordinates as displacements, shape (3n, m)."""
+        if not self.rank:
+            return vectors
+        if np.iscomplexobj(vectors):
+            return self.expand(vectors.real) + 1j * self.expand(vectors.imag)
         padded = np.zeros((vectors.shape[0] + self.rank, vectors.shape[1]))
         padded[self.rank :] = vectors
         return self._rotate("L", "N", padded)
@@ -277,14 +283,14 @@ def check_hessian(hessian: Array) -> Array:
 
 
 def solve_modes(
-    matrix: Array, complement: RigidComplement, *, unstable: int | str, vectors: bool = True
+    matrix: Any, complement: RigidComplement, *, unstable: int | str, vectors: bool = True
 ) -> Modes:
     """Diagonalise a symmetric matrix on the complement of rigid-body motion.
 
     Parameters
     ----------
     matrix : ndarray, shape (3n, 3n), eV/Å² or eV/Å²/amu
-        Hessian or dynamical matrix.
+        Hessian or dynamical matrix, complex away from Γ.
     complement : RigidComplement
         Of the motions that belong to that matrix.
     unstable : int or "any"
@@ -355,12 +361,13 @@ def require_stability(
         )
 
 
-def log_determinant(matrix: Array, complement: RigidComplement) -> float | None:
+def log_determinant(matrix: Any, complement: RigidComplement) -> float | None:
     """Logarithm of the determinant on the complement of rigid-body motion, by Cholesky.
 
     Parameters
     ----------
     matrix : ndarray, shape (3n, 3n)
+        Symmetric, or Hermitian.
     complement : RigidComplement
 
     Returns
@@ -374,10 +381,46 @@ def log_determinant(matrix: Array, complement: RigidComplement) -> float | None:
         factor = cholesky(complement.restrict(matrix), check_finite=False)
     except LinAlgError:
         return None
-    diagonal = np.diag(factor) ** 2
+    diagonal = np.diag(factor).real ** 2
     if np.any(diagonal <= NOISE * diagonal.max(initial=0.0)):
         return None
     return float(np.sum(np.log(diagonal)))
+
+
+def on_all_atoms(values: Array, free: NDArray[np.intp], n_atoms: int) -> Array:
+    """Values of the free atoms among zeros for the fixed ones.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, …)
+    free : ndarray of int, shape (n,)
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray, shape (N, …)
+    """
+    full = np.zeros((n_atoms, *values.shape[1:]))
+    full[free] = values
+    return full
+
+
+def displacement_patterns(columns: Array, free: NDArray[np.intp], n_atoms: int) -> Array:
+    """Displacement patterns of all atoms from columns over the free ones.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (3n, k)
+    free : ndarray of int, shape (n,)
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray, shape (k, N, 3)
+    """
+    patterns = np.zeros((columns.shape[1], n_atoms, 3))
+    patterns[:, free] = columns.T.reshape(len(patterns), len(free), 3)
+    return patterns
 
 
 def check_masses(atoms: Atoms) -> Array:

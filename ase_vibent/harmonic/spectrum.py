@@ -38,12 +38,13 @@ class SiteSpectrum(Protocol):
         """
 
 
-def check_sites(sites: ArrayLike, n_atoms: int, name: str = "sites") -> IntArray:
+def check_sites(sites: ArrayLike | None, n_atoms: int, name: str = "sites") -> IntArray:
     """Site indices, validated.
 
     Parameters
     ----------
-    sites : array_like of int, shape (n_sites,)
+    sites : array_like of int, shape (n_sites,), or None
+        None stands for all.
     n_atoms : int
     name : str
         Of the argument, for messages.
@@ -56,6 +57,8 @@ def check_sites(sites: ArrayLike, n_atoms: int, name: str = "sites") -> IntArray
     ------
     InvalidInputError
     """
+    if sites is None:
+        return np.arange(n_atoms)
     indices = np.atleast_1d(np.asarray(sites))
     if indices.size == 0:
         return np.empty(0, dtype=np.int64)

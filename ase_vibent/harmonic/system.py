@@ -32,8 +32,10 @@ from ase_vibent.harmonic.modes import (
     Modes,
     RigidComplement,
     check_masses,
+    displacement_patterns,
     dynamical_matrix,
     log_determinant,
+    on_all_atoms,
     path_direction,
     require_hold,
     rigid_body_motions,
@@ -318,10 +320,7 @@ class HarmonicSystem:
         -------
         ndarray, shape (N, n_columns), (eV/Å²)^k
         """
-        free = hessian_moments(self.hessian, species[self.free], n_species)
-        moments = np.zeros((self._n_atoms, free.shape[1]))
-        moments[self.free] = free
-        return moments
+        return self._on_all_atoms(hessian_moments(self.hessian, species[self.free], n_species))
 
     def gradient(
         self,
@@ -347,7 +346,7 @@ class HarmonicSystem:
         -------
         SpectralGradient
         """
-        self._require_no_path()
+        require_no_path(self.on_path)
         values = statistics(self.modes.kept, temperature)
         slopes = np.array([values.entropy_slope, values.free_energy_slope])
         eigenvectors = self.modes.eigenvectors[:, self.modes.stable]
@@ -398,8 +397,8 @@ class HarmonicSystem:
         InvalidInputError
             If the structure can turn, and the engine is not "dense".
         """
-        self._require_no_path()
-        sites = check_sites(np.arange(len(self.free)) if sites is None else sites, len(self.free))
+        require_no_path(self.on_path)
+        sites = check_sites(sites, len(self.free))
         masses = self.masses if mass_weighted else np.ones(len(self.free))
         offset = REDUCED_OFFSET + per_mode
         if self.engine == "dense":
@@ -449,33 +448,30 @@ class HarmonicSystem:
         -------
         ndarray, shape (k, N, 3)
         """
-        patterns = np.zeros((vectors.shape[1], self._n_atoms, 3))
-        columns = vectors.T.reshape(len(patterns), len(self.free), 3)
-        scale = 1.0 if masses is None else np.sqrt(masses)[:, None]
-        patterns[:, self.free] = columns / scale
-        return patterns
+        scale = 1.0 if masses is None else np.repeat(np.sqrt(masses), 3)[:, None]
+        return displacement_patterns(vectors / scale, self.free, self._n_atoms)
 
     def _check_stability(self) -> None:
         """Raise unless there are as many unstable modes as expected."""
         _ = self.n_unstable
 
-    def _require_no_path(self) -> None:
-        if self.on_path:
-            raise InvalidInputError(
-                "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
-                "change too; take differences of values"
-            )
-
     def _on_all_atoms(self, values: Array) -> Array:
-        full = np.zeros(self._n_atoms)
-        full[self.free] = values
-        return full
+        return on_all_atoms(values, self.free, self._n_atoms)
 
 
 def require_dense(engine: Engine) -> None:
     """Raise InvalidInputError unless the engine diagonalises."""
     if engine != "dense":
         raise InvalidInputError(f"engine: {engine!r} knows no single modes; use engine='dense'")
+
+
+def require_no_path(on_path: bool) -> None:
+    """Raise InvalidInputError if motion along a path is left out, where gradients are wanted."""
+    if on_path:
+        raise InvalidInputError(
+            "tangent: no gradients of vibrations orthogonal to a path, whose direction would "
+            "change too; take differences of values"
+        )
 
 
 def require_sums(engine: Engine, statistics: Statistics) -> None:
