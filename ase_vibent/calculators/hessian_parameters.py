@@ -70,10 +70,7 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
             f"crystal: {'the normalised decomposition' if normalised else 'the ball engine'} "
             "needs the perfect crystal; pass crystal=…"
         )
-    if not isinstance(wanted["mesh"], str):
-        check_mesh(wanted["mesh"])
-    elif wanted["mesh"] not in ("auto", "gamma"):
-        check_choice("mesh", wanted["mesh"], ("auto", "gamma"))
+    check_mesh(wanted["mesh"])
     if normalised and engine not in ("auto", "dense"):
         raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
     if engine == "ball" and wanted["unstable"] != 0:

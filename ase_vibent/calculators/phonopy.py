@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.checks import check_choice
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.crystal.phonons import (
     Spectrum,
@@ -126,13 +125,11 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         """Change parameters, as in ASE; force constants are kept where they stay the same."""
         if "supercell" in kwargs:
             kwargs["supercell"] = _check_supercell(kwargs["supercell"])
-        if not isinstance(kwargs.get("mesh", "auto"), str):
-            kwargs["mesh"] = tuple(check_mesh(kwargs["mesh"]).tolist())
+        if "mesh" in kwargs:
+            kwargs["mesh"] = check_mesh(kwargs["mesh"])
         wanted = {**self.parameters, **kwargs}
         HessianOptions.among(wanted)
         check_unstable(wanted["unstable"])
-        if isinstance(wanted["mesh"], str):
-            check_choice("mesh", wanted["mesh"], ("auto", "gamma"))
         if wanted["mesh"] != "gamma" and wanted["unstable"] not in (0, "any"):
             raise InvalidInputError(
                 f"unstable: expected 0 or 'any' with a mesh, got {wanted['unstable']!r}; "

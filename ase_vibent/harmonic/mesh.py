@@ -44,19 +44,15 @@ def choose_mesh(atoms: Atoms, mesh: Mesh = "auto") -> tuple[int, int, int] | Non
     InvalidInputError
         If it is no mesh, or one is asked for of a cluster.
     """
-    periodic = np.asarray(atoms.pbc)
-    if isinstance(mesh, str):
-        if mesh not in ("auto", "gamma"):
-            raise InvalidInputError(
-                f"mesh: expected 'auto', 'gamma' or three integers ≥ 1, got {mesh!r}"
-            )
-        if mesh == "gamma" or not periodic.any():
+    periodic, chosen = np.asarray(atoms.pbc), check_mesh(mesh)
+    if isinstance(chosen, str):
+        if chosen == "gamma" or not periodic.any():
             return None
         heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
         numbers = np.maximum(2, np.ceil(FINENESS / heights - 1e-9)).astype(int)
         numbers[heights >= WIDE] = 1
     else:
-        numbers = check_mesh(mesh)
+        numbers = np.array(chosen)
         if not periodic.any():
             raise InvalidInputError(
                 "mesh: a cluster has vibrations at Γ only; set pbc, or pass mesh='gamma'"
@@ -65,21 +61,23 @@ def choose_mesh(atoms: Atoms, mesh: Mesh = "auto") -> tuple[int, int, int] | Non
     return x, y, z
 
 
-def check_mesh(mesh: object) -> np.ndarray:
-    """Three numbers of points, validated.
+def check_mesh(mesh: object) -> str | tuple[int, ...]:
+    """A mesh as users ask for it, validated.
 
     Parameters
     ----------
-    mesh : sequence of int
+    mesh : "auto", "gamma" or sequence of int
 
     Returns
     -------
-    ndarray of int, shape (3,)
+    str or tuple of three int
 
     Raises
     ------
     InvalidInputError
     """
+    if isinstance(mesh, str) and mesh in ("auto", "gamma"):
+        return mesh
     try:
         numbers = np.asarray(mesh)
     except ValueError:  # ragged
@@ -88,7 +86,7 @@ def check_mesh(mesh: object) -> np.ndarray:
         raise InvalidInputError(
             f"mesh: expected 'auto', 'gamma' or three integers ≥ 1, got {mesh!r}"
         )
-    return numbers.astype(np.int64)
+    return tuple(numbers.tolist())
 
 
 def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, IntArray]:

@@ -59,11 +59,27 @@ def same_cell(one: Atoms, other: Atoms) -> bool:
     return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
 
 
+def repeats_to(crystal: Atoms, atoms: Atoms) -> NDArray[np.int64]:
+    """How often a crystal's cell fits into a structure's along every direction, shape (3,).
+
+    Parameters
+    ----------
+    crystal, atoms : Atoms
+        In one orientation; lengths are rounded, so that strains do not matter.
+
+    Returns
+    -------
+    ndarray of int
+        One at least.
+    """
+    ratios = atoms.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
+    return np.maximum(1, np.rint(ratios)).astype(np.int64)
+
+
 def _repeat_to(crystal: Atoms, atoms: Atoms) -> Atoms | None:
     if crystal.cell.rank < 3:
         return None
-    repeats = np.maximum(1, np.round(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
-    candidate = crystal.repeat(tuple(repeats))
+    candidate = crystal.repeat(repeats_to(crystal, atoms))
     return candidate if same_cell(candidate, atoms) else None
 
 
@@ -86,10 +102,8 @@ def next_supercell(atoms: Atoms, crystals: Sequence[Atoms]) -> Atoms:
         If none has it.
     """
     for crystal in crystals:
-        fitted = _repeat_to(crystal, atoms)
-        if fitted is not None:
-            repeats = np.rint(fitted.cell.lengths() / crystal.cell.lengths()).astype(int)
-            return crystal.repeat(tuple(np.where(atoms.pbc, repeats + 1, repeats)))
+        if _repeat_to(crystal, atoms) is not None:
+            return crystal.repeat(repeats_to(crystal, atoms) + np.asarray(atoms.pbc))
     raise InvalidStructureError(
         "crystal: no repetition of it has the structure's cell "
         f"{np.round(atoms.cell.cellpar(), 4).tolist()}"
@@ -158,8 +172,7 @@ def closest_supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
     """
     candidates = []
     for crystal in crystals:
-        ratios = defect.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
-        repeats = np.maximum(1, np.round(ratios)).astype(int)
-        found = crystal if np.all(repeats == 1) else crystal.repeat(tuple(repeats))
+        repeats = repeats_to(crystal, defect)
+        found = crystal if np.all(repeats == 1) else crystal.repeat(repeats)
         candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
     return min(candidates, key=lambda candidate: float(candidate[0]))[1]

@@ -8,6 +8,7 @@ from ase.geometry import find_mic
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
+from ase_vibent.structures.cells import repeats_to
 from ase_vibent.structures.validity import check_crystal, strip_labels
 from ase_vibent.structures.wigner_seitz import SiteOccupation, nearest_sites, wigner_seitz_defects
 
@@ -48,8 +49,8 @@ def embed(defect: Atoms, crystal: Atoms, larger: Atoms) -> Atoms:
     """
     check_crystal(larger)
     found = wigner_seitz_defects(defect, crystal)
-    sites = crystal.repeat(np.rint(defect.cell.lengths() / crystal.cell.lengths()).astype(int))
-    centre = _centre(found, defect)
+    sites = crystal.repeat(repeats_to(crystal, defect))
+    centre = _centre(found)
     around = find_mic(sites.positions - sites.positions[centre], sites.cell)[0]
     places = _shift(sites, larger) + sites.positions[centre] + around
     taken, distances = nearest_sites(places, larger)
@@ -82,20 +83,12 @@ def is_perfect(atoms: Atoms, crystal: Atoms) -> bool:
     -------
     bool
     """
-    return not len(_odd_sites(wigner_seitz_defects(atoms, crystal), atoms))
+    return not len(wigner_seitz_defects(atoms, crystal).odd_sites)
 
 
-def _odd_sites(found: SiteOccupation, atoms: Atoms) -> IntArray:
-    """Sites that are not filled as in the crystal."""
-    foreign = found.sites.numbers[found.site_of_atom] != atoms.numbers
-    odd = found.occupation != 1
-    odd[found.site_of_atom[foreign]] = True
-    return np.flatnonzero(odd)
-
-
-def _centre(found: SiteOccupation, defect: Atoms) -> int:
+def _centre(found: SiteOccupation) -> int:
     """The site, of those that are not as in the crystal, that is closest to all of them."""
-    chosen = _odd_sites(found, defect)
+    chosen = found.odd_sites
     if not len(chosen):
         raise InvalidStructureError("defect: every atom is on its site of the crystal; it is none")
     spread = [found.sites.get_distances(site, chosen, mic=True).sum() for site in chosen]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidStructureError
+from ase_vibent.structures.cells import repeats_to
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.symmetry import CrystalSymmetry
 from ase_vibent.structures.validity import check_crystal, strip_labels
@@ -33,8 +34,8 @@ class SiteOccupation:
         Number of atoms in every cell.
     drift : ndarray, shape (3,), Å
         Rigid shift of the structure against the crystal that was taken out.
-    n_antisites : int
-        Cells that hold one atom, of another species than the crystal's.
+    foreign : ndarray of bool, shape (N,)
+        Whether the atom is of another species than the crystal's on its site.
     """
 
     sites: Atoms = field(repr=False)
@@ -42,12 +43,24 @@ class SiteOccupation:
     vectors: Array = field(repr=False)
     occupation: NDArray[np.intp] = field(repr=False)
     drift: Array
-    n_antisites: int
+    foreign: NDArray[np.bool_] = field(repr=False)
 
     @property
     def distances(self) -> Array:
         """From every atom to its site, shape (N,), Å."""
         return np.linalg.norm(self.vectors, axis=1)
+
+    @property
+    def odd_sites(self) -> NDArray[np.intp]:
+        """Sites that are not filled as in the crystal."""
+        odd = self.occupation != 1
+        odd[self.site_of_atom[self.foreign]] = True
+        return np.flatnonzero(odd)
+
+    @property
+    def n_antisites(self) -> int:
+        """Number of cells that hold one atom, of another species than the crystal's."""
+        return int(np.sum(self.foreign & (self.occupation[self.site_of_atom] == 1)))
 
     @property
     def n_vacancies(self) -> int:
@@ -95,9 +108,8 @@ def wigner_seitz_defects(atoms: Atoms, crystal: Atoms) -> SiteOccupation:
     drift = _drift(atoms, sites)
     site_of_atom, vectors = nearest_sites(atoms.positions - drift, sites)
     occupation = np.bincount(site_of_atom, minlength=len(sites))
-    alone = occupation[site_of_atom] == 1
-    swapped = alone & (sites.numbers[site_of_atom] != atoms.numbers)
-    return SiteOccupation(sites, site_of_atom, vectors, occupation, drift, int(swapped.sum()))
+    foreign = sites.numbers[site_of_atom] != atoms.numbers
+    return SiteOccupation(sites, site_of_atom, vectors, occupation, drift, foreign)
 
 
 def defect_atoms(atoms: Atoms, crystal: Atoms) -> NDArray[np.intp]:
@@ -123,16 +135,14 @@ def defect_atoms(atoms: Atoms, crystal: Atoms) -> NDArray[np.intp]:
     near = np.zeros(len(sites), dtype=bool)
     near[neighbours[found.occupation[centres] == 0]] = True
     near |= found.occupation > 1
-    foreign = sites.numbers[found.site_of_atom] != atoms.numbers
-    return np.flatnonzero(near[found.site_of_atom] | foreign)
+    return np.flatnonzero(near[found.site_of_atom] | found.foreign)
 
 
 def _sites(atoms: Atoms, crystal: Atoms) -> Atoms:
     """The crystal, repeated and strained to a structure's cell."""
     check_crystal(atoms)
     check_crystal(crystal)
-    repeats = np.maximum(1, np.rint(atoms.cell.lengths() / crystal.cell.lengths())).astype(int)
-    sites = strip_labels(crystal.repeat(repeats))
+    sites = strip_labels(crystal.repeat(repeats_to(crystal, atoms)))
     deformation = np.linalg.solve(sites.cell.array, atoms.cell.array)
     if np.abs(deformation - np.eye(3)).max() > 0.2:
         raise InvalidStructureError(

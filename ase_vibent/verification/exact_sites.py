@@ -26,7 +26,7 @@ from ase_vibent.hessian import (
 )
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.potentials import resolve_calculator
-from ase_vibent.structures.cells import match_references, widths
+from ase_vibent.structures.cells import match_references, repeats_to, widths
 from ase_vibent.training.targets import ReferenceCrystals
 
 #: Radius of balls where the cell has room, and the least that is worth it, Å.
@@ -186,7 +186,7 @@ class ExactSites:
         def hessian_of(supercell: Atoms, sparse: bool) -> Any:
             if takes_analytic_hessian(self._calculator, self._options):
                 return compute_hessian(supercell, self._calculator, sparse=sparse)
-            repeats = np.rint(supercell.cell.lengths() / crystal.cell.lengths()).astype(int)
+            repeats = repeats_to(crystal, supercell)
             return repeated_hessian(
                 crystal, repeats.tolist(), self._calculator, options=self._options
             )
