@@ -144,6 +144,26 @@ class ReferenceCrystals:
             return {species[z]: float(bulk[kinds == z].mean()) for z in np.unique(kinds)}
         return {}
 
+    def beyond_crystal(self, atoms: Atoms) -> float:
+        """Total of a frame beyond as many atoms of its infinite crystal, mass-free, k_B.
+
+        Parameters
+        ----------
+        atoms : Atoms
+            Labelled, with a reference.
+
+        Returns
+        -------
+        float
+            A vacancy's formation entropy, say.
+        """
+        symbols = atoms.get_chemical_symbols()
+        crystal, total = self.of(atoms), self.targets(atoms).total
+        assert crystal is not None
+        assert total is not None
+        constants = ReferenceCrystals([crystal]).known_constants(sorted(set(symbols)))
+        return total - sum(constants[symbol] for symbol in symbols)
+
     def targets(self, atoms: Atoms, number: int | str = 0) -> FrameTargets:
         """Targets of a frame.
 

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent import dataset
+from ase_vibent.potentials import calculator_failures, resolve_calculator
 from ase_vibent.stationary.relaxation import relax
 from ase_vibent.structures.cells import next_supercell
 from ase_vibent.structures.embedding import embed
@@ -48,12 +49,16 @@ def in_larger_cell(
         If the structure is the crystal itself, or no crystal fits its cell.
     RelaxationError
         If it does not relax.
+    CalculatorError
+        If the calculator fails.
     """
     larger = next_supercell(atoms, crystals)
     moved = embed(atoms, crystal, larger)
     copy = starting_copy(atoms)
-    copy.calc = calculator() if callable(calculator) else calculator
-    if np.linalg.norm(copy.get_forces(), axis=1).max() < AT_REST:
+    copy.calc = resolve_calculator(calculator)
+    with calculator_failures(copy.calc, "forces", "a check of sizes"):
+        forces = copy.get_forces()
+    if np.linalg.norm(forces, axis=1).max() < AT_REST:
         moved = relax(moved, copy.calc, fmax=FMAX)
     found = []
     for structure in (moved, larger):
@@ -103,12 +108,7 @@ def size_check(frames: Sequence[Atoms], small: Atoms) -> SizeCheck:
     marked = [a for a in frames if a.info.get(dataset.SIZE_CHECK)]
     (large,) = (atoms for atoms in marked if dataset.NAME not in atoms.info)
     references = ReferenceCrystals([atoms for atoms in frames if dataset.NAME in atoms.info])
-    found = []
-    for atoms in (small, large):
-        target = references.targets(atoms)
-        constants = ReferenceCrystals([references.of(atoms)]).known_constants(
-            sorted(set(atoms.get_chemical_symbols()))
-        )
-        assert target.total is not None
-        found.append(target.total - sum(constants[s] for s in atoms.get_chemical_symbols()))
-    return SizeCheck((len(small), len(large)), (found[0], found[1]))
+    return SizeCheck(
+        (len(small), len(large)),
+        (references.beyond_crystal(small), references.beyond_crystal(large)),
+    )

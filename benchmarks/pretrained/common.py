@@ -15,7 +15,7 @@ import argparse
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -102,25 +102,49 @@ class Recipe:
     checked: tuple[str, ...] = ()
 
 
-def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
-    """Kept in a file once they are complete."""
-    path = folder / "structures.xyz"
+def from_file(path: Path, made: Callable[[], Iterable[Atoms]]) -> list[Atoms]:
+    """Structures of a file, which is written once all of them are made."""
     if not path.exists():
-        cells = recipe.structures.made(calculator)
-        bar = tqdm(cells, desc="structures", unit="cell", disable=None)
         temporary = path.with_suffix(".part")
-        ase.io.write(temporary, list(bar), format="extxyz")
+        ase.io.write(temporary, list(made()), format="extxyz")
         temporary.rename(path)
-    return ase.io.read(path, index=":", format="extxyz")
+    return ase.io.read(path, index=":", format="extxyz") if path.stat().st_size else []
 
 
-def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
+def structures(recipe: Recipe, folder: Path, calculator: Any) -> list[Atoms]:
+    """All that are to be labelled."""
+
+    def made() -> Iterable[Atoms]:
+        cells = recipe.structures.made(calculator)
+        return tqdm(cells, desc="structures", unit="cell", disable=None)
+
+    return from_file(folder / "structures.xyz", made)
+
+
+def label(
+    recipe: Recipe, tasks: list[LabelTask], path: Path, calculator: Callable[[], Any]
+) -> list[Atoms]:
+    """Labelled structures of tasks, those that failed left out."""
+
+    def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+        return tqdm(items, total=total, desc=path.stem, unit="cell", disable=None)
+
+    summary = label_structures(
+        tasks, path, calculator, calculator_name=recipe.name, progress=progress
+    )
+    print(
+        f"{path.stem}: {summary.done} made, {summary.skipped} found, {len(summary.failed)} left "
+        "out",
+        flush=True,
+    )
+    for number, reason in summary.failed:
+        print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
+    keys = {task.key(recipe.name) for task in tasks}
+    return [atoms for atoms in read_labels(path) if atoms.info[KEY] in keys]
+
+
+def labelled(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) -> list[Atoms]:
     """Perfect crystals, and every structure with the unstable modes it should have, none soft."""
-
-    @cache
-    def calculator() -> Any:
-        return recipe.calculator(table)
-
     tasks = []
     for atoms in structures(recipe, folder, calculator()):
         name = atoms.info["crystal"]
@@ -136,38 +160,16 @@ def labelled(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
             )
         )
     tasks.sort(key=lambda task: task.name is None)
-    summary = label_structures(
-        tasks,
-        folder / "labels.xyz",
-        calculator,
-        calculator_name=recipe.name,
-        progress=lambda items, total: tqdm(
-            items, total=total, desc="labels", unit="cell", disable=None
-        ),
-    )
-    print(
-        f"labels: {summary.done} made, {summary.skipped} found, {len(summary.failed)} left out",
-        flush=True,
-    )
-    for number, reason in summary.failed:
-        print(f"  {tasks[number].atoms.info['kind']}: {reason[:120]}")
-    keys = {task.key(recipe.name) for task in tasks}
-    frames = read_labels(folder / "labels.xyz")
-    return without_soft_modes(recipe, [atoms for atoms in frames if atoms.info[KEY] in keys])
+    return without_soft_modes(recipe, label(recipe, tasks, folder / "labels.xyz", calculator))
 
 
-def larger_cells(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]:
+def larger_cells(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) -> list[Atoms]:
     """Some unstrained minima in cells twice as wide, relaxed and labelled, with their crystals.
 
     They are not fitted; training measures the error in large cells with them.
     """
 
-    @cache
-    def calculator() -> Any:
-        return recipe.calculator(table)
-
-    path = folder / "larger.xyz"
-    if not path.exists():
+    def made() -> list[Atoms]:
         cells: list[Atoms] = []
         for atoms, crystal in minima_of_every_kind(structures(recipe, folder, calculator())):
             if recipe.checked and atoms.info["kind"] not in recipe.checked:
@@ -177,37 +179,18 @@ def larger_cells(recipe: Recipe, folder: Path, table: str | None) -> list[Atoms]
             except VibentError as error:
                 print(f"{atoms.info['kind']} in a larger cell: left out, {error}"[:150])
                 continue
-            larger.info["kind"] = atoms.info["kind"]
-            whole.info["kind"] = "crystal"
-            known = [other for other in cells if other == whole]
-            cells += [larger] if known else [whole, larger]
-        temporary = path.with_suffix(".part")
-        ase.io.write(temporary, cells, format="extxyz")
-        temporary.rename(path)
-    if path.stat().st_size == 0:  # of a path there are no minima
-        return []
+            larger.info["kind"], whole.info["kind"] = atoms.info["kind"], "crystal"
+            cells += [larger] if whole in cells else [whole, larger]
+        return cells
+
     tasks = []
-    for atoms in ase.io.read(path, index=":", format="extxyz"):
+    for atoms in from_file(folder / "larger.xyz", made):
         name = f"crystal of {round(atoms.cell.volume)}"
         names = {"name": name} if atoms.info["kind"] == "crystal" else {"reference": name}
         options = HessianOptions(displacement=recipe.displacement)
         tasks.append(LabelTask(atoms, labels=["total"], options=options, **names))
-    labels = folder / "larger-labels.xyz"
-    progress = partial(tqdm, desc="larger cells", unit="cell", disable=None)
-    summary = label_structures(
-        tasks,
-        labels,
-        calculator,
-        calculator_name=recipe.name,
-        progress=lambda items, total: progress(items, total=total),
-    )
-    for number, reason in summary.failed:
-        print(f"  {tasks[number].atoms.info['kind']} in a larger cell: {reason[:120]}")
-    keys = {task.key(recipe.name): task.atoms.info["kind"] for task in tasks}
-    frames = read_labels(labels)
-    for atoms in frames:
-        atoms.info["kind"] = keys[atoms.info[KEY]]
-    return frames
+    # Of a path there are no minima.
+    return label(recipe, tasks, folder / "larger-labels.xyz", calculator) if tasks else []
 
 
 def minima_of_every_kind(cells: list[Atoms]) -> list[tuple[Atoms, Atoms]]:
@@ -229,14 +212,12 @@ def in_large_cells(model: SiteModel, larger: list[Atoms]) -> dict[str, Any]:
     for atoms in larger:
         if NAME in atoms.info:
             continue
-        constants = references.known_constants(model.species)
-        beyond = sum(constants[symbol] for symbol in atoms.symbols)
-        exact = references.targets(atoms).total - beyond
-        predicted = model.evaluate(atoms, gradient=False).values.sum() - beyond
+        exact = references.beyond_crystal(atoms)
+        predicted = model.evaluate(atoms, gradient=False).values.sum()
         rows[atoms.info["kind"]] = {
             "atoms": len(atoms),
-            "exact": float(exact),
-            "predicted": float(predicted),
+            "exact": exact,
+            "predicted": exact + float(predicted - references.targets(atoms).total),
             "std": model.uncertainty(atoms)[0],
         }
     return rows
@@ -308,17 +289,9 @@ def errors(
     }
 
 
-def formation_spread(
-    model: SiteModel, held_out: list[Atoms], references: ReferenceCrystals
-) -> float:
+def formation_spread(held_out: list[Atoms], references: ReferenceCrystals) -> float:
     """Standard deviation of what held-out cells have beyond their perfect crystals' atoms, k_B."""
-    entropies = []
-    for atoms in held_out:
-        crystal = references.of(atoms)
-        constants = ReferenceCrystals([crystal]).known_constants(model.species)
-        bulk = sum(constants[symbol] for symbol in atoms.symbols)
-        entropies.append(references.targets(atoms).total - bulk)
-    return float(np.std(entropies))
+    return float(np.std([references.beyond_crystal(atoms) for atoms in held_out]))
 
 
 def coverage(model: SiteModel, held_out: list[Atoms], totals: Comparison) -> dict[str, float]:
@@ -379,7 +352,7 @@ def held_out_errors(
     return {
         "entropy_rmse_kB": entropy["rmse"],
         "entropy_max_kB": entropy["max"],
-        "formation_entropy_spread_kB": formation_spread(model, held_out, references),
+        "formation_entropy_spread_kB": formation_spread(held_out, references),
         "gradient_rmse_kB_per_A": gradient["rmse"],
         "gradient_spread_kB_per_A": gradient["spread"],
         "quantum_rmse_kB_T0": quantum.metrics()["rmse"],
@@ -439,11 +412,12 @@ def main(recipe: Recipe) -> None:
     parser.add_argument("-o", "--output", type=Path, default=SHIPPED / f"{recipe.name}.vibent")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    frames = labelled(recipe, options.folder, options.table)
+    calculator = cache(partial(recipe.calculator, options.table))
+    frames = labelled(recipe, options.folder, calculator)
     fitted, held_out = split(frames)
     start = time.process_time()
     kinds = {atoms.info["kind"] for atoms in frames}
-    larger = larger_cells(recipe, options.folder, options.table)
+    larger = larger_cells(recipe, options.folder, calculator)
     larger = [atoms for atoms in larger if atoms.info["kind"] in kinds]
     model = train([*fitted, *larger], recipe.descriptor, test=held_out)
     print(
