@@ -12,7 +12,6 @@ with transition state theory of minimum and saddle within 0.05 k_B T.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from ase.build import bulk
 from ase.mep import NEB
 from ase.optimize import FIRE
 from ase.units import kB
-from eam_hessian import eam_hessian
-from potentials import copper, lammps
+from potentials import copper, lammps_eam
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.figures import path_plot
@@ -43,9 +41,7 @@ IMAGES = 7
 
 
 def potential() -> Any:
-    calculator = lammps("eam/alloy", "Cu_mishin1.eam.alloy", ["Cu"])
-    calculator.get_hessian = partial(eam_hessian, potential=copper())
-    return calculator
+    return lammps_eam("Cu_mishin1.eam.alloy", "Cu", copper)
 
 
 def ends(crystal: Atoms, calculator: Any) -> list[Atoms]:

@@ -23,8 +23,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
-from eam_hessian import eam_hessian
-from potentials import copper, lammps, tungsten
+from potentials import copper, lammps_eam, tungsten
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator, SiteModel, train
 from ase_vibent.labelling.labels import attach_labels
@@ -47,12 +46,6 @@ class Case:
     large: tuple[int, ...]
 
 
-def eam(name: str, symbol: str, tables: Callable[[], Any]) -> Any:
-    forces = lammps("eam/alloy", name, [symbol])
-    forces.get_hessian = partial(eam_hessian, potential=tables())
-    return forces
-
-
 CASES = {
     "Si": Case(
         bulk("Si", "diamond", a=5.4310, cubic=True),
@@ -62,13 +55,13 @@ CASES = {
     ),
     "Cu": Case(
         bulk("Cu", "fcc", a=3.615, cubic=True),
-        partial(eam, "Cu_mishin1.eam.alloy", "Cu", copper),
+        partial(lammps_eam, "Cu_mishin1.eam.alloy", "Cu", copper),
         (3, 4, 5, 6),
         (3, 4, 6, 8),
     ),
     "W": Case(
         bulk("W", "bcc", a=3.165, cubic=True),
-        partial(eam, "W_zhou.eam.alloy", "W", tungsten),
+        partial(lammps_eam, "W_zhou.eam.alloy", "W", tungsten),
         (4, 5, 6, 7),
         (4, 5, 6, 8),
     ),

