@@ -34,7 +34,8 @@ from ase_vibent.thermo import (
 
 #: Below the tables.
 NOTES = (
-    "images: to be added to E_f for what periodic images hold back, by elasticity",
+    "images: to be added to E_f, and to S_f (--image-entropy), for what periodic images hold back,",
+    "   by elasticity",
     "±: a model's standard deviation; of exact entropies the error by mesh and narrow cells, not",
     "   what images hold back of the relaxation (--dilute), nor what finite differences are off",
     "g: equivalent defects per primitive cell, orientations included; -: unknown",
@@ -60,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="exact entropies of --calculator in these cells, taken by --model to cells N times as "
         "wide, in which the defects are relaxed",
+    )
+    parser.add_argument(
+        "--image-entropy",
+        action="store_true",
+        help="also what periodic images do to S_f, by elasticity: some twice the cost",
     )
     parser.add_argument(
         "--chemical-potential",
@@ -155,6 +161,7 @@ def _formation_of(
         multiplicity=options.multiplicity,
         surrogate=surrogate,
         cell=None if surrogate is None else crystal.repeat(options.dilute),
+        image_entropy=options.image_entropy,
         fmax=options.fmax,
     )
     if options.energy is None:
@@ -180,6 +187,7 @@ def _formation_data(found: DefectFormation) -> dict[str, Any]:
         "condition": found.condition,
         "formation_energy_eV": found.energy,
         "image_energy_eV": found.image_energy,
+        "image_entropies_eV_per_K": found.image_entropies.tolist(),
         "entropy_std_eV_per_K": found.entropy_std,
         "multiplicity": found.multiplicity,
         "temperatures_K": found.temperatures.tolist(),
@@ -213,6 +221,7 @@ def _formation_table(
             "images (eV)": ">.4f",
             "S_f (k_B)": ">.4f",
             "± (k_B)": ">.4f",
+            "images (k_B)": ">.4f",
             "g": ">g",
             "at": "<",
         },
@@ -225,6 +234,7 @@ def _formation_table(
                 _known(found.image_energy),
                 found.entropies[0] / kB,
                 _known(found.entropy_std / kB),
+                _known(found.image_entropies[0] / kB),
                 found.multiplicity,
                 found.condition,
             )

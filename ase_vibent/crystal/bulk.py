@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.arrays import Array
@@ -25,6 +26,7 @@ from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.potentials import resolve_calculator
+from ase_vibent.structures.cells import VOIGT_STRAINS, strained
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024
@@ -193,22 +195,22 @@ def bulk_strain_derivative(
     -------
     ndarray, shape (3, 3), dimensionless (units of k_B), for the whole cell
     """
-    derivative = np.zeros((3, 3))
     crystal = prepared_crystal(crystal)
-    for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
-        totals = []
-        for amount in (strain, -strain):
-            deformation = np.zeros((3, 3))
-            deformation[a, b] += amount / 2
-            deformation[b, a] += amount / 2
-            strained = crystal.copy()
-            strained.set_cell(crystal.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
-            sites = bulk_site_entropies(
-                strained, calculator, width=width, tolerance=tolerance, options=options
-            )
-            totals.append(sites.sum())
-        derivative[a, b] = derivative[b, a] = (totals[0] - totals[1]) / (2 * strain)
-    return derivative
+
+    def total(deformation: Array) -> float:
+        sites = bulk_site_entropies(
+            strained(crystal, deformation),
+            calculator,
+            width=width,
+            tolerance=tolerance,
+            options=options,
+        )
+        return float(sites.sum())
+
+    slopes = [
+        (total(strain * unit) - total(-strain * unit)) / (2 * strain) for unit in VOIGT_STRAINS
+    ]
+    return np.asarray(voigt_6_to_full_3x3_stress(slopes))
 
 
 def primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:

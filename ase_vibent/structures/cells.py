@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError, LabelError
+
+#: The six strains of unit size in Voigt's order, shape (6, 3, 3): a shear is twice its element.
+VOIGT_STRAINS = voigt_6_to_full_3x3_stress(np.diag([1, 1, 1, 0.5, 0.5, 0.5]))
 
 
 def has_volume(atoms: Atoms) -> bool:
@@ -57,6 +61,30 @@ def same_cell(one: Atoms, other: Atoms) -> bool:
     """Whether two structures have the same cell, to 1e-5 Å, and are periodic alike."""
     same_pbc = np.array_equal(one.pbc, other.pbc)
     return same_pbc and bool(np.allclose(one.cell.array, other.cell.array, rtol=0, atol=1e-5))
+
+
+def strained(atoms: Atoms, strain: Array) -> Atoms:
+    """Copy in a strained cell, which its atoms follow affinely.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    strain : ndarray, shape (3, 3)
+        Symmetric.
+
+    Returns
+    -------
+    Atoms
+    """
+    copy = atoms.copy()
+    copy.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return copy
+
+
+def cell_strain(atoms: Atoms, reference: Atoms) -> Array:
+    """Strain that takes a reference's cell to that of a structure, small, shape (3, 3)."""
+    deformation = np.linalg.solve(reference.cell.array, atoms.cell.array) - np.eye(3)
+    return np.asarray((deformation + deformation.T) / 2)
 
 
 def repeats_to(crystal: Atoms, atoms: Atoms) -> NDArray[np.int64]:

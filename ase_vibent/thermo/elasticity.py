@@ -26,6 +26,7 @@ from ase_vibent.crystal.bulk import primitive_cell
 from ase_vibent.crystal.phonons import prepared_crystal
 from ase_vibent.errors import CalculatorError
 from ase_vibent.potentials import calculator_failures
+from ase_vibent.structures.cells import cell_strain
 
 #: Strain of the finite differences of elastic constants.
 STRAIN = 2e-3
@@ -84,7 +85,23 @@ def image_energy(
         return float("nan")
     whole, part = (atoms.copy() for atoms in (crystal, defect))
     whole.calc = part.calc = potential
-    dipole = elastic_dipole(part, whole, constants)
+    return held_back(elastic_dipole(part, whole, constants), constants, crystal, relaxed_cell)
+
+
+def held_back(dipole: Array, constants: Array, crystal: Atoms, relaxed_cell: bool) -> float:
+    """What `image_energy` says, of a dipole in a crystal's cell.
+
+    Parameters
+    ----------
+    dipole : ndarray, shape (3, 3), eV
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
+    crystal : Atoms
+    relaxed_cell : bool
+
+    Returns
+    -------
+    float, eV
+    """
     correction = image_correction(dipole, constants, crystal.cell.array)
     if relaxed_cell:
         correction += relaxed_cell_correction(dipole, constants, crystal.get_volume())
@@ -146,12 +163,8 @@ def elastic_dipole(defect: Atoms, crystal: Atoms, constants: Array) -> Array:
         voigt_6_to_full_3x3_stress(atoms.get_stress(apply_constraint=False))
         for atoms in (defect, crystal)
     ]
-    deformation = np.linalg.solve(crystal.cell.array, defect.cell.array) - np.eye(3)
-    strain = (deformation + deformation.T) / 2
-    volume = crystal.get_volume()
-    return np.asarray(
-        volume * (np.einsum("ijkl,kl", constants, strain) - stresses[0] + stresses[1])
-    )
+    given_way = np.einsum("ijkl,kl", constants, cell_strain(defect, crystal))
+    return np.asarray(crystal.get_volume() * (given_way - stresses[0] + stresses[1]))
 
 
 def image_correction(
@@ -203,8 +216,15 @@ def relaxed_cell_correction(dipole: Array, constants: Array, volume: float) -> f
     constants : ndarray, shape (3, 3, 3, 3), eV/Å³
     volume : float, Å³
     """
-    strain = np.linalg.lstsq(constants.reshape(9, 9), dipole.ravel() / volume, rcond=1e-10)[0]
+    matrix = minor_symmetric(constants).reshape(9, 9)
+    strain = np.linalg.lstsq(matrix, dipole.ravel() / volume, rcond=1e-10)[0]
     return float(dipole.ravel() @ strain / 2)
+
+
+def minor_symmetric(constants: Array) -> Array:
+    """What constants, shape (3, 3, 3, 3), are to symmetric strains."""
+    half = (constants + constants.swapaxes(0, 1)) / 2
+    return np.asarray((half + half.swapaxes(2, 3)) / 2)
 
 
 def _relaxation(directions: Array, dipole: Array, constants: Array) -> Array:

@@ -26,6 +26,7 @@ from ase_vibent.stationary.checks import (
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
 from ase_vibent.thermo.dilute import change_in_larger_cell
+from ase_vibent.thermo.elastic_entropy import image_entropies
 from ase_vibent.thermo.elasticity import image_energy, known_constants
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
@@ -63,6 +64,8 @@ class DefectFormation:
     image_energy : float, eV
         What elasticity says that periodic images hold back, to be added to the energy of one defect
         alone; NaN where it is unknown.
+    image_entropies : ndarray, shape (n,), eV/K
+        The same of the formation entropy; NaN where it is unknown or was not asked for.
     small_cell : DefectFormation or None
         What this one was taken to the dilute limit from.
     """
@@ -76,6 +79,7 @@ class DefectFormation:
     multiplicity: float
     cell_volume: float
     image_energy: float = float("nan")
+    image_entropies: Array = field(default_factory=lambda: np.array([np.nan]), repr=False)
     small_cell: DefectFormation | None = field(default=None, repr=False)
 
     @property
@@ -169,6 +173,7 @@ def defect_formation(
     multiplicity: float | None = None,
     surrogate: SiteEntropyCalculator | None = None,
     cell: Atoms | None = None,
+    image_entropy: bool = False,
     fmax: float = FMAX,
 ) -> DefectFormation:
     """Energy, entropy and free energy of formation of a defect, [Lapointe2020] (3), (15).
@@ -202,6 +207,9 @@ def defect_formation(
         potential: S_f + [S_f of the model, larger cell] - [S_f of the model, this cell].
     cell : Atoms, optional
         Perfect crystal in that larger supercell, as `crystal * 2`.
+    image_entropy : bool
+        Whether elasticity is asked, too, for what periodic images do to the entropy. It costs about
+        as much as two more exact entropies; with a surrogate it is that one's.
     fmax : float, eV/Å
         Largest force that either structure may have. Symmetry is told to 0.02 Å only: with a
         larger force, give the multiplicity.
@@ -253,9 +261,10 @@ def defect_formation(
         if multiplicity is None
         else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
-        image_energy=image_energy(
-            defect, crystal, behind, constants, relaxed_cell=condition == PRESSURE
-        ),
+    )
+    found = replace(
+        found,
+        **_images(found, defect, crystal, behind, constants, calculator if image_entropy else None),
     )
     if surrogate is None or cell is None:
         return found
@@ -274,17 +283,41 @@ def defect_formation(
         entropies=formed.entropies + change.vibrations.entropies,
         free_energies=formed.free_energies + change.vibrations.free_energies,
     )
-    return replace(
+    dilute = replace(
         found,
         energy=change.energy - reservoir.energy,
         vibrations=vibrations,
         n_atoms=len(cell),
         entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
-        image_energy=image_energy(
-            change.defect, cell, behind, constants, relaxed_cell=condition == PRESSURE
-        ),
         small_cell=found,
     )
+    return replace(
+        dilute,
+        **_images(
+            dilute, change.defect, cell, behind, constants, surrogate if image_entropy else None
+        ),
+    )
+
+
+def _images(
+    found: DefectFormation,
+    defect: Atoms,
+    crystal: Atoms,
+    potential: Any,
+    constants: Array | None,
+    calculator: EntropyCalculator | None,
+) -> dict[str, Any]:
+    """What elasticity says of periodic images; of entropies, if a calculator gives them."""
+    of = (defect, crystal)
+    relaxed_cell = found.condition == PRESSURE
+    values: dict[str, Any] = {
+        "image_energy": image_energy(*of, potential, constants, relaxed_cell=relaxed_cell)
+    }
+    if calculator is not None:
+        values["image_entropies"] = image_entropies(
+            *of, calculator, potential, constants, found.temperatures, relaxed_cell=relaxed_cell
+        )
+    return values
 
 
 def _check_dilute(

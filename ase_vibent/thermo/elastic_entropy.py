@@ -1,0 +1,174 @@
+"""What periodic images of a defect do to its entropy: the temperature derivative of their energy.
+
+The free energies of a defect and of the crystal have a dipole and elastic constants of their own,
+P(T) and C(T), with ∂P/∂T = ∂S_f/∂ε and ∂C/∂T = -(1/V) ∂²S/∂η² of the crystal, η the Lagrangian
+strain; atoms relax under strain in both. At constant volume the crystal comes under a stress σ(T),
+too, and what resists a displacement gradient is C_ijkl + δ_ik σ_jl. Images then hold back the
+entropy -∂/∂T of `elasticity.held_back`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from scipy.linalg import sqrtm
+
+from ase_vibent.arrays import Array
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.crystal.bulk import primitive_cell
+from ase_vibent.crystal.phonons import prepared_crystal
+from ase_vibent.stationary.relaxation import relax
+from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strained
+from ase_vibent.thermo.elasticity import (
+    FMAX,
+    STRAIN,
+    elastic_dipole,
+    held_back,
+    minor_symmetric,
+)
+
+#: Strain of second differences, which want a larger one.
+CURVATURE_STRAIN = 1e-2
+
+
+def image_entropies(
+    defect: Atoms,
+    crystal: Atoms,
+    calculator: EntropyCalculator,
+    potential: Any,
+    constants: Array | None,
+    temperatures: Array,
+    *,
+    relaxed_cell: bool,
+) -> Array:
+    """What a defect's periodic images hold back of its formation entropy.
+
+    Besides gradients and strain derivatives of both structures it takes twelve relaxations of
+    each, and the entropies of the crystal's primitive cell in 43 states of strain.
+
+    Parameters
+    ----------
+    defect, crystal : Atoms
+        At rest, in cells of one size.
+    calculator : EntropyCalculator
+    potential : ASE calculator, or None
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
+        From `elasticity.known_constants`.
+    temperatures : ndarray, shape (n,), K
+    relaxed_cell : bool
+        Whether the defect's cell is relaxed to zero stress, too.
+
+    Returns
+    -------
+    ndarray, shape (n,), eV/K
+        To be added to the formation entropy, to first order in the temperature; NaN without
+        constants.
+
+    Raises
+    ------
+    RelaxationError, UnstableStructureError
+        If a strained structure does not relax, or is unstable.
+    """
+    if constants is None:
+        return np.full(len(temperatures), np.nan)
+    whole, part = (atoms.copy() for atoms in (crystal, defect))
+    whole.calc = part.calc = potential
+    dipole = elastic_dipole(part, whole, constants)
+    volume, strain = crystal.get_volume(), cell_strain(defect, crystal)
+    slopes = [
+        strain_derivatives(atoms, calculator, potential, temperatures)
+        for atoms in (defect, crystal)
+    ]
+    stiffness = _stiffness_changes(crystal, calculator, potential, temperatures)
+    stiffness -= np.einsum("ik,tjl->tijkl", np.eye(3), slopes[1] / volume)
+    found = []
+    for change, slope in zip(stiffness, slopes[0] - slopes[1], strict=True):
+        # The defect's own cell gives way: its dipole is that of the crystal's cell.
+        turning = slope + volume * np.einsum("ijkl,kl", minor_symmetric(change), strain)
+        warm, cold = (
+            held_back(dipole + kelvin * turning, constants + kelvin * change, crystal, relaxed_cell)
+            for kelvin in (1.0, -1.0)
+        )
+        found.append((cold - warm) / 2)
+    return np.array(found)
+
+
+def strain_derivatives(
+    atoms: Atoms, calculator: EntropyCalculator, potential: Any, temperatures: Array
+) -> Array:
+    """Derivatives of an entropy with respect to strain, while the atoms relax.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        At rest.
+    calculator : EntropyCalculator
+    potential : ASE calculator
+    temperatures : ndarray, shape (n,), K
+
+    Returns
+    -------
+    ndarray, shape (n, 3, 3), eV/K
+    """
+    before, found = calculator.temperature, []
+    motions = _relaxed_motions(atoms, potential)
+    try:
+        for temperature in temperatures:
+            calculator.temperature = temperature
+            affine = calculator.get_property("entropy_strain", atoms)
+            gradient = calculator.get_property("entropy_gradient", atoms)
+            inner = voigt_6_to_full_3x3_stress(np.einsum("vic,ic->v", motions, gradient))
+            found.append(affine + inner)
+    finally:
+        calculator.temperature = before
+    return np.array(found)
+
+
+def _relaxed_motions(atoms: Atoms, potential: Any) -> Array:
+    """How atoms move beside the affine motion of a cell, shape (6, N, 3), Å per strain (Voigt)."""
+
+    def inner(unit: Array, amount: float) -> Array:
+        there = relax(strained(atoms, amount * unit), potential, fmax=FMAX)
+        return there.cell.scaled_positions(there.positions) @ atoms.cell.array
+
+    return np.array([_central_difference(partial(inner, unit), STRAIN) for unit in VOIGT_STRAINS])
+
+
+def _stiffness_changes(
+    crystal: Atoms, calculator: EntropyCalculator, potential: Any, temperatures: Array
+) -> Array:
+    """∂C/∂T of a crystal, shape (n, 3, 3, 3, 3), eV/Å³/K."""
+    from matscipy.elasticity import Voigt_6x6_to_full_3x3x3x3
+
+    primitive = primitive_cell(prepared_crystal(crystal))[0]
+
+    def entropies(*directions: int, sign: float) -> Array:
+        lagrangian = sign * CURVATURE_STRAIN * VOIGT_STRAINS[list(directions)].sum(axis=0)
+        stretch = sqrtm(np.eye(3) + 2 * lagrangian)
+        there = relax(strained(primitive, stretch - np.eye(3)), potential, fmax=FMAX)
+        return calculator.bulk_vibrations(there, temperatures).entropies
+
+    def pair(*directions: int) -> Array:
+        """Second difference along a sum of directions, without the value in the middle."""
+        return entropies(*directions, sign=1) + entropies(*directions, sign=-1)
+
+    middle = 2 * entropies(sign=0)
+    alone = [pair(v) - middle for v in range(6)]
+    curvature = np.zeros((len(temperatures), 6, 6))
+    for v in range(6):
+        curvature[:, v, v] = alone[v]
+    for v, w in combinations(range(6), 2):
+        mixed = (pair(v, w) - middle - alone[v] - alone[w]) / 2
+        curvature[:, v, w] = curvature[:, w, v] = mixed
+    changes = -curvature / (CURVATURE_STRAIN**2 * primitive.get_volume())
+    return np.array([Voigt_6x6_to_full_3x3x3x3(change) for change in changes])
+
+
+def _central_difference(function: Callable[[float], Any], step: float) -> Any:
+    return (function(step) - function(-step)) / (2 * step)
