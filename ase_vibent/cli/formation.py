@@ -16,10 +16,10 @@ from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.shared.arguments import length, positive_number
+from ase_vibent.cli.shared.arguments import length
 from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
 from ase_vibent.cli.shared.tables import format_table
-from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import formation_plot
 from ase_vibent.stationary import relax
@@ -55,13 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relax", action="store_true", help="relax the defects first, in their cells"
     )
-    parser.add_argument(
-        "--dilute",
-        type=positive_number,
-        metavar="N",
-        help="exact entropies of --calculator in these cells, taken by --model to cells N times as "
-        "wide, in which the defects are relaxed",
-    )
+    add_dilute(parser, "the defects are relaxed")
     parser.add_argument(
         "--image-entropy",
         action="store_true",
@@ -108,7 +102,7 @@ def _chemical_potential(text: str) -> tuple[str, float]:
 def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
-    calculator, potential, surrogate = calculators(options, refined=options.dilute is not None)
+    calculator, potential, surrogate = calculators(options)
     sources, defects = read_structures(options.defects)
     if len(set(sources)) < len(sources):
         sources = [f"{number}: {source}" for number, source in enumerate(sources)]

@@ -10,8 +10,10 @@ from ase.units import kB
 
 from ase_vibent.cli.shared.files import read_structures, require_plottable, show
 from ase_vibent.cli.shared.tables import format_table
-from ase_vibent.cli.shared.thermodynamics import add_thermodynamics, calculators
+from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import rate_plot
+from ase_vibent.structures.cells import closest_supercell
 from ase_vibent.thermo import TransitionRate, transition_rate
 
 
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("minimum", help="file that ASE reads, its last frame")
     parser.add_argument("saddle", help="file that ASE reads, its last frame")
     add_thermodynamics(parser)
+    add_dilute(parser, "the saddle is found again")
+    parser.add_argument(
+        "--reference", metavar="CRYSTAL", help="perfect crystal, for --dilute; a unit cell will do"
+    )
     parser.add_argument(
         "--unchecked",
         action="store_true",
@@ -31,8 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent rate`: attempt frequency, barrier and rate of one event."""
     require_plottable(options.plot)
-    calculator, potential, _ = calculators(options)
+    calculator, potential, surrogate = calculators(options)
+    if (options.dilute is None) != (options.reference is None):
+        raise InvalidInputError("--dilute, --reference: one goes with the other")
     minimum, saddle = (read_structures([path])[1][-1] for path in (options.minimum, options.saddle))
+    crystal = cell = None
+    if options.reference:
+        crystal = closest_supercell(minimum, read_structures([options.reference])[1])
+        cell = crystal.repeat(options.dilute)
     found = transition_rate(
         minimum,
         saddle,
@@ -40,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
         options.temperature,
         potential=potential,
         check_modes=not options.unchecked,
+        surrogate=surrogate,
+        crystal=crystal,
+        cell=cell,
         fmax=options.fmax,
     )
     if options.plot:
@@ -59,6 +74,7 @@ def _data(found: TransitionRate) -> dict[str, Any]:
         "rates_per_s": found.rates.tolist(),
         "rates_lower_per_s": lower.tolist(),
         "rates_upper_per_s": upper.tolist(),
+        "small_cell": None if found.small_cell is None else _data(found.small_cell),
     }
 
 
@@ -93,4 +109,11 @@ def _table(found: TransitionRate) -> str:
         ],
         strict=True,
     )
-    return "\n".join([title, *format_table(columns, rows)])
+    lines = [title, *format_table(columns, rows)]
+    if found.small_cell is not None:
+        small = found.small_cell
+        lines.append(
+            f"in the small cell: barrier {small.barrier:.4f} eV, attempt frequency "
+            f"{small.attempt_frequencies[0] / 1e12:.4g} THz"
+        )
+    return "\n".join(lines)

@@ -134,7 +134,7 @@ def dimer_saddle(
     displacement[distances > radius] = 0
     guess = starting_copy(start)
     guess.set_positions(start.positions + displacement)  # fixed atoms stay
-    saddle = _climb(guess, guess.positions - start.positions, calculator, fmax, steps)
+    saddle = climb(guess, guess.positions - start.positions, calculator, fmax=fmax, steps=steps)
     return _follow(saddle, [start], calculator, fmax, steps, options)
 
 
@@ -190,7 +190,7 @@ def path_saddle(
     if same_minimum(*ends):
         raise InvalidInputError("final: relaxes to the same minimum as the initial structure")
     guess, tangent = _band_maximum(ends[0], ends[1], calculator, images, steps)
-    saddle = _climb(guess, tangent, calculator, fmax, steps)
+    saddle = climb(guess, tangent, calculator, fmax=fmax, steps=steps)
     return _follow(saddle, ends, calculator, fmax, steps, options)
 
 
@@ -217,8 +217,31 @@ def _band_maximum(
     return starting_copy(band[top]), find_mic(difference, initial.cell, initial.pbc)[0]
 
 
-def _climb(guess: Atoms, direction: Array, calculator: object, fmax: float, steps: int) -> Atoms:
-    """Saddle reached by a dimer from a guess of its place and its unstable mode."""
+def climb(
+    guess: Atoms, direction: Array, calculator: object, *, fmax: float, steps: int = 2000
+) -> Atoms:
+    """Saddle reached by a dimer from a guess of its place and its unstable mode.
+
+    Parameters
+    ----------
+    guess : Atoms
+    direction : ndarray, shape (N, 3)
+        Of any length.
+    calculator : ASE calculator or factory
+    fmax : float, eV/Å
+    steps : int
+        Most steps of the dimer.
+
+    Returns
+    -------
+    Atoms
+        With energy and forces. That it has one unstable mode is not proved.
+
+    Raises
+    ------
+    RelaxationError
+        If the dimer does not converge.
+    """
     check_structure(guess)
     atoms = starting_copy(guess)
     atoms.calc = resolve_calculator(calculator)

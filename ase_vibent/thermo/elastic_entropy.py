@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -37,17 +37,28 @@ from ase_vibent.thermo.elasticity import (
 CURVATURE_STRAIN = 1e-2
 
 
-def image_entropies(
+class TemperatureChanges(NamedTuple):
+    """What a temperature does to a defect's dipole and to its crystal; of any cell.
+
+    Attributes
+    ----------
+    dipole : ndarray, shape (n, 3, 3), eV/K
+    constants : ndarray, shape (n, 3, 3, 3, 3), eV/Å³/K
+        Of what resists displacement gradients.
+    """
+
+    dipole: Array
+    constants: Array
+
+
+def temperature_changes(
     defect: Atoms,
     crystal: Atoms,
     calculator: EntropyCalculator,
     potential: Any,
-    constants: Array | None,
     temperatures: Array,
-    *,
-    relaxed_cell: bool,
-) -> Array:
-    """What a defect's periodic images hold back of its formation entropy.
+) -> TemperatureChanges:
+    """How a defect's dipole and the crystal's stiffness change with temperature.
 
     Besides gradients and strain derivatives of both structures it takes twelve relaxations of
     each, and the entropies of the crystal's primitive cell in 43 states of strain.
@@ -55,12 +66,53 @@ def image_entropies(
     Parameters
     ----------
     defect, crystal : Atoms
-        At rest, in cells of one size.
+        At rest, in cells of one size; periodic along three directions.
     calculator : EntropyCalculator
+    potential : ASE calculator
+    temperatures : ndarray, shape (n,), K
+
+    Returns
+    -------
+    TemperatureChanges
+
+    Raises
+    ------
+    RelaxationError, UnstableStructureError
+        If a strained structure does not relax, or is unstable.
+    """
+    slopes = [
+        strain_derivatives(atoms, calculator, potential, temperatures)
+        for atoms in (defect, crystal)
+    ]
+    volume = crystal.get_volume()
+    constants = _stiffness_changes(crystal, calculator, potential, temperatures)
+    constants -= np.einsum("ik,tjl->tijkl", np.eye(3), slopes[1] / volume)
+    # The defect's own cell may have given way: its dipole is that of the crystal's cell.
+    symmetric = np.array([minor_symmetric(change) for change in constants])
+    given_way = volume * np.einsum("tijkl,kl->tij", symmetric, cell_strain(defect, crystal))
+    return TemperatureChanges(slopes[0] - slopes[1] + given_way, constants)
+
+
+def image_entropies(
+    defect: Atoms,
+    crystal: Atoms,
+    potential: Any,
+    constants: Array | None,
+    changes: TemperatureChanges,
+    *,
+    relaxed_cell: bool,
+) -> Array:
+    """What a defect's periodic images hold back of its formation entropy.
+
+    Parameters
+    ----------
+    defect, crystal : Atoms
+        At rest, in cells of one size.
     potential : ASE calculator, or None
     constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
         From `elasticity.known_constants`.
-    temperatures : ndarray, shape (n,), K
+    changes : TemperatureChanges
+        Of this cell, or of a smaller one.
     relaxed_cell : bool
         Whether the defect's cell is relaxed to zero stress, too.
 
@@ -69,34 +121,23 @@ def image_entropies(
     ndarray, shape (n,), eV/K
         To be added to the formation entropy, to first order in the temperature; NaN without
         constants.
-
-    Raises
-    ------
-    RelaxationError, UnstableStructureError
-        If a strained structure does not relax, or is unstable.
     """
     if constants is None:
-        return np.full(len(temperatures), np.nan)
+        return np.full(len(changes.dipole), np.nan)
     whole, part = (atoms.copy() for atoms in (crystal, defect))
     whole.calc = part.calc = potential
     dipole = elastic_dipole(part, whole, constants)
-    volume, strain = crystal.get_volume(), cell_strain(defect, crystal)
-    slopes = [
-        strain_derivatives(atoms, calculator, potential, temperatures)
-        for atoms in (defect, crystal)
-    ]
-    stiffness = _stiffness_changes(crystal, calculator, potential, temperatures)
-    stiffness -= np.einsum("ik,tjl->tijkl", np.eye(3), slopes[1] / volume)
-    found = []
-    for change, slope in zip(stiffness, slopes[0] - slopes[1], strict=True):
-        # The defect's own cell gives way: its dipole is that of the crystal's cell.
-        turning = slope + volume * np.einsum("ijkl,kl", minor_symmetric(change), strain)
-        warm, cold = (
-            held_back(dipole + kelvin * turning, constants + kelvin * change, crystal, relaxed_cell)
-            for kelvin in (1.0, -1.0)
-        )
-        found.append((cold - warm) / 2)
-    return np.array(found)
+
+    def energy(kelvin: float, turning: Array, softening: Array) -> float:
+        moved = dipole + kelvin * turning, constants + kelvin * softening
+        return held_back(*moved, crystal, relaxed_cell)
+
+    return -np.array(
+        [
+            _central_difference(partial(energy, turning=p, softening=c), 1.0)
+            for p, c in zip(*changes, strict=True)
+        ]
+    )
 
 
 def strain_derivatives(

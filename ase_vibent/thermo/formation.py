@@ -25,8 +25,12 @@ from ase_vibent.stationary.checks import (
 )
 from ase_vibent.structures.symmetry import defect_multiplicity, n_primitive_cells
 from ase_vibent.structures.validity import check_crystal, check_structure, free_atoms
-from ase_vibent.thermo.dilute import change_in_larger_cell
-from ase_vibent.thermo.elastic_entropy import image_entropies
+from ase_vibent.thermo.dilute import change_in_larger_cell, check_dilute
+from ase_vibent.thermo.elastic_entropy import (
+    TemperatureChanges,
+    image_entropies,
+    temperature_changes,
+)
 from ase_vibent.thermo.elasticity import image_energy, known_constants
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
@@ -208,8 +212,8 @@ def defect_formation(
     cell : Atoms, optional
         Perfect crystal in that larger supercell, as `crystal * 2`.
     image_entropy : bool
-        Whether elasticity is asked, too, for what periodic images do to the entropy. It costs about
-        as much as two more exact entropies; with a surrogate it is that one's.
+        Whether elasticity is asked, too, for what periodic images do to the entropy; see
+        `elastic_entropy.temperature_changes` for the cost.
     fmax : float, eV/Å
         Largest force that either structure may have. Symmetry is told to 0.02 Å only: with a
         larger force, give the multiplicity.
@@ -231,7 +235,7 @@ def defect_formation(
     check_structure(defect)
     chosen = check_temperatures(temperatures)
     behind = potential_behind(calculator, potential)
-    _check_dilute(surrogate, cell, calculator, behind)
+    check_dilute(surrogate, cell, calculator, behind)
     fixed = [len(atoms) - len(free_atoms(atoms)) for atoms in (defect, crystal)]
     if fixed[0] != fixed[1]:
         raise InvalidStructureError(
@@ -262,10 +266,10 @@ def defect_formation(
         else float(multiplicity),
         cell_volume=crystal.get_volume() / n_primitive_cells(crystal),
     )
-    found = replace(
-        found,
-        **_images(found, defect, crystal, behind, constants, calculator if image_entropy else None),
-    )
+    changes = None
+    if image_entropy and constants is not None:
+        changes = temperature_changes(defect, crystal, calculator, behind, chosen)
+    found = replace(found, **_images(found, defect, crystal, behind, constants, changes))
     if surrogate is None or cell is None:
         return found
     change = change_in_larger_cell(
@@ -276,27 +280,16 @@ def defect_formation(
         behind,
         chosen,
         relax_cell=condition == PRESSURE,
-        fmax=fmax,
-    )
-    vibrations = replace(
-        formed,
-        entropies=formed.entropies + change.vibrations.entropies,
-        free_energies=formed.free_energies + change.vibrations.free_energies,
     )
     dilute = replace(
         found,
         energy=change.energy - reservoir.energy,
-        vibrations=vibrations,
+        vibrations=formed + change.vibrations,
         n_atoms=len(cell),
         entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
         small_cell=found,
     )
-    return replace(
-        dilute,
-        **_images(
-            dilute, change.defect, cell, behind, constants, surrogate if image_entropy else None
-        ),
-    )
+    return replace(dilute, **_images(dilute, change.defect, cell, behind, constants, changes))
 
 
 def _images(
@@ -305,43 +298,15 @@ def _images(
     crystal: Atoms,
     potential: Any,
     constants: Array | None,
-    calculator: EntropyCalculator | None,
+    changes: TemperatureChanges | None,
 ) -> dict[str, Any]:
-    """What elasticity says of periodic images; of entropies, if a calculator gives them."""
-    of = (defect, crystal)
+    """What elasticity says of periodic images; of entropies, where changes are known."""
+    of = (defect, crystal, potential, constants)
     relaxed_cell = found.condition == PRESSURE
-    values: dict[str, Any] = {
-        "image_energy": image_energy(*of, potential, constants, relaxed_cell=relaxed_cell)
-    }
-    if calculator is not None:
-        values["image_entropies"] = image_entropies(
-            *of, calculator, potential, constants, found.temperatures, relaxed_cell=relaxed_cell
-        )
+    values: dict[str, Any] = {"image_energy": image_energy(*of, relaxed_cell=relaxed_cell)}
+    if changes is not None:
+        values["image_entropies"] = image_entropies(*of, changes, relaxed_cell=relaxed_cell)
     return values
-
-
-def _check_dilute(
-    surrogate: SiteEntropyCalculator | None,
-    cell: Atoms | None,
-    calculator: EntropyCalculator,
-    potential: Any,
-) -> None:
-    """Raise InvalidInputError unless a larger cell can be taken, where one is wanted."""
-    if (surrogate is None) != (cell is None):
-        missing = "surrogate" if surrogate is None else "cell"
-        raise InvalidInputError(f"{missing}: the dilute limit needs both, surrogate and cell")
-    if surrogate is None:
-        return
-    if not calculator.sees_modes:
-        raise InvalidInputError(
-            "surrogate: takes exact entropies to a larger cell; a model gives that cell's by itself"
-        )
-    if potential is None:
-        raise InvalidInputError("potential: the dilute limit relaxes the defect in a larger cell")
-    if surrogate.parameters["quantum"] != calculator.parameters["quantum"]:
-        raise InvalidInputError(
-            "surrogate: its statistics are not those of the exact calculator; set quantum alike"
-        )
 
 
 def known_std(predicted: float, vibrations: Vibrations) -> float:

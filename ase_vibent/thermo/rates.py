@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.errors import UnstableStructureError
+from ase_vibent.calculators.surrogate import SiteEntropyCalculator
+from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.stationary.checks import (
     FMAX,
@@ -21,6 +22,7 @@ from ase_vibent.stationary.checks import (
     stationary_energy,
 )
 from ase_vibent.structures.validity import check_structure
+from ase_vibent.thermo.dilute import barrier_in_larger_cell, check_dilute
 from ase_vibent.thermo.formation import known_std
 
 #: Planck's constant, eV s.
@@ -40,11 +42,14 @@ class TransitionRate:
     log_std : float
         Standard deviation of ln ν*, from that of the entropies, see `DefectFormation`; NaN where it
         is unknown.
+    small_cell : TransitionRate or None
+        What this one was taken to the dilute limit from.
     """
 
     barrier: float
     vibrations: Vibrations = field(repr=False)
     log_std: float
+    small_cell: TransitionRate | None = field(default=None, repr=False)
 
     @property
     def temperatures(self) -> Array:
@@ -101,6 +106,9 @@ def transition_rate(
     *,
     potential: object | None = None,
     check_modes: bool = True,
+    surrogate: SiteEntropyCalculator | None = None,
+    crystal: Atoms | None = None,
+    cell: Atoms | None = None,
     fmax: float = FMAX,
 ) -> TransitionRate:
     """Rate of harmonic transition state theory, from exact entropies or a surrogate's.
@@ -122,6 +130,11 @@ def transition_rate(
         Whether a surrogate's saddle is proved to have one unstable mode, and its minimum none, by
         some hundred force calls each. An exact calculator sees them anyway; without a potential
         nobody does.
+    surrogate : SiteEntropyCalculator, optional
+        Takes exact entropies from this cell to a larger one, in which the potential relaxes the
+        minimum and finds the saddle again; see `defect_formation`.
+    crystal, cell : Atoms, optional
+        Perfect crystal of this cell, or one that repeats to it, and of the larger supercell.
     fmax : float, eV/Å
         Largest force that either structure may have.
 
@@ -135,10 +148,15 @@ def transition_rate(
         If a structure is not at rest, or the two have other atoms or cells.
     UnstableStructureError
         If the minimum is none, or the saddle is not of first order.
+    RelaxationError
+        If minimum or saddle are not reached in the larger cell.
     """
     _check_pair(minimum, saddle)
     chosen = check_temperatures(temperatures)
     behind = potential_behind(calculator, potential)
+    check_dilute(surrogate, cell, calculator, behind)
+    if surrogate is not None and crystal is None:
+        raise InvalidInputError("crystal: the dilute limit needs the perfect crystal of this cell")
     energies, states = [], []
     for atoms, name, n_unstable in ((minimum, "minimum", 0), (saddle, "saddle", 1)):
         energies.append(stationary_energy(atoms, behind, name, fmax)[0])
@@ -153,10 +171,19 @@ def transition_rate(
                 error.n_unstable,
             ) from error
     vibrations = states[1] - states[0]
-    return TransitionRate(
+    found = TransitionRate(
         barrier=energies[1] - energies[0],
         vibrations=vibrations,
         log_std=known_std(calculator.predicted_std(saddle, minimum), vibrations) / kB,
+    )
+    if surrogate is None or cell is None or crystal is None:
+        return found
+    change = barrier_in_larger_cell(minimum, saddle, crystal, cell, surrogate, behind, chosen)
+    return TransitionRate(
+        barrier=change.energy,
+        vibrations=vibrations + change.vibrations,
+        log_std=float(np.hypot(found.log_std, change.entropy_std / kB)),
+        small_cell=found,
     )
 
 

@@ -8,12 +8,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.units import GPa
+from ase.calculators.mixing import LinearCombinationCalculator
+from ase.units import GPa, kB
 
-from ase_vibent import HessianEntropyCalculator
+from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.stationary import relax
-from ase_vibent.structures import dumbbells
+from ase_vibent.structures import dumbbells, vacancies
 from ase_vibent.thermo import defect_formation
+from ase_vibent.thermo.elastic_entropy import image_entropies, temperature_changes
 from ase_vibent.thermo.elasticity import (
     elastic_constants,
     image_correction,
@@ -21,6 +23,9 @@ from ase_vibent.thermo.elasticity import (
     known_constants,
     relaxed_cell_correction,
 )
+
+#: At which a model's free energies are differentiated, K.
+KELVIN = 50.0
 
 
 def isotropic(lame: float, shear: float) -> np.ndarray:
@@ -120,3 +125,63 @@ def test_it_is_said_beside_the_energy_and_unknown_where_nothing_gives_stresses(e
     ):
         constants = known_constants(pair[1], calculator)
         assert np.isnan(image_energy(*pair, calculator, constants, relaxed_cell=False))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SiteEntropyCalculator.from_pretrained("cu-emt", extrapolation="ignore")
+
+
+@pytest.fixture(scope="module")
+def changes(model):
+    crystal = bulk("Cu", "fcc", a=3.5898, cubic=True) * 2
+    found = {}
+    for relaxed in (False, True):
+        atoms = relax(vacancies(crystal)[0], EMT(), fmax=1e-5, relax_cell=relaxed)
+        changes = temperature_changes(atoms, crystal, model, EMT(), np.array([300.0]))
+        found[relaxed] = atoms, crystal, changes
+    return found
+
+
+def warm(model, kelvin):
+    """Static energy and -T S; the rest of F depends on the temperature alone."""
+    scale = np.sign(kelvin)
+    vibrating = SiteEntropyCalculator(model.model, temperature=abs(kelvin), extrapolation="ignore")
+    return LinearCombinationCalculator([EMT(), vibrating], [1, scale])
+
+
+def test_entropies_are_the_derivative_of_the_energy(model, changes):
+    """A model's free energy is a potential, too: its images must cost what is predicted."""
+    atoms, crystal, found = changes[False]
+    energies = []
+    for kelvin in (KELVIN, -KELVIN):
+        potential = warm(model, kelvin)
+        constants = known_constants(crystal, potential)
+        there = relax(atoms, potential, fmax=1e-4)
+        energies.append(image_energy(there, crystal, potential, constants, relaxed_cell=False))
+    expected = -(energies[0] - energies[1]) / (2 * KELVIN)
+    constants = known_constants(crystal, EMT())
+    (value,) = image_entropies(atoms, crystal, EMT(), constants, found, relaxed_cell=False)
+    assert abs(value) > 0.01 * kB
+    # Of third order in the temperature.
+    assert value == pytest.approx(expected, rel=0.03)
+
+
+def test_a_dipole_is_the_defects_not_its_cells(changes):
+    """Whether the cell has given way to it or not."""
+    fixed, given_way = (changes[relaxed][2] for relaxed in (False, True))
+    np.testing.assert_allclose(given_way.constants, fixed.constants, rtol=1e-9)
+    scale = np.abs(fixed.dipole).max()
+    np.testing.assert_allclose(given_way.dipole, fixed.dipole, atol=0.1 * scale)
+
+
+def test_it_is_said_where_it_was_asked_for(model, changes):
+    atoms, crystal, found = changes[False]
+    silent, asked = (
+        defect_formation(atoms, crystal, model, potential=EMT(), image_entropy=wanted)
+        for wanted in (False, True)
+    )
+    assert np.isnan(silent.image_entropies).all()
+    constants = known_constants(crystal, EMT())
+    expected = image_entropies(atoms, crystal, EMT(), constants, found, relaxed_cell=False)
+    np.testing.assert_allclose(asked.image_entropies, expected, rtol=1e-6)

@@ -32,14 +32,19 @@ def crystal() -> Atoms:
 @pytest.fixture(scope="module")
 def event(crystal: Atoms) -> Saddle:
     """Jump of a vacancy to the next site."""
+    return path_saddle(*jump(crystal), EMT(), fmax=1e-4)
+
+
+def jump(crystal: Atoms) -> list[Atoms]:
+    """The vacancy before and after."""
     ends = []
-    neighbour = int(np.argsort(crystal.get_distances(0, range(32), mic=True))[1])
+    neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
     for empty, mover in ((0, neighbour), (neighbour, 0)):
         atoms = crystal.copy()
         atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
         del atoms[0]
         ends.append(relax(atoms, EMT(), fmax=1e-4))
-    return path_saddle(*ends, EMT(), fmax=1e-4)
+    return ends
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +233,32 @@ def test_a_calculator_that_sees_no_modes(event):
     balls = HessianEntropyCalculator(EMT(), engine="ball", crystal=event.saddle, radius=3.0)
     with pytest.raises(InvalidInputError, match="cannot leave out modes"):
         balls.vibrations(event.saddle, 300.0, n_unstable=1)
+
+
+def test_dilute_limit(crystal, event, exact):
+    """What the model says of saddle and minimum, each at rest in the larger cell."""
+    model = SiteEntropyCalculator.from_pretrained("cu-emt-jump", extrapolation="ignore")
+    larger = bulk("Cu", "fcc", a=3.5898, cubic=True) * (2, 2, 3)
+    found = transition_rate(
+        event.minimum_1, event.saddle, exact, surrogate=model, crystal=crystal, cell=larger
+    )
+    small = transition_rate(event.minimum_1, event.saddle, exact)
+    assert found.small_cell.entropies == pytest.approx(small.entropies, rel=1e-12)
+    of_model = transition_rate(event.minimum_1, event.saddle, model, potential=EMT())
+    there = path_saddle(*jump(larger), EMT(), fmax=1e-4)
+    in_larger = transition_rate(there.minimum_1, there.saddle, model, potential=EMT())
+    assert found.barrier == pytest.approx(in_larger.barrier, abs=1e-5)
+    change = (in_larger.entropies - of_model.entropies)[0] / kB
+    assert (found.entropies - small.entropies)[0] / kB == pytest.approx(change, abs=2e-3)
+    assert found.log_std > small.log_std
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [("crystal", "perfect crystal"), ("cell", "both"), ("surrogate", "both")],
+)
+def test_dilute_limit_needs_all_of_it(crystal, event, exact, left_out, message):
+    model = SiteEntropyCalculator.from_pretrained("cu-emt-jump")
+    given = {"surrogate": model, "crystal": crystal, "cell": crystal * 2, left_out: None}
+    with pytest.raises(InvalidInputError, match=f"{left_out}: .*{message}"):
+        transition_rate(event.minimum_1, event.saddle, exact, **given)

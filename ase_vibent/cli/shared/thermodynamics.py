@@ -16,6 +16,7 @@ from ase_vibent.cli.shared.arguments import (
     add_temperatures,
     hessian_options,
     length,
+    positive_number,
 )
 from ase_vibent.cli.shared.files import model_file
 from ase_vibent.errors import InvalidInputError
@@ -46,10 +47,22 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     add_finite_differences(parser)
 
 
+def add_dilute(parser: argparse.ArgumentParser, what: str) -> None:
+    """The argument that takes exact entropies to a larger cell."""
+    parser.add_argument(
+        "--dilute",
+        type=positive_number,
+        metavar="N",
+        help="exact entropies of --calculator in this cell, taken by --model to one N times as "
+        f"wide, in which {what}",
+    )
+
+
 def calculators(
-    options: argparse.Namespace, *, refined: bool = False
+    options: argparse.Namespace,
 ) -> tuple[EntropyCalculator, Any, SiteEntropyCalculator | None]:
     """What gives entropies, what gives energies, if anything, and what refines exact entropies."""
+    refined = options.dilute is not None
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
     surrogate = None
     if options.model:
