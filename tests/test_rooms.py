@@ -35,7 +35,7 @@ ROWS = [
     ["regression"],
     ["potentials"],
     ["dataset"],
-    ["checks", "quantities"],
+    ["checks", "quantities", "files"],
     ["compiled"],
     ["arrays", "errors", "_version"],
 ]

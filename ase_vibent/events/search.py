@@ -57,7 +57,6 @@ class Search:
     dimer : dict
         Further parameters of `dimer_saddle`: `radius`, `amplitude`, `fmax`, `steps`.
     options : HessianOptions
-        They change how a result is computed, not what it is.
     connected : bool
         Whether saddles of other minima are turned down.
     mesh : "auto", "gamma" or three int
@@ -78,7 +77,7 @@ class Search:
         around = None if self.around is None else sorted(map(int, self.around))
         text = repr(
             (
-                LabelTask(self.minimum, mesh=self.mesh).key(calculator),
+                LabelTask(self.minimum, mesh=self.mesh, options=self.options).key(calculator),
                 self.number,
                 self.seed,
                 around,

@@ -65,6 +65,16 @@ class HessianOptions:
         names = (field.name for field in fields(cls))
         return cls(**{name: parameters[name] for name in names if name in parameters})
 
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Those that change numbers, where they are set; all but the cache."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache"}
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InvalidInputError(

@@ -28,6 +28,7 @@ from ase_vibent.runs.calculator_folders import CalculatorFolders
 from ase_vibent.runs.files import append
 from ase_vibent.runs.records import Frames, format_line
 from ase_vibent.runs.resumable import resume
+from ase_vibent.structures.fingerprint import add_structure
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LabelTask:
     mesh : "auto", "gamma" or three int
         Of the cell's Brillouin zone, see `choose_mesh`.
     options : HessianOptions
-        They change how a label is computed, not what it is.
+        Labels of other options are other labels; but for the cache.
     source : str
         Where the structure comes from, for the list of failures.
     """
@@ -70,26 +71,19 @@ class LabelTask:
         check_labels(self.labels)
 
     def key(self, calculator: str) -> str:
-        """Fingerprint of structure, its part in the dataset, and calculator."""
+        """Fingerprint of structure, its part in the dataset, calculator, and options."""
         digest = hashlib.sha256()
         for atoms in (self.atoms, *([] if self.crystal is None else [self.crystal])):
-            for array in (
-                atoms.numbers,
-                atoms.positions,
-                atoms.cell.array,
-                atoms.pbc,
-                atoms.get_masses(),
-                atoms.get_initial_magnetic_moments(),
-                atoms.get_initial_charges(),
-            ):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            add_structure(digest, atoms)
+            digest.update(atoms.get_masses().tobytes())
         if self.tangent is not None:
             digest.update(np.ascontiguousarray(self.tangent, dtype=float).tobytes())
         mesh = choose_mesh(self.atoms, self.mesh)
         if mesh is not None:
             digest.update(repr(mesh).encode())
         constraints = [c.todict() for c in self.atoms.constraints]
-        digest.update(repr((calculator, self.name, self.reference, constraints)).encode())
+        options = sorted(self.options.decisive.items())
+        digest.update(repr((calculator, self.name, self.reference, constraints, options)).encode())
         # The letter in front keeps extended XYZ readers from taking it for a number.
         return "k" + digest.hexdigest()[:16]
 
@@ -270,6 +264,7 @@ def _frame(task: LabelTask, calculator: Any, *, name: str) -> tuple[str, float]:
         warnings.simplefilter("ignore", NarrowCellWarning)  # said of all structures at once
         labelled = task.run(calculator)
     labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
+    dataset.check_frame(labelled, task.source)
     return dataset.format_frame(labelled), labelled.info.get(dataset.GUESSED, 0.0)
 
 
@@ -290,6 +285,11 @@ def _pending(
 def _take_finished(frames: list[Atoms], task: LabelTask, path: Path) -> bool:
     """Remove the frame of a finished task from those found, and say whether there was one."""
     for position, frame in enumerate(frames):
+        if not _is_structure(frame, task.atoms):
+            raise LabelError(
+                f"{path}: a frame with the {dataset.KEY} of a structure holds another one; it was "
+                "altered since it was labelled: restore it, or write to another file"
+            )
         missing = task.missing_label(frame)
         if missing is not None:
             raise LabelError(
@@ -300,3 +300,13 @@ def _take_finished(frames: list[Atoms], task: LabelTask, path: Path) -> bool:
             del frames[position]
             return True
     return False
+
+
+def _is_structure(frame: Atoms, atoms: Atoms) -> bool:
+    """Whether a frame is of a structure, but for the last digits of a round trip."""
+    return (
+        np.array_equal(frame.numbers, atoms.numbers)
+        and np.array_equal(frame.pbc, atoms.pbc)
+        and np.allclose(frame.positions, atoms.positions, rtol=1e-12, atol=1e-12)
+        and np.allclose(frame.cell.array, atoms.cell.array, rtol=1e-12, atol=1e-12)
+    )

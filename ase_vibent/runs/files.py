@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ase_vibent.errors import LabelError
+from ase_vibent.files.writing import append_bytes, check_place
 
 
 def append(path: Path, record: str) -> None:
@@ -24,16 +24,7 @@ def append(path: Path, record: str) -> None:
         If the file cannot be written.
     """
     try:
-        with open(path, "ab", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            try:
-                rest = memoryview(record.encode())
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(size)
-                raise
+        append_bytes(path, record.encode())
     except OSError as error:
         raise LabelError(
             f"{path}: cannot write it ({error.strerror}); finished work is kept, run again to go on"
@@ -62,6 +53,7 @@ def lock(path: Path) -> Iterator[None]:
     path_of_lock = path.resolve().with_name(f"{path.resolve().name}.lock")
     held = FileLock(path_of_lock, timeout=0, thread_local=False)
     try:
+        check_place(path)
         open(path, "ab").close()
         held.acquire()
     except Timeout as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ase import Atoms
 
 from ase_vibent import dataset
-from ase_vibent.errors import LabelError
+from ase_vibent.errors import CutRecordWarning, LabelError
+from ase_vibent.files.writing import append_bytes, check_place
 
 Record = TypeVar("Record")
 
@@ -80,7 +83,7 @@ class JsonLines(Generic[Record]):
     first_key : str
         With which every object begins.
     parse : callable (object) -> record
-        Raises ValueError, TypeError or KeyError for what is none.
+        Raises an Exception for what is none.
     """
 
     name: str
@@ -94,18 +97,32 @@ class JsonLines(Generic[Record]):
         beginning = f'{{"{self.first_key}": '
         if not (torn.startswith(beginning) or beginning.startswith(torn)):
             raise self._error(path, len(lines) + 1, f"it begins with {torn[:40]!r}")
+        if torn.endswith("}") and _is_json(torn):  # whole, so that only a line break may lack
+            self._parse(path, len(lines) + 1, torn)
         return records, text[: len(text) - len(torn)]
 
     def _parse(self, path: Path, number: int, line: str) -> Record:
         try:
-            return self.parse(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self._error(path, number, error) from error
+            return self.parse(json.loads(line, parse_constant=_refuse_constant))
+        except Exception as error:  # of many kinds: who knows what the line holds
+            raise self._error(path, number, f"{type(error).__name__}: {error}") from error
 
     def _error(self, path: Path, number: int, why: object) -> LabelError:
         return LabelError(
             f"{path}: line {number} is no {self.name} of an earlier run ({why}); name another file"
         )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 #: Both know a `name` and how to `read` a text.
@@ -129,7 +146,8 @@ def format_line(entry: dict[str, Any]) -> str:
 def read_finished(path: Path, records: RecordFormat[Record]) -> list[Record]:
     """Records of a file, after cutting off a last one that a kill left unfinished.
 
-    The file is touched only once all of it is known to be ours.
+    The file is touched only once all of it is known to be ours; what is cut off is kept in
+    `PATH.cut`.
 
     Parameters
     ----------
@@ -147,17 +165,26 @@ def read_finished(path: Path, records: RecordFormat[Record]) -> list[Record]:
         If the file cannot be written, or holds something else.
     """
     try:
-        with open(path, "rb+") as file:
-            content = file.read()
-            # A last character of which bytes are missing is left out.
-            text = getincrementaldecoder("utf-8")().decode(content)
-            finished, whole = records.read(path, text)
-            if len(whole.encode()) < len(content):
-                file.truncate(len(whole.encode()))
+        check_place(path)
+        content = path.read_bytes()
+        # A last character of which bytes are missing is left out.
+        text = getincrementaldecoder("utf-8")().decode(content)
+        finished, whole = records.read(path, text)
+        rest = content[len(whole.encode()) :]
+        if rest:
+            cut = path.with_name(f"{path.name}.cut")
+            append_bytes(cut, rest)
+            os.truncate(path, len(content) - len(rest))
+            warnings.warn(
+                f"{path}: its last {records.name} was unfinished, and is made again; what there "
+                f"was of it is kept in {cut}",
+                CutRecordWarning,
+                stacklevel=2,
+            )
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise LabelError(f"{path}: cannot write it ({error.strerror})") from error
+        raise LabelError(f"{error.filename or path}: cannot write it ({error.strerror})") from error
     except ValueError as error:
         raise LabelError(f"{path}: exists and is no file of {records.name}s ({error})") from error
     return finished

@@ -101,6 +101,16 @@ class ReferenceCrystals:
             raise LabelError(
                 "frames: some labels are of Γ alone, others of a mesh; label all of them alike"
             )
+        displacements = {
+            atoms.info[dataset.DISPLACEMENT]
+            for atoms in frames
+            if dataset.DISPLACEMENT in atoms.info and dataset.ENTROPY in atoms.info
+        }
+        if len(displacements) > 1:
+            raise LabelError(
+                f"frames: some labels are of displacements of {min(displacements)} Å, others of "
+                f"{max(displacements)} Å; label all of them alike"
+            )
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)
             if crystal is None and self.crystals and np.all(atoms.pbc):

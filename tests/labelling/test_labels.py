@@ -56,6 +56,7 @@ def test_attach_labels_writes_the_documented_labels_and_nothing_else(sw, mesh, l
     assert atoms.arrays.keys() == before.arrays.keys()
     assert labelled.calc is None
     new_info = {"entropy", "entropy_errors", "entropy_strain", "n_modes", "n_unstable", "reference"}
+    new_info |= {"displacement", "symmetry", "method"}
     new_info |= {"mesh", "guessed_share"} if mesh == "auto" else set()
     assert labelled.info.keys() - before.info.keys() == {f"vibent_{k}" for k in new_info}
     new_arrays = {"entropies", "site_modes", "entropy_gradient"}

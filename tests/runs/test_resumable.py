@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_vibent import dataset
-from ase_vibent.errors import LabelError
+from ase_vibent.errors import CutRecordWarning, LabelError
 from ase_vibent.runs.calculator_folders import CalculatorFolders
 from ase_vibent.runs.files import lock
 from ase_vibent.runs.records import Frames, JsonLines, format_line
@@ -95,11 +96,17 @@ def test_the_record_that_was_cut_off_is_completed(kind, path):
     assert bool(split) == ("Größe" in kind.texts[2])
     for cut in {*cuts[:40], *cuts[::37], *split, cuts[-1]}:
         path.write_bytes(whole[:cut])
-        with resume(path, kind.records) as run:
+        said = pytest.warns(CutRecordWarning, match=r"results\.cut") if cut > kept else nullcontext()
+        with said, resume(path, kind.records) as run:
             assert run.finished == kind.read[:2]
             assert path.read_bytes() == whole[:kept]
             run.append(kind.texts[2])
         assert path.read_bytes() == whole
+        beside = path.with_name("results.cut")  # what was cut off, run after run
+        assert beside.exists() == (cut > kept)
+        if cut > kept:
+            assert beside.read_bytes() == whole[kept:cut]
+            beside.unlink()
 
 
 def damage_line(text: str) -> str:

@@ -1,0 +1,227 @@
+"""Frames of extended XYZ as text: at full precision, each with a checksum, whole or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_vibent.dataset.names import CHECKSUM
+from ase_vibent.dataset.values import check_frame
+from ase_vibent.errors import LabelError
+
+#: What the second line of every frame of ours begins with.
+_BEGINNING = "Properties=species:S:1:pos:R:3"
+#: That of any frame.
+_HEADER = re.compile(r'(^|\s)Properties=("?)(\S+?)\2(\s|$)')
+_COUNT = re.compile(r"[ \t]*[0-9]{1,12}\s*")
+_CHECKSUM = re.compile(rf'\s?\b{CHECKSUM}="?([^\s"]*)"?')
+
+
+def format_frame(atoms: Atoms) -> str:
+    """One structure as extended XYZ, floating-point numbers with 17 digits.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Its info and arrays are kept, its calculator is not.
+
+    Returns
+    -------
+    str
+    """
+    text = _plain_text(atoms)
+    count, header, rows = text.split("\n", 2)
+    return f"{count}\n{header} {CHECKSUM}={_digest(text)}\n{rows}"
+
+
+def parse_frames(text: str) -> list[Atoms]:
+    """Structures of a text, with values that labels can have.
+
+    Parameters
+    ----------
+    text : str
+        Whole frames of extended XYZ, see `complete_frames`.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read, a checksum disagrees, or a value is none that the label can have.
+    """
+    import ase.io
+
+    lines = text.split("\n")
+    ends = _frame_ends(lines)
+    plain = [
+        _without_checksum("\n".join([*lines[start:end], ""]), start)
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    if not plain:
+        return []
+    try:
+        frames: list[Atoms] = ase.io.read(io.StringIO("".join(plain)), index=":", format="extxyz")
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    try:
+        for number, atoms in enumerate(frames):
+            check_frame(atoms, number)
+    except LabelError as error:
+        raise ValueError(error) from error
+    return frames
+
+
+def complete_frames(text: str, group: int = 1) -> tuple[str, int]:
+    """The leading complete frames of a text that a run may have left unfinished.
+
+    Parameters
+    ----------
+    text : str
+    group : int
+        Frames that belong together, and are complete only if all of them are.
+
+    Returns
+    -------
+    str
+        Text up to and including the last complete frame.
+    int
+        Number of complete frames.
+
+    Raises
+    ------
+    ValueError
+        If what follows cannot be the beginning of one frame that `format_frame` wrote, or a frame
+        begins within another.
+    """
+    lines = text.split("\n")  # str.splitlines would also split at form feeds and the like
+    ends = _frame_ends(lines)
+    _check_unfinished(lines, ends[-1] if ends else 0)
+    count = len(ends) - len(ends) % group
+    begin = ends[count - 1] if count else 0
+    return text[: len(text) - len("\n".join(lines[begin:]))], count
+
+
+def _frame_ends(lines: list[str]) -> list[int]:
+    """Numbers of the lines behind each of the leading complete frames."""
+    ends: list[int] = []
+    start = 0
+    while start < len(lines) - 1 and _COUNT.fullmatch(lines[start]):
+        end = start + 2 + int(lines[start])
+        if end > len(lines) - 1:
+            break
+        _check_rows(lines, start, end)
+        ends.append(end)
+        start = end
+    return ends
+
+
+def _check_rows(lines: list[str], start: int, end: int) -> None:
+    """Raise ValueError if another frame begins in the rows of a frame."""
+    for number in range(start + 2, end):
+        if "Properties=" in lines[number] and _HEADER.search(lines[number]):
+            raise ValueError(
+                f"the frame of line {start + 1} says that it has {lines[start].strip()} atoms, but "
+                f"line {number} begins another; correct that number"
+            )
+
+
+def _check_unfinished(lines: list[str], start: int) -> None:
+    """Raise ValueError unless what follows the complete frames is a part of one of ours."""
+    tail = lines[start:]
+    if not _UNFINISHED_FRAME.fullmatch("\n".join(tail)):
+        raise ValueError(f"line {start + 1} begins no frame of labels: {tail[0][:40]!r}")
+    _check_rows(lines, start, len(lines))
+    rows = tail[2:-1]  # whole ones
+    if not rows:
+        return
+    header = _HEADER.search(tail[1])
+    columns = sum(int(width) for width in re.findall(r":[A-Z]:(\d+)", header[3] if header else ""))
+    for number, row in enumerate(rows, start=start + 3):
+        if len(row.split()) != columns:
+            raise ValueError(
+                f"line {number} is no row of the frame of line {start + 1}: {row[:40]!r}"
+            )
+    whole = "\n".join([str(len(rows)), *tail[1:-1], ""])
+    found = _CHECKSUM.search(tail[1])
+    if not tail[-1] and found and found[1] == _digest(_CHECKSUM.sub("", whole, count=1)):
+        raise ValueError(
+            f"line {start + 1} says {tail[0].strip()} atoms, but the frame has {len(rows)}; "
+            "correct that number"
+        )
+
+
+#: A count, then a header that begins as ours do, either of them possibly cut short.
+_UNFINISHED_FRAME = re.compile(
+    rf"([0-9]*|[0-9]+\n({'|'.join(_BEGINNING[:k] for k in range(len(_BEGINNING)))})|"
+    rf"[0-9]+\n{_BEGINNING}(.|\n)*)"
+)
+
+
+def _digest(text: str) -> str:
+    # The letter in front keeps extended XYZ readers from taking it for a number.
+    return "c" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_checksum(text: str, start: int) -> str:
+    """A frame less its checksum, which has to agree; one of other hands may have none."""
+    count, header, rows = text.split("\n", 2)
+    *_, found = [None, *_CHECKSUM.finditer(header)]  # the last: a text may hold another
+    if found is None:
+        return text
+    plain = f"{count}\n{header[: found.start()]}{header[found.end() :]}\n{rows}"
+    if found[1] != _digest(plain):
+        raise ValueError(
+            f"the frame of line {start + 1} was altered since it was written (checksum differs); "
+            f"restore it, or, if you changed it on purpose, remove {CHECKSUM} from line {start + 2}"
+        )
+    return plain
+
+
+def _plain_text(atoms: Atoms) -> str:
+    from ase.constraints import FixAtoms
+    from ase.io.extxyz import key_val_dict_to_str
+
+    arrays: dict[str, NDArray[Any]] = {
+        "species": np.array(atoms.get_chemical_symbols()),
+        "pos": atoms.positions,
+    }
+    arrays |= {
+        k: v
+        for k, v in atoms.arrays.items()
+        if k not in ("numbers", "positions") and v.dtype.kind in "fiubU"
+    }
+    fixed = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
+    if fixed:
+        arrays["move_mask"] = ~np.isin(np.arange(len(atoms)), np.concatenate(fixed))
+    kinds = {"f": ("R", "{:.17g}"), "i": ("I", "{}"), "u": ("I", "{}"), "U": ("S", "{}")}
+    properties, columns = [], []
+    for name, array in arrays.items():
+        code, style = ("L", "") if array.dtype.kind == "b" else kinds[array.dtype.kind]
+        width = array.size // len(atoms)
+        properties.append(f"{name}:{code}:{width}")
+        if code == "S":
+            array = np.array(["_".join(str(v).split()) or "_" for v in array.ravel()])
+        columns += [
+            ["T" if v else "F" for v in column] if code == "L" else map(style.format, column)
+            for column in array.reshape(len(atoms), width).T
+        ]
+    header: dict[str, Any] = {"Properties": ":".join(properties)}
+    if atoms.cell.rank:
+        header["Lattice"] = atoms.cell.array.T
+    header["pbc"] = atoms.pbc
+    # A line break in a text would end the line that it stands in.
+    header |= {
+        key: " ".join(value.split()) if isinstance(value, str) else value
+        for key, value in atoms.info.items()
+        if key != CHECKSUM
+    }
+    rows = "\n".join(" ".join(values) for values in zip(*columns, strict=True))
+    return f"{len(atoms)}\n{key_val_dict_to_str(header)}\n{rows}\n"
