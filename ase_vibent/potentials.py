@@ -183,9 +183,14 @@ def calculator_failures(
         yield
     except VibentError:
         raise
-    except (PropertyNotImplementedError, NotImplementedError) as error:
+    except PropertyNotImplementedError as error:
         raise CalculatorError(
             f"calculator: {name} offers no {quantity}, which {purpose} needs"
+        ) from error
+    except NotImplementedError as error:  # as EMT of elements that it does not know
+        why = f" ({error})" if str(error) else ""
+        raise CalculatorError(
+            f"calculator: {name} offers no {quantity}, which {purpose} needs{why}"
         ) from error
     except Exception as error:
         raise CalculatorError(
@@ -216,7 +221,14 @@ def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
     with calculator_failures(atoms.calc, "energy", purpose):
         energy = float(atoms.get_potential_energy())
     with calculator_failures(atoms.calc, "forces", purpose):
-        return energy, atoms.get_forces(apply_constraint=False)
+        forces = atoms.get_forces(apply_constraint=False)
+    for name, value in (("energy", energy), ("forces", forces)):
+        if not np.all(np.isfinite(value)):
+            raise CalculatorError(
+                f"calculator: {type(atoms.calc).__name__} returned NaN or no {name}, which "
+                f"{purpose} needs"
+            )
+    return energy, forces
 
 
 def with_results(atoms: Atoms, calculator: Any = None) -> Atoms:

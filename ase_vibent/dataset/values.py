@@ -36,9 +36,11 @@ def check_frame(atoms: Atoms, number: int | str) -> None:
     for name in values.keys() & _CHECKS.keys():
         expected = _CHECKS[name](values[name], atoms)
         if expected is not None:
-            got = np.array2string(np.asarray(values[name]), threshold=4, edgeitems=1)
+            shape = np.shape(values[name])
+            got = f"shape {shape}, or not finite" if shape else repr(values[name])
             raise LabelError(
-                f"frame {number}: {name}: expected {expected}, got {' '.join(got.split())[:60]}"
+                f"frame {number}: {name}: expected {expected}, got {got}; correct the label, or "
+                "leave it out"
             )
     left_out = [values[name] for name in (names.N_MODES, names.N_UNSTABLE) if name in values]
     if sum(left_out) > 3 * len(atoms) + 1e-6:
@@ -60,8 +62,6 @@ def _numbers(*shape: str | int) -> _Check:
         sizes = {"N": len(atoms), "3N": 3 * len(atoms)}
         wanted = [sizes.get(str(n), n) for n in shape]
         found = np.shape(value)
-        if len(atoms) == 1 and len(wanted) == 1 and found == ():  # as one row is read back
-            found = (1,)
         fits = len(found) == len(wanted) and all(
             w in ("*", f) for w, f in zip(wanted, found, strict=True)
         )
@@ -73,7 +73,7 @@ def _numbers(*shape: str | int) -> _Check:
 
 
 def _nine(value: Any, atoms: Atoms) -> str | None:
-    return None if np.size(value) == 9 and _are_numbers(value) else "3 × 3 finite numbers"
+    return None if np.size(value) == 9 and _are_numbers(value) else "finite numbers of shape (3, 3)"
 
 
 def _modes(value: Any, atoms: Atoms) -> str | None:
@@ -134,6 +134,7 @@ _CHECKS: dict[str, _Check] = {
     "energy": _numbers(),
     "free_energy": _numbers(),
     "forces": _numbers("N", 3),
+    "stress": lambda value, atoms: None if _are_numbers(value) else "finite numbers",
     names.ENTROPY: _numbers(),
     names.N_MODES: _modes,
     names.N_UNSTABLE: _modes,

@@ -171,8 +171,29 @@ def events_of(frames: Sequence[Atoms], path: str | os.PathLike[str]) -> list[Eve
                 "none; was it written by find_events or vibent events?"
             )
         if len(group) == len(POINTS):
-            events.append(Event(*group))
+            events.append(_checked(Event(*group), path, start))
     return events
+
+
+def _checked(event: Event, path: str | os.PathLike[str], start: int) -> Event:
+    """The event, if it has all that rates are made of."""
+    needed = (dataset.ENTROPY, dataset.N_MODES, dataset.KEY)
+    for number, frame in enumerate((event.minimum, event.saddle, event.final), start=start):
+        lacking = [name for name in needed if name not in frame.info]
+        if frame.calc is None or "energy" not in getattr(frame.calc, "results", {}):
+            lacking.append("energy")
+        if frame is event.saddle:
+            lacking += [name for name in (CONNECTED, FREQUENCY) if name not in frame.info]
+        if lacking:
+            raise LabelError(f"{path}: frame {number} of an event has no {lacking[0]}")
+        if not np.array_equal(frame.numbers, event.minimum.numbers):
+            raise LabelError(f"{path}: frame {number} has other atoms than its event's minimum")
+    frequency = event.saddle.info[FREQUENCY]
+    if not (isinstance(frequency, int | float | np.number) and -np.inf < frequency < 0):
+        raise LabelError(
+            f"{path}: frame {start + 1}: {FREQUENCY}: expected a number < 0, got {frequency!r}"
+        )
+    return event
 
 
 def _energy(frame: Atoms) -> float:

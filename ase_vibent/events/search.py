@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.checks import check_positive
+from ase_vibent.checks import check_choice, check_positive
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError, reason
 from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
 from ase_vibent.harmonic.mesh import Mesh
@@ -41,6 +41,7 @@ Indices = Sequence[int] | NDArray[np.intp]
 FOUND, DUPLICATE = "event", "duplicate"
 NOT_CONVERGED, NOT_FIRST_ORDER = "not converged", "not of first order"
 NOT_CONNECTED, FAILED = "not connected", "calculator failed"
+OUTCOMES = (FOUND, DUPLICATE, NOT_CONVERGED, NOT_FIRST_ORDER, NOT_CONNECTED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -294,10 +295,19 @@ def _check(jobs: Sequence[tuple[int, Search]], make_calculator: Any, fmax: float
 
 def _finished(path: Path, events: Sequence[Event]) -> dict[str, str]:
     """Outcomes of finished searches, by key."""
-    lines = read_finished(path, JsonLines("outcome", "key", lambda e: (e["key"], e["outcome"])))
+    lines = read_finished(path, JsonLines("outcome", "key", _parse_outcome))
     # An event counts by its frames.
     outcomes = {key: outcome for key, outcome in lines if outcome not in (FOUND, FAILED)}
     return outcomes | {event.key: FOUND for event in events}
+
+
+def _parse_outcome(entry: dict[str, Any]) -> tuple[str, str]:
+    """Key and outcome of a search."""
+    key, outcome = entry["key"], entry["outcome"]
+    if not isinstance(key, str):
+        raise ValueError(f"key {key!r} is no text")
+    check_choice("outcome", outcome, OUTCOMES)
+    return key, outcome
 
 
 def _event(search: Search, calculator: Any, *, name: str) -> Event | tuple[str, str]:
@@ -319,6 +329,8 @@ def _event(search: Search, calculator: Any, *, name: str) -> Event | tuple[str, 
     for frame in frames:
         frame.info |= {dataset.KEY: search.key(name), dataset.CALCULATOR: name}
     frames[1].info |= {CONNECTED: found.connected, FREQUENCY: found.frequency}
+    for frame, point in zip(frames, POINTS, strict=True):
+        dataset.check_frame(frame, point)
     return Event(*frames)
 
 

@@ -49,69 +49,44 @@ class EnergyReferences(ReferenceCrystals):
                 f"frame {number}: has no energy, forces, virial or force constants; make them with "
                 f"{how_to_label('energies')}, or keep the calculator that gave them on the frame"
             )
-        energy = _label(atoms.info, dataset.ENERGY, (), number)
-        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3), number)
-        rows, displaced = force_constants(atoms, number)
+        energy = _label(atoms.info, dataset.ENERGY, ())
+        forces = _label(atoms.arrays, dataset.FORCES, (len(atoms), 3))
+        rows, displaced = force_constants(atoms)
         return FrameTargets(
             None if energy is None else float(energy),
             gradient=None if forces is None else -forces,
-            strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3), number),
+            strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3)),
             force_constants=rows,
             displaced=displaced,
         )
 
 
 def force_constants(
-    atoms: Atoms, number: int | str = 0
+    atoms: Atoms,
 ) -> tuple[Array, NDArray[np.int64]] | tuple[None, None]:
     """Rows of the Hessian that a frame is labelled with, and the atoms that they belong to.
 
     Parameters
     ----------
     atoms : Atoms
-    number : int or str
-        Position in the dataset, for messages.
 
     Returns
     -------
     rows : ndarray, shape (m, 3, N, 3), eV/Å², or None
     displaced : ndarray of int, shape (m,), or None
-
-    Raises
-    ------
-    LabelError
-        If the atoms are not listed, or not those of the rows.
     """
     rows = atoms.arrays.get(dataset.FORCE_CONSTANTS)
     if rows is None:
         return None, None
-    displaced = np.atleast_1d(np.asarray(atoms.info.get(dataset.DISPLACED, ()), dtype=np.int64))
-    rows = rows.reshape(len(atoms), -1)
-    valid = np.all((displaced >= 0) & (displaced < len(atoms)))
-    if rows.shape[1] != 9 * len(displaced) or not valid:
-        raise LabelError(
-            f"frame {number}: {dataset.FORCE_CONSTANTS} has {rows.shape[1]} columns, expected 9 "
-            f"for each atom listed in {dataset.DISPLACED}, {displaced.tolist()}"
-        )
+    displaced = np.ravel(atoms.info[dataset.DISPLACED])
     by_atom = rows.reshape(len(atoms), len(displaced), 3, 3)
     return by_atom.transpose(1, 2, 0, 3), displaced
 
 
-def _label(
-    labels: Mapping[str, Any], name: str, shape: tuple[int, ...], number: int | str
-) -> Array | None:
-    """One label of a frame, or None; LabelError unless it is numbers of that shape, flat or not."""
+def _label(labels: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Array | None:
+    """One label of a frame in its shape, or None."""
     value = labels.get(name)
-    if value is None:
-        return None
-    kind = np.asarray(value).dtype.kind
-    if kind not in "fiu" or np.size(value) != np.prod(shape) or not np.all(np.isfinite(value)):
-        got = repr(value) if np.ndim(value) == 0 else f"shape {np.shape(value)}, or not finite"
-        raise LabelError(
-            f"frame {number}: {name}: expected finite numbers of shape {shape}, got {got}; correct "
-            "the label, or leave it out"
-        )
-    return np.reshape(np.asarray(value, dtype=float), shape)
+    return None if value is None else np.reshape(np.asarray(value, dtype=float), shape)
 
 
 def with_energy_labels(atoms: Atoms) -> Atoms:

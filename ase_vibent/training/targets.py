@@ -76,7 +76,8 @@ class ReferenceCrystals:
     Raises
     ------
     LabelError
-        If a frame names a crystal that is missing, or has another cell than its crystal.
+        If a label has a value that it cannot have, a frame names a crystal that is missing, or has
+        another cell than its crystal.
     """
 
     #: What is learned.
@@ -84,7 +85,8 @@ class ReferenceCrystals:
 
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
-        for atoms in frames:
+        for number, atoms in enumerate(frames):
+            dataset.check_frame(atoms, number)
             name = atoms.info.get(dataset.NAME)
             if name is not None and self.crystals.setdefault(str(name), atoms) != atoms:
                 raise LabelError(

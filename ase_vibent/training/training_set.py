@@ -89,8 +89,6 @@ class TrainingSet:
         if not frames:
             raise TrainingError("frames: there is no labelled structure to fit")
         check_choice("target", target, TARGETS)
-        for number, atoms in enumerate([*frames, *larger, *held_out]):
-            dataset.check_frame(atoms, number)
         if target == ENERGY.name:
             frames = [with_energy_labels(atoms) for atoms in frames]
         references = REFERENCES[target]([*frames, *held_out])

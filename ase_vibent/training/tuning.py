@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
-from ase_vibent.quantities import DEFAULT_WEIGHTS, SolverName
+from ase_vibent.quantities import DEFAULT_WEIGHTS, QUANTITIES, SolverName
 from ase_vibent.runs.records import JsonLines, format_line
 from ase_vibent.runs.resumable import resume
-from ase_vibent.training.cross_validation import cross_validated_errors
+from ase_vibent.training.cross_validation import HeldOutErrors, cross_validated_errors
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.rows import gather_rows
 from ase_vibent.training.training_set import TrainingSet
@@ -166,4 +166,15 @@ def _parse_trial(entry: dict[str, Any]) -> tuple[Any, str, Trial]:
     """Setting, key of the descriptor, and trial."""
     setting = entry.pop("setting")
     trial = Trial(**entry)
-    return setting, _key(descriptor_from_dict(trial.descriptor)), trial
+    for name, kind in (("descriptor", dict), ("n_features", int), ("rmse", dict), ("score", float)):
+        if type(getattr(trial, name)) is not kind:
+            raise ValueError(f"{name}: expected {kind.__name__}, got {getattr(trial, name)!r}")
+    for name, value in trial.rmse.items():
+        if name not in QUANTITIES or type(value) is not float or value < 0:
+            raise ValueError(f"rmse: expected errors by quantity, got {name!r}: {value!r}")
+    descriptor = descriptor_from_dict(trial.descriptor)
+    if descriptor.n_features != trial.n_features:
+        raise ValueError(f"n_features: expected {descriptor.n_features}, got {trial.n_features}")
+    if abs(HeldOutErrors(trial.rmse, {}).score - trial.score) > 1e-9:
+        raise ValueError(f"score: {trial.score} is not that of its errors")
+    return setting, _key(descriptor), trial

@@ -139,6 +139,7 @@ def test_rerun_and_longer_runs(run, file, minimum, around):
     assert file.read_bytes().startswith(before[0])
 
 
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.CutRecordWarning")
 def test_a_killed_run_goes_on(run, file, minimum, around):
     whole, listed = file.read_text(), search_list(file).read_text()
     kept = [event.key for event in read_events(file)]

@@ -50,6 +50,7 @@ def test_identical_structures_are_each_labelled(tmp_path, tasks, run):
     assert first == second == fourth != third
 
 
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.CutRecordWarning")
 def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks, run):
     whole = tmp_path / "whole.xyz"
     run(tasks, whole)
@@ -199,6 +200,7 @@ def wait_until(condition, process=None):
         time.sleep(0.05)
 
 
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.CutRecordWarning")
 def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
     """SIGKILL while the third of four structures is at work in a process of its own."""
     (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR)

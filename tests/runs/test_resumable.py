@@ -96,7 +96,9 @@ def test_the_record_that_was_cut_off_is_completed(kind, path):
     assert bool(split) == ("Größe" in kind.texts[2])
     for cut in {*cuts[:40], *cuts[::37], *split, cuts[-1]}:
         path.write_bytes(whole[:cut])
-        said = pytest.warns(CutRecordWarning, match=r"results\.cut") if cut > kept else nullcontext()
+        said = (
+            pytest.warns(CutRecordWarning, match=r"results\.cut") if cut > kept else nullcontext()
+        )
         with said, resume(path, kind.records) as run:
             assert run.finished == kind.read[:2]
             assert path.read_bytes() == whole[:kept]

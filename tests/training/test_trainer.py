@@ -332,6 +332,7 @@ def test_relabelling_inherits_nothing(sw, silicon_frames, rattle):
     assert names == {
         *(dataset.ENTROPY, dataset.N_MODES, dataset.N_UNSTABLE),
         *(dataset.MESH, dataset.GUESSED, dataset.ERRORS, dataset.REFERENCE),
+        *(dataset.DISPLACEMENT, dataset.SYMMETRY, dataset.METHOD),
     }
 
 
