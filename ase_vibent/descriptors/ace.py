@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,18 @@ from numpy.typing import NDArray
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_attributes, check_integer_attributes
 from ase_vibent.descriptors.density.coupling import invariant_polynomials
-from ase_vibent.descriptors.density.descriptor import DensityDescriptor
+from ase_vibent.descriptors.density.descriptor import (
+    MOST_CHANNELS,
+    MOST_TERMS,
+    DensityDescriptor,
+)
 from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import RadialBasis, radial_basis
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import bond_length
+
+#: What looking at a shell costs, in terms.
+VISIT = 100
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,17 @@ class ACE(DensityDescriptor):
                 f"cutoff: expected more than the inner distance {self.inner:.3f} Å, "
                 f"got {self.cutoff}"
             )
+        shells = self.degree * (self.degree / self.l_weight + 1) * len(self.neighbour_species)
+        self._check_cost(shells, self._n_terms() if shells <= MOST_CHANNELS else np.inf)
+
+    def _n_terms(self) -> int:
+        """Number of products of channels, counted no further than matters."""
+        shells, count = self._shells(), 0
+        for members in self._shell_products(shells):
+            count += VISIT * len(members) + self._n_products([shells[k][2] for k in members])
+            if count > MOST_TERMS:
+                break
+        return count
 
     def features_within(self, smaller: ACE) -> NDArray[np.bool_]:
         """Which features a basis of smaller order and degree has, all else equal.
@@ -123,13 +142,7 @@ class ACE(DensityDescriptor):
 
     @cached_property
     def _tables(self) -> tuple[IntArray, Products]:
-        shells = [
-            (z, n, l)
-            for l in range(int(self.degree / self.l_weight) + 1)
-            for z in range(len(self.neighbour_species))
-            for n in range(1, int(self.degree) + 1)
-            if n + self.l_weight * l <= self.degree + 1e-9
-        ]
+        shells = self._shells()
         starts = np.cumsum([0] + [2 * l + 1 for _, _, l in shells])
         polynomials = []
         for members in self._shell_products(shells):
@@ -149,6 +162,21 @@ class ACE(DensityDescriptor):
         return every[used], link_products(
             [(np.sort(renumber[p], axis=1), c) for p, c in polynomials]
         )
+
+    def _n_products(self, degrees: Sequence[int]) -> int:
+        """Terms of the features made of one channel of every shell."""
+        coupled = sum(degrees) % 2 == 0 and 2 * max(degrees) <= sum(degrees)
+        return math.prod(2 * l + 1 for l in degrees) if coupled else 0
+
+    def _shells(self) -> list[tuple[int, int, int]]:
+        """Atom type, n and l of all radial functions with their harmonics."""
+        return [
+            (z, n, l)
+            for l in range(int(self.degree / self.l_weight) + 1)
+            for z in range(len(self.neighbour_species))
+            for n in range(1, int(self.degree) + 1)
+            if n + self.l_weight * l <= self.degree + 1e-9
+        ]
 
     def _polynomials(self, shells: Sequence[IntArray]) -> tuple[IntArray, Array]:
         """Features made of one channel of every shell: products and coefficients."""

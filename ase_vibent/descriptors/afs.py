@@ -64,6 +64,11 @@ class AFS(DensityDescriptor):
         check_attributes(self, "cutoff")
         check_integer_attributes(self, 1, "n_max")
         check_integer_attributes(self, 0, "l_max")
+        n_types = len(self.neighbour_species)
+        n_channels = n_types * self.n_max * (self.l_max + 1) ** 2
+        # A coefficient for every harmonic of every feature; decimals for every radial function.
+        n_terms = n_channels * (n_types + 1) / 2 * (self.l_max + 1) + 100 * self.n_max**3
+        self._check_cost(n_types * self.n_max * (self.l_max + 1), n_terms)
 
     @cached_property
     def radial(self) -> TabulatedBasis:

@@ -68,6 +68,9 @@ class Bispectrum(DensityDescriptor):
             raise InvalidInputError(f"j_max: expected a multiple of 1/2, got {self.j_max}")
         if self.rfac0 > 1:
             raise InvalidInputError(f"rfac0: expected at most 1, got {self.rfac0}")
+        largest = min(self.j_max, 100.0)
+        # From what j_max = 3.5 has, as time grows.
+        self._check_cost((2 * largest + 1) ** 2, 2.3e4 * (largest / 3.5) ** 10)
 
     @property
     def components(self) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,10 @@ class CartesianPolynomials(ACE):
     order: int = 2
     degree: float = 6
     l_weight: float = 1.0
+
+    def _n_products(self, degrees: Sequence[int]) -> int:
+        """All of them: none is coupled."""
+        return math.prod(2 * l + 1 for l in degrees)
 
     def _polynomials(self, shells: Sequence[IntArray]) -> tuple[IntArray, Array]:
         """All products of one channel of every shell."""

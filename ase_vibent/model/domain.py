@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class TrainingDomain(ModelPart):
     limit : ndarray, shape (n_kinds,)
         Largest distance in the training set.
     """
+
+    positive: ClassVar[tuple[str, ...]] = ("spread", "deviations", "rest", "limit")
 
     centre: NDArray[np.float32]
     spread: NDArray[np.float32]

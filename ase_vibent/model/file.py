@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import zipfile
-import zlib
-from pathlib import Path
-from typing import Any
+import stat
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.errors import ModelFileError
+from ase_vibent.files.archives import Archive, ArchiveError
+from ase_vibent.files.writing import whole_file
 
 Arrays = dict[str, NDArray[Any]]
 PathLike = str | os.PathLike[str]
 
 FORMAT = "ase-vibent site model"
 FORMAT_VERSION = 1
+#: Bytes of a header.
+MOST_HEADER = 2**22
 
 
 def write_archive(path: PathLike, header: dict[str, Any], arrays: Arrays) -> None:
@@ -51,17 +52,11 @@ def write_archive(path: PathLike, header: dict[str, Any], arrays: Arrays) -> Non
     content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content["header"] = np.frombuffer(text.encode(), dtype=np.uint8)
     content["checksum"] = np.frombuffer(_checksum(content).encode(), dtype=np.uint8)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with whole_file(path) as file:
+            np.savez_compressed(file, **content)  # type: ignore[arg-type]
+            _read(file, path)  # what could not be read back is not written
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise ModelFileError(f"{path}: cannot write it ({error.strerror})") from error
 
 
@@ -82,48 +77,51 @@ def read_archive(path: PathLike) -> tuple[dict[str, Any], Arrays]:
     ModelFileError
         If the file is missing, truncated, altered, foreign, or too new.
     """
-    content = _read_content(path)
-    header = _read_header(content, path)
-    if content["checksum"].tobytes().decode("ascii", "replace") != _checksum(content):
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ModelFileError(f"{path}: cannot read it (it is no regular file)")
+        with open(path, "rb") as file:
+            return _read(file, path)
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot read it ({error.strerror})") from error
+
+
+def _read(file: IO[bytes], path: PathLike) -> tuple[dict[str, Any], Arrays]:
+    """Header and arrays; nothing but the header is read of a file that is none of ours."""
+    try:
+        archive = Archive(file)
+        encoded = archive.read("header", MOST_HEADER)
+        header = _parse_header(encoded, path)
+        content = {name: archive.read(name) for name in archive.names}
+    except ArchiveError as error:
+        raise ModelFileError(
+            f"{path}: not a coefficient file of ase-vibent, or damaged ({error}); copy it again"
+        ) from error
+    checksum = content.pop("checksum", encoded)
+    if checksum.tobytes().decode("ascii", "replace") != _checksum(content):
         raise ModelFileError(f"{path}: altered since it was written (checksum differs)")
-    return header, {k: v for k, v in content.items() if k not in ("header", "checksum")}
+    del content["header"]
+    return header, content
 
 
 def _checksum(content: Arrays) -> str:
     digest = hashlib.sha256()
-    for name in sorted(content.keys() - {"checksum"}):
+    for name in sorted(content):
         digest.update(repr((name, content[name].shape, content[name].dtype.str)).encode())
         digest.update(content[name].tobytes())
     return digest.hexdigest()
 
 
-def _read_content(path: PathLike) -> Arrays:
-    foreign = f"{path}: not a coefficient file of ase-vibent"
+def _parse_header(encoded: NDArray[Any], path: PathLike) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelFileError(foreign)
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot read it ({error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: truncated or damaged ({error}); copy it again") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        # NumPy asks for pickle here; nothing of the file has been run.
-        raise ModelFileError(f"{foreign} (pickled or foreign content)") from error
-
-
-def _read_header(content: Arrays, path: PathLike) -> dict[str, Any]:
-    missing = {"header", "checksum"} - content.keys()
-    if missing:
-        raise ModelFileError(f"{path}: not a coefficient file of ase-vibent (no header)")
-    try:
-        header: dict[str, Any] = json.loads(content["header"].tobytes())
+        header: dict[str, Any] = json.loads(encoded.tobytes())
         file_format, version = header["format"], int(header["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path}: its header is unreadable ({error})") from error
+    except Exception as error:  # of many kinds: who knows what it is
+        raise ModelFileError(
+            f"{path}: its header is unreadable ({type(error).__name__}: {error})"
+        ) from error
     if file_format != FORMAT:
         raise ModelFileError(f"{path}: not a coefficient file of ase-vibent ({file_format!r})")
     if version > FORMAT_VERSION:

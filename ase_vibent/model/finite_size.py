@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class FiniteSize(ModelPart):
     n_atoms : ndarray, shape ()
         Of the largest cell of the training.
     """
+
+    positive: ClassVar[tuple[str, ...]] = ("n_atoms",)
+    not_negative: ClassVar[tuple[str, ...]] = ("relative",)
 
     relative: Array
     n_atoms: Array

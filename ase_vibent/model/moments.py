@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.descriptors import Descriptor, SiteSums
-from ase_vibent.errors import InvalidStructureError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import quantum_correction
 from ase_vibent.harmonic.moments import (
     mass_factors,
@@ -50,6 +50,8 @@ class MomentModel(ModelPart):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """See `ModelPart`."""
         n_species, (_, n_kinds, n_features) = len(self.numbers), np.shape(self.weights)
+        if not 0 < n_species == len(np.intersect1d(self.numbers, range(1, 119))):
+            raise InvalidInputError(f"numbers: expected atomic numbers, got {self.numbers!r}")
         n_columns = len(moment_columns(n_species))
         return {
             "numbers": (n_species,),

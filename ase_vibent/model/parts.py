@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,13 @@ from ase_vibent.errors import InvalidInputError
 class ModelPart:
     """Arrays that a coefficient file holds under the name of the part.
 
-    A part says in `shapes` what shapes its arrays must have.
+    A part says in `shapes` what shapes its arrays must have, and which are `positive`.
     """
+
+    #: Arrays that are divided by: of numbers > 0.
+    positive: ClassVar[tuple[str, ...]] = ()
+    #: Arrays of sizes: of numbers ≥ 0.
+    not_negative: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         expected = self.shapes()
@@ -26,6 +31,10 @@ class ModelPart:
                     f"{name}: expected finite numbers of shape {expected[name]}, "
                     f"got shape {array.shape}"
                 )
+            if name in self.positive and not np.all(array > 0):
+                raise InvalidInputError(f"{name}: expected numbers > 0, got {array.min()}")
+            if name in self.not_negative and not np.all(array >= 0):
+                raise InvalidInputError(f"{name}: expected numbers ≥ 0, got {array.min()}")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""

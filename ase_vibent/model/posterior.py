@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ class Posterior(ModelPart):
     typical : ndarray, shape (), 1/k_B
         Median of c in configurations that were left out of the fit.
     """
+
+    positive: ClassVar[tuple[str, ...]] = ("typical",)
+    not_negative: ClassVar[tuple[str, ...]] = ("noise", "scale", "exponent")
 
     factor: NDArray[np.float32]
     constants: NDArray[np.float32]

@@ -16,10 +16,14 @@ from ase_vibent.descriptors.density.basis import DensityBasis
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import check_species
 
 if TYPE_CHECKING:
     from ase_vibent.neighbours.lists import NeighbourList, NeighbourLists
+
+#: Of a basis that is made within a minute, and evaluated at all.
+MOST_CUTOFF, MOST_TYPES, MOST_CHANNELS, MOST_TERMS = 50.0, 200, 20_000, 30_000_000
 
 
 class DensityDescriptor:
@@ -48,6 +52,30 @@ class DensityDescriptor:
         if self.neighbours is not None:
             neighbours = check_species(self.neighbours, "neighbours")
             object.__setattr__(self, "neighbours", neighbours)
+
+    def _check_cost(self, n_channels: float, n_terms: float) -> None:
+        """Raise InvalidInputError if a basis would take minutes to make, or too many neighbours.
+
+        Parameters
+        ----------
+        n_channels : float
+            Of one shape for all m, per atom type of neighbours.
+        n_terms : float
+            Products of channels before any are found to vanish; every `__post_init__` ends with
+            this.
+        """
+        if not self.cutoff <= MOST_CUTOFF:
+            raise InvalidInputError(
+                f"cutoff: expected at most {MOST_CUTOFF:g} Å, got {self.cutoff!r}"
+            )
+        n_types = max(len(self.species), len(self.neighbour_species))
+        if n_types > MOST_TYPES:
+            raise InvalidInputError(f"species: expected at most {MOST_TYPES}, got {n_types}")
+        if not (n_channels <= MOST_CHANNELS and n_terms <= MOST_TERMS):
+            raise InvalidInputError(
+                f"descriptor: {type(self).__name__} of these degrees would have more than "
+                f"{MOST_CHANNELS} channels or {MOST_TERMS} terms; take lower ones"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Hyperparameters, as they stand in a coefficient file."""
