@@ -25,6 +25,7 @@ from ase_vibent.cli.shared.files import progress_bar
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
 from ase_vibent.figures import parity_plot
+from ase_vibent.files.writing import append_bytes, write_text
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec, stillinger_weber_silicon
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         "relaxation": _relax(folder / "si.vibent", say),
         "seconds": time.perf_counter() - began,
     }
-    (folder / "report.json").write_text(json.dumps(result, indent=2))
+    write_text(folder / "report.json", json.dumps(result, indent=2))
     say(f"\n{result['seconds']:.0f} s in all. Results in {folder.resolve()}:")
     say("  si.vibent    coefficient file: SiteEntropyCalculator('si.vibent', temperature=600)")
     say("  labels.xyz   exact labels      report.txt, report.json   these tables")
@@ -79,13 +80,12 @@ class _Log:
 
     def __init__(self, path: Path, *, quiet: bool):
         self._path, self._quiet = path, quiet
-        path.write_text("")
+        write_text(path, "")
 
     def __call__(self, line: str) -> None:
         if not self._quiet:
             print(line, flush=True)
-        with self._path.open("a") as file:
-            file.write(line + "\n")
+        append_bytes(self._path, f"{line}\n".encode())
 
 
 _Say = Callable[[str], None]

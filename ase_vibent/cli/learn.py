@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from ase_vibent.cli.shared.files import (
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict
 from ase_vibent.figures import curve_plot
+from ase_vibent.files.writing import write_text
 from ase_vibent.quantities import TARGETS
 from ase_vibent.training.learning import (
     Split,
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         "basis": _against_descriptors,
     }[options.against](options, training_set, descriptor)
     if options.output:
-        Path(options.output).write_text(json.dumps(json_ready(points), indent=1))
+        write_text(options.output, json.dumps(json_ready(points), indent=1))
     if options.plot:
         curve_plot(_by_kind(points), _AXES[options.against], options.plot, options.target)
     show(options, points, _curve_table(points, options))

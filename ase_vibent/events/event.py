@@ -188,6 +188,8 @@ def _checked(event: Event, path: str | os.PathLike[str], start: int) -> Event:
             raise LabelError(f"{path}: frame {number} of an event has no {lacking[0]}")
         if not np.array_equal(frame.numbers, event.minimum.numbers):
             raise LabelError(f"{path}: frame {number} has other atoms than its event's minimum")
+    if min(event.barrier, event.reverse_barrier) < -SAME_ENERGY:
+        raise LabelError(f"{path}: frame {start + 1}, a saddle, is lower in energy than a minimum")
     frequency = event.saddle.info[FREQUENCY]
     if not (isinstance(frequency, int | float | np.number) and -np.inf < frequency < 0):
         raise LabelError(

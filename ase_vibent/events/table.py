@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_vibent import dataset
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.events.event import Event
+from ase_vibent.files.writing import write_text
 from ase_vibent.harmonic.thermodynamics import check_temperatures
 from ase_vibent.stationary.saddles import SAME_ENERGY, same_minimum
 
@@ -112,14 +114,16 @@ class EventTable:
         """
         kind = check_format(path)
         rows = self.rows(temperatures)
-        with open(path, "w", newline="") as file:
-            if kind == ".json":
-                json.dump({"states": self._state_rows(), "events": rows}, file, indent=1)
-            else:
-                names = list(rows[0]) if rows else ["event", "initial", "final"]
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(rows)
+        text = io.StringIO(newline="")
+        if kind == ".json":
+            content = {"states": self._state_rows(), "events": rows}
+            json.dump(content, text, indent=1, allow_nan=False)
+        else:
+            names = list(rows[0]) if rows else ["event", "initial", "final"]
+            writer = csv.DictWriter(text, names)
+            writer.writeheader()
+            writer.writerows(rows)
+        write_text(path, text.getvalue())
 
     def _state_rows(self) -> list[dict[str, Any]]:
         return [

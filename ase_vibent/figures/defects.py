@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import kB
 
+from ase_vibent.figures.saving import save
+
 if TYPE_CHECKING:
     from ase_vibent.thermo import CompensationLaw, DefectFormation, PathProfile, TransitionRate
 
@@ -39,7 +41,7 @@ def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.Pat
     energies.set(xlabel="temperature (K)", ylabel="formation free energy (eV)")
     shares.set(xlabel="1000 K / temperature", ylabel="defects per primitive cell")
     energies.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _size_panel(panel: Any, formations: Sequence[DefectFormation]) -> None:
@@ -77,7 +79,7 @@ def rate_plot(rate: TransitionRate, path: str | os.PathLike[str]) -> None:
         f"$\\Delta E$ = {rate.barrier:.3f} eV",
         fontsize="medium",
     )
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def path_plot(profile: PathProfile, path: str | os.PathLike[str]) -> None:
@@ -103,7 +105,7 @@ def path_plot(profile: PathProfile, path: str | os.PathLike[str]) -> None:
         panel.axvline(profile.bottlenecks[k], color=line.get_color(), lw=0.6, ls=":")
     panel.set(xlabel="path (Å)", ylabel="above the first image (eV)")
     panel.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLike[str]) -> None:
@@ -136,4 +138,4 @@ def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLi
         lower.plot(law.centres, law.variances, "o", ms=3)
         lower.axhline(law.mean_variance, color="0.4", lw=0.8)
         lower.set(xlabel="barrier (eV)", ylabel="marginal variance")
-    figure.savefig(path, dpi=150)
+    save(figure, path)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ase_vibent.figures.saving import save
+
 if TYPE_CHECKING:
     from ase_vibent.analysis import SiteLocality, TruncatedEntropies
 
@@ -60,4 +62,4 @@ def locality_plot(
     for panel in (gradients, errors):
         panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.4)))
         panel.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path)

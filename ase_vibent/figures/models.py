@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ase_vibent.figures.saving import save
 from ase_vibent.quantities import TARGETS, TargetName
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def parity_plot(
         upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
         lower.set_ylabel(f"error ({kind.unit})")
         lower.set_xlabel(f"exact ({kind.unit})")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def curve_plot(
@@ -93,4 +94,4 @@ def curve_plot(
         panel.set(xscale="log", yscale="log", xlabel=axis, title=kind.title)
         panel.set_ylabel(f"RMSE ({kind.unit})")
         panel.grid(which="both", lw=0.3, alpha=0.5)
-    figure.savefig(path, dpi=150)
+    save(figure, path)

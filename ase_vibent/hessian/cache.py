@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from ase import Atoms
@@ -16,12 +15,16 @@ from ase.io.jsonio import encode
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import CalculatorError, InvalidInputError
+from ase_vibent.files.archives import Archive, ArchiveError
+from ase_vibent.files.writing import whole_file
 from ase_vibent.harmonic.gradient import ForcesAndVirial
+from ase_vibent.structures.fingerprint import add_structure
 
-#: Two runs of one calculator agree within this share of the largest force, and this, eV/Å.
-#: Forces of 0.1 eV/Å, usual for displacements of 0.01 Å, may then differ by 1e-3 eV/Å: a
-#: noisier calculator is of no use to finite differences.
-RELATIVE_NOISE, ABSOLUTE_NOISE = 1e-2, 1e-4
+#: Two runs of one calculator agree within this share of the largest force or virial: half of what
+#: force constants off by a percent would matter. A noisier one is of no use to finite differences.
+RELATIVE_NOISE = 5e-3
+#: And within this, eV/Å and eV per atom: virials may cancel to what single precision leaves.
+FORCE_NOISE, VIRIAL_NOISE = 1e-7, 1e-5
 
 
 class DisplacementCache:
@@ -31,7 +34,8 @@ class DisplacementCache:
     displacement; one folder may serve many structures. Calculators can look alike and
     differ, so the first stored response to a displacement that would be used is computed again,
     and compared; forces at rest tell little, they vanish with every calculator.
-    A damaged file counts as missing.
+    Every file has a checksum of what it holds, and of what for: one that is damaged, or was another
+    displacement's, counts as missing.
 
     Parameters
     ----------
@@ -90,20 +94,28 @@ class DisplacementCache:
         fresh = compute(displacement)
         if stored is None:
             self._write(path, fresh)
-        else:
+        elif np.any(displacement):
             self._compare(stored, fresh)
-            self._verified = bool(np.any(displacement))
+            self._verified = True
         return fresh
 
     def _read(self, path: Path, virial: bool) -> ForcesAndVirial | None:
         """Stored response; None where there is none, or it is damaged, or lacks the virial."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-        except Exception:  # a damaged archive fails in many ways
+            with path.open("rb") as file:
+                archive = Archive(file)
+                arrays = {name: archive.read(name) for name in archive.names}
+            checksum = arrays.pop("checksum").tobytes()
+            forces, stored_virial = arrays["forces"], arrays.get("virial")
+        except (OSError, ArchiveError, KeyError):
             return None
-        forces, stored_virial = arrays.get("forces"), arrays.get("virial")
-        if forces is None or forces.shape != self._shape or (virial and stored_virial is None):
+        if (
+            checksum != _checksum(path, arrays)
+            or any(a.dtype != np.float64 or not np.all(np.isfinite(a)) for a in arrays.values())
+            or forces.shape != self._shape
+            or (stored_virial is not None and stored_virial.shape != (3, 3))
+            or (virial and stored_virial is None)
+        ):
             return None
         return ForcesAndVirial(forces, stored_virial if virial else None)
 
@@ -111,47 +123,49 @@ class DisplacementCache:
         arrays: dict[str, Any] = {"forces": response.forces}
         if response.virial is not None:
             arrays["virial"] = response.virial
-        temporary = path.with_suffix(f".{uuid4().hex}.tmp")
+        checksum = np.frombuffer(_checksum(path, arrays), dtype=np.uint8)
         try:
-            with temporary.open("xb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, path)
+            with whole_file(path) as file:
+                np.savez(file, **arrays, checksum=checksum)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise CalculatorError(
                 f"cache: cannot write to {self._folder} ({error.strerror}); make room there, or "
                 "choose another folder"
             ) from error
 
     def _compare(self, stored: ForcesAndVirial, fresh: ForcesAndVirial) -> None:
-        difference = np.abs(stored.forces - fresh.forces).max()
-        largest = np.abs(stored.forces).max()
-        if difference > RELATIVE_NOISE * largest + ABSOLUTE_NOISE:
+        self._compare_one("forces", "eV/Å", stored.forces, fresh.forces, FORCE_NOISE)
+        if stored.virial is not None and fresh.virial is not None:
+            noise = VIRIAL_NOISE * self._shape[0]
+            self._compare_one("a virial", "eV", stored.virial, fresh.virial, noise)
+
+    def _compare_one(self, name: str, unit: str, stored: Array, fresh: Array, noise: float) -> None:
+        difference = np.abs(stored - fresh).max()
+        largest = np.abs(stored).max()
+        if not difference <= RELATIVE_NOISE * largest + noise:
             raise CalculatorError(
                 f"cache: {self._folder} was filled by another calculator: for a displacement of "
-                f"this structure it holds forces up to {largest:.3g} eV/Å that differ from "
-                f"those of the calculator by {difference:.2g} eV/Å; give each calculator a "
-                "folder of its own"
+                f"this structure it holds {name} up to {largest:.3g} {unit}, off those of the "
+                f"calculator by {difference:.2g} {unit}; give each calculator a folder of its own"
             )
 
 
 def _key(atoms: Atoms, calculator: object) -> Any:
     """Digest of a structure and of what can be told of a calculator."""
     digest = hashlib.sha256()
-    for array in (
-        atoms.numbers,
-        atoms.positions,
-        atoms.cell.array,
-        atoms.pbc,
-        atoms.get_initial_magnetic_moments(),
-        atoms.get_initial_charges(),
-    ):
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+    add_structure(digest, atoms)
     for line in _identity(calculator):
         digest.update(line.encode())
     return digest
+
+
+def _checksum(path: Path, arrays: dict[str, Array]) -> bytes:
+    """Of arrays, and of the displacement that the name of the file stands for."""
+    digest = hashlib.sha256(path.name.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.digest()
 
 
 def _identity(calculator: Any) -> list[str]:

@@ -19,6 +19,7 @@ from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPoten
 
 from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
+from ase_vibent.hessian.cache import DisplacementCache
 from ase_vibent.potentials import stillinger_weber_silicon
 
 
@@ -105,7 +106,7 @@ def test_parameters_tell_calculators_apart(tmp_path, one):
     assert len(files(tmp_path)) == 24
 
 
-@pytest.mark.parametrize("depth", [0.0110, 0.0107])
+@pytest.mark.parametrize("depth", [0.0110, 0.0107, 0.010504, 0.0103])  # 1 % and more
 def test_folder_of_a_calculator_that_looks_alike(tmp_path, depth):
     atoms = argon()
     differences(atoms, Counted(argon_potential()), cache=tmp_path)
@@ -127,6 +128,28 @@ def test_forces_at_rest_tell_no_calculators_apart(tmp_path):
         other(shift)
 
 
+class Stretched(Counted):
+    """Stresses a percent larger, forces alike."""
+
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        if "stress" in self.results:
+            self.results["stress"] = 1.01 * self.results["stress"]
+
+
+def test_virials_tell_calculators_apart(tmp_path):
+    shift = 0.01 * np.eye(7, 3)
+    cache = DisplacementCache(tmp_path, silicon(), Counted(None))
+    real, other = (
+        DisplacedForces(silicon(), kind(stillinger_weber_silicon()), virial=True)
+        for kind in (Counted, Stretched)
+    )
+    cache.response(shift, real, virial=True)
+    again = DisplacementCache(tmp_path, silicon(), Counted(None))
+    with pytest.raises(CalculatorError, match="holds a virial up to"):
+        again.response(shift, other, virial=True)
+
+
 class Noisy(Counted):
     """As density functional theory from another start: 5e-4 eV/Å."""
 
@@ -141,6 +164,19 @@ def test_noise_is_not_taken_for_another_calculator(tmp_path):
         calculator = Noisy(stillinger_weber_silicon())
         differences(atoms, calculator, cache=tmp_path)
         assert calculator.calls == calls
+
+
+def swap(path):
+    """With the entry of another displacement."""
+    path.write_bytes(next(p for p in files(path.parent) if p != path).read_bytes())
+
+
+def alter(**changes):
+    def change(path):
+        arrays = dict(np.load(path))
+        np.savez(path, **{**arrays, **{k: f(arrays[k]) for k, f in changes.items()}})
+
+    return change
 
 
 def truncate(path):
@@ -163,8 +199,15 @@ def flip(path):
         lambda path: np.savez(path, other=np.zeros((7, 3))),
         truncate,
         flip,
+        swap,
+        alter(forces=lambda forces: 1.001 * forces),
+        alter(forces=lambda forces: np.where(np.eye(7, 3), np.nan, forces)),
+        alter(checksum=lambda checksum: checksum[:-1]),
     ],
-    ids=["empty", "garbage", "npy", "shape", "name", "truncated", "flipped bit"],
+    ids=[
+        *("empty", "garbage", "npy", "shape", "name", "truncated", "flipped bit"),
+        *("swapped", "scaled", "nan", "checksum"),
+    ],
 )
 def test_damaged_files_are_computed_again(tmp_path, damage):
     atoms = silicon()

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ase import Atoms
 
 from ase_vibent import pretrained
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.files.writing import check_place
 
 
 def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
@@ -50,10 +52,9 @@ def require_writable(path: str) -> None:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise InvalidInputError(f"{path}: its folder does not exist; make it first")
-    probe = folder / f".{Path(path).name}.probe"
     try:
-        probe.touch()
-        probe.unlink()
+        check_place(path)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot write there ({error.strerror})") from error
 
