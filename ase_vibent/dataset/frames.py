@@ -20,7 +20,7 @@ _BEGINNING = "Properties=species:S:1:pos:R:3"
 #: That of any frame.
 _HEADER = re.compile(r'(^|\s)Properties=("?)(\S+?)\2(\s|$)')
 _COUNT = re.compile(r"[ \t]*[0-9]{1,12}\s*")
-_CHECKSUM = re.compile(rf'\s?\b{CHECKSUM}="?([^\s"]*)"?')
+_CHECKSUM = re.compile(rf'\s?{CHECKSUM}="?([^\s"]*)"?')
 
 
 def format_frame(atoms: Atoms) -> str:
@@ -36,17 +36,19 @@ def format_frame(atoms: Atoms) -> str:
     str
     """
     text = _plain_text(atoms)
-    count, header, rows = text.split("\n", 2)
-    return f"{count}\n{header} {CHECKSUM}={_digest(text)}\n{rows}"
+    # Behind properties and lattice, so that no text can stand before it.
+    return text.replace(" pbc=", f" {CHECKSUM}={_digest(text)} pbc=", 1)
 
 
-def parse_frames(text: str) -> list[Atoms]:
+def parse_frames(text: str, *, ours: bool = False) -> list[Atoms]:
     """Structures of a text, with values that labels can have.
 
     Parameters
     ----------
     text : str
         Whole frames of extended XYZ, see `complete_frames`.
+    ours : bool
+        Whether all must have a checksum; otherwise all or none.
 
     Returns
     -------
@@ -61,12 +63,15 @@ def parse_frames(text: str) -> list[Atoms]:
 
     lines = text.split("\n")
     ends = _frame_ends(lines)
-    plain = [
-        _without_checksum("\n".join([*lines[start:end], ""]), start)
-        for start, end in zip([0, *ends], ends, strict=False)
-    ]
+    plain, own = [], []
+    for start, end in zip([0, *ends], ends, strict=False):
+        frame = "\n".join([*lines[start:end], ""])
+        plain.append(_without_checksum(frame, start))
+        own.append(plain[-1] != frame)
     if not plain:
         return []
+    if (ours or any(own)) and not all(own):
+        raise ValueError(f"frame {own.index(False)} has no {CHECKSUM}; {_REWRITE}")
     try:
         frames: list[Atoms] = ase.io.read(io.StringIO("".join(plain)), index=":", format="extxyz")
     except Exception as error:  # of many kinds
@@ -158,6 +163,11 @@ def _check_unfinished(lines: list[str], start: int) -> None:
         )
 
 
+#: What to do about altered frames.
+_REWRITE = (
+    "restore the file, or, if it was changed on purpose, write what ase.io.read gives of it with "
+    "write_labels"
+)
 #: A count, then a header that begins as ours do, either of them possibly cut short.
 _UNFINISHED_FRAME = re.compile(
     rf"([0-9]*|[0-9]+\n({'|'.join(_BEGINNING[:k] for k in range(len(_BEGINNING)))})|"
@@ -173,14 +183,14 @@ def _digest(text: str) -> str:
 def _without_checksum(text: str, start: int) -> str:
     """A frame less its checksum, which has to agree; one of other hands may have none."""
     count, header, rows = text.split("\n", 2)
-    *_, found = [None, *_CHECKSUM.finditer(header)]  # the last: a text may hold another
+    found = _CHECKSUM.search(header)
     if found is None:
         return text
     plain = f"{count}\n{header[: found.start()]}{header[found.end() :]}\n{rows}"
     if found[1] != _digest(plain):
         raise ValueError(
             f"the frame of line {start + 1} was altered since it was written (checksum differs); "
-            f"restore it, or, if you changed it on purpose, remove {CHECKSUM} from line {start + 2}"
+            f"{_REWRITE}"
         )
     return plain
 

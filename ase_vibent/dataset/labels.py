@@ -23,8 +23,8 @@ def read_labels(path: str | os.PathLike[str]) -> list[Atoms]:
     path : path
         Extended XYZ, in which a frame cut off at the end, by a run that was killed, is left out;
         or what else ASE reads, by its ending. Frames that `write_labels` or a labelling run wrote
-        carry a checksum, and are refused if it disagrees; those of other hands need none, but all
-        values must be such as labels can have.
+        carry a checksum, and are refused if it disagrees. Files of other hands need none, but none
+        of their frames may have one then, and all values must be such as labels can have.
 
     Returns
     -------

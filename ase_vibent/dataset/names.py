@@ -56,5 +56,5 @@ WEIGHT = "vibent_weight"
 #: In `atoms.info`: how the Hessian behind the labels was made, see `HessianOptions`.
 DISPLACEMENT, INTERACTION_RANGE = "vibent_displacement", "vibent_interaction_range"
 SYMMETRY, METHOD = "vibent_symmetry", "vibent_method"
-#: In the file alone, at the end of a frame's second line: SHA-256 of the frame without it.
+#: In the file alone, in a frame's second line: SHA-256 of the frame without it.
 CHECKSUM = "vibent_checksum"

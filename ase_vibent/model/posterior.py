@@ -40,7 +40,7 @@ class Posterior(ModelPart):
     """
 
     positive: ClassVar[tuple[str, ...]] = ("typical",)
-    not_negative: ClassVar[tuple[str, ...]] = ("noise", "scale", "exponent")
+    not_negative: ClassVar[tuple[str, ...]] = ("noise", "scale")
 
     factor: NDArray[np.float32]
     constants: NDArray[np.float32]

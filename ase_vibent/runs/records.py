@@ -60,7 +60,7 @@ class Frames(Generic[Record]):
             If the text holds something else.
         """
         whole, count = dataset.complete_frames(text)
-        frames = dataset.parse_frames(whole) if count else []
+        frames = dataset.parse_frames(whole, ours=True) if count else []
         for atoms in frames:
             other = atoms.info.get(dataset.CALCULATOR)
             if other != self.calculator_name:

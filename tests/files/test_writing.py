@@ -55,9 +55,13 @@ def test_a_new_file_has_the_usual_mode(tmp_path):
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_what_was_there(path, failure):
-    with pytest.raises(type(failure)), whole_file(path) as file:
-        file.write(b"half")
-        raise failure
+    def write() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise failure
+
+    with pytest.raises(type(failure)):
+        write()
     assert path.read_text() == "before"
     assert list(path.parent.iterdir()) == [path]
 
