@@ -88,6 +88,8 @@ def require_hold(atoms: Atoms, free: NDArray[np.intp]) -> None:
     ------
     InvalidStructureError
     """
+    if len(free) == len(atoms):
+        return
     motions = rigid_body_motions(atoms, mass_weighted=False)
     fixed = np.delete(motions.reshape(len(atoms), 3, -1), free, axis=0)
     held, all_motions = (

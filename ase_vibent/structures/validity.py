@@ -41,7 +41,7 @@ def check_structure(atoms: Atoms) -> None:
         raise InvalidStructureError("atoms: positions or cell hold NaN or infinite numbers")
     periodic = atoms.cell.array[atoms.pbc]
     lengths = np.linalg.norm(periodic, axis=1)
-    if np.any(lengths == 0) or np.linalg.matrix_rank(periodic) < len(periodic):
+    if np.any(lengths == 0) or (lengths.size and np.linalg.matrix_rank(periodic) < lengths.size):
         raise InvalidStructureError(
             f"atoms: periodic along {len(periodic)} directions (pbc={atoms.pbc.tolist()}), but the "
             f"cell vectors there are zero or dependent: {periodic.tolist()}; set cell or pbc"
