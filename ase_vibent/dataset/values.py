@@ -37,7 +37,9 @@ def check_frame(atoms: Atoms, number: int | str) -> None:
         expected = _CHECKS[name](values[name], atoms)
         if expected is not None:
             shape = np.shape(values[name])
-            got = f"shape {shape}, or not finite" if shape else repr(values[name])
+            got = (
+                f"shape {shape}, or not finite" if shape else repr(np.asarray(values[name]).item())
+            )
             raise LabelError(
                 f"frame {number}: {name}: expected {expected}, got {got}; correct the label, or "
                 "leave it out"

@@ -376,7 +376,8 @@ class SiteModel:
         Raises
         ------
         ModelFileError
-            If the file is missing, truncated, altered, foreign, or too new.
+            If the file is missing, truncated, altered, foreign, or too new, or what it holds is no
+        model, or one that would take minutes to make.
         """
         header, arrays = read_archive(path)
         try:
@@ -393,6 +394,9 @@ class SiteModel:
                 for name in header.pop("parts")
             }
             numbers = {name: arrays[name] for name in _ARRAYS}
+            unknown = {name for name in arrays if name.partition(".")[0] not in {*_ARRAYS, *parts}}
+            if unknown:
+                raise InvalidInputError(f"{min(unknown)}: array of no part")
             return cls(descriptor, **numbers, target=target, header=header, **parts)  # type: ignore[arg-type]
         except Exception as error:  # whatever a foreign header leads to
             raise ModelFileError(

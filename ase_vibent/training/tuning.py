@@ -175,6 +175,6 @@ def _parse_trial(entry: dict[str, Any]) -> tuple[Any, str, Trial]:
     descriptor = descriptor_from_dict(trial.descriptor)
     if descriptor.n_features != trial.n_features:
         raise ValueError(f"n_features: expected {descriptor.n_features}, got {trial.n_features}")
-    if abs(HeldOutErrors(trial.rmse, {}).score - trial.score) > 1e-9:
+    if not trial.rmse or abs(HeldOutErrors(trial.rmse, {}).score - trial.score) > 1e-9:
         raise ValueError(f"score: {trial.score} is not that of its errors")
     return setting, _key(descriptor), trial

@@ -166,6 +166,58 @@ def test_a_killed_run_goes_on(run, file, minimum, around):
     assert searched([minimum], file, around, 2).skipped == 1
 
 
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda line: line.replace('"outcome"', '"outcme"'), "KeyError"),
+        (
+            lambda line: line.replace('"key": "', '"key": ["').replace('", "min', '"], "min'),
+            "no text",
+        ),
+        (lambda line: json.dumps({**json.loads(line), "outcome": "fine"}), "outcome: expected"),
+        (lambda line: json.dumps({**json.loads(line), "key": 3}), "no text"),
+        (lambda line: json.dumps({**json.loads(line), "minimum": float("nan")}), "NaN is no"),
+        (lambda line: "[" * 100_000, "RecursionError"),
+        (lambda line: "7", "TypeError"),
+        (lambda line: '{"key": null}', "KeyError"),
+    ],
+)
+def test_damaged_lists_of_searches(file, minimum, around, damage, match):
+    first, rest = search_list(file).read_text().split("\n", 1)
+    search_list(file).write_text(f"{damage(first)}\n{rest}")
+    before = search_list(file).read_bytes(), file.read_bytes()
+    with pytest.raises(LabelError, match=rf"line 1 is no outcome.*{match}"):
+        searched([minimum], file, around)
+    assert (search_list(file).read_bytes(), file.read_bytes()) == before
+
+
+def test_events_without_what_rates_are_made_of(file):
+    def spoilt(number, **info):
+        frames = ase.io.read(file, index="0:3")
+        for atoms in frames:
+            atoms.info["energy"] = atoms.get_potential_energy()
+            atoms.calc = None
+        frames[number].info |= info
+        frames[number].info = {k: v for k, v in frames[number].info.items() if v is not None}
+        dataset.write_labels(file, frames)
+
+    for number, info, match in (
+        (1, {"energy": np.nan}, "energy: expected a finite number"),
+        (0, {"energy": None}, "no energy"),
+        (0, {"energy": 1e3}, "lower in energy"),
+        (1, {"vibent_unstable_frequency": 0.01}, "expected a number < 0"),
+        (1, {"vibent_unstable_frequency": "fast"}, "expected a number < 0"),
+        (1, {"vibent_connected": None}, "no vibent_connected"),
+        (2, {dataset.ENTROPY: None}, "no vibent_entropy"),
+        (2, {dataset.N_MODES: np.nan}, "vibent_n_modes: expected"),
+    ):
+        original = file.read_bytes()
+        spoilt(number, **info)
+        with pytest.raises(LabelError, match=match):
+            read_events(file)
+        file.write_bytes(original)
+
+
 def test_two_runs_do_not_share_a_file(minimum, around, tmp_path):
     path = tmp_path / "cu.xyz"
 

@@ -21,11 +21,19 @@ from ase.calculators.calculator import Calculator, FileIOCalculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.mixing import SumCalculator
 
-from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels
+from ase_vibent import (
+    HessianEntropyCalculator,
+    attach_labels,
+    dataset,
+    read_labels,
+    write_labels,
+)
 from ase_vibent.cli import main
 from ase_vibent.errors import LabelError
-from ase_vibent.labelling.run import LabelTask, failure_list
+from ase_vibent.hessian import HessianOptions
+from ase_vibent.labelling.run import LabelTask, failure_list, labelled_frames
 from ase_vibent.potentials import set_directory
+from ase_vibent.training.training_set import TrainingSet
 
 
 @pytest.fixture
@@ -377,3 +385,67 @@ def test_every_kind_of_calculator_is_given_its_folder(tmp_path):
     set_directory(SumCalculator([espresso, springs]), tmp_path)
     assert espresso.directory == tmp_path / "0"  # GenericFileIOCalculator works with a Path
     assert springs.directory == str(tmp_path / "1")  # Calculator with a text
+
+
+# --- What makes two labels the same work --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"displacement": 0.3},
+        {"method": "finite-differences"},
+        {"interaction_range": 7.0},
+        {"symmetry": False},
+    ],
+)
+def test_labels_of_other_options_are_other_labels(tmp_path, small_cell, gamma_task, run, options):
+    path = tmp_path / "labels.xyz"
+    tasks = [
+        gamma_task(small_cell(0), labels=["total"], options=own)
+        for own in (HessianOptions(), HessianOptions(**options))
+    ]
+    assert len({task.key("emt") for task in tasks}) == 2
+    for task in tasks:
+        assert (run([task], path).done, run([task], path).skipped) == (1, 1)
+    frames = labelled_frames(tasks, path, "emt")
+    for name in options:
+        values = [atoms.info.get(f"vibent_{name}") for atoms in frames]
+        assert values == [task.options.decisive.get(name) for task in tasks]
+    entropies = [atoms.info[dataset.ENTROPY] for atoms in frames]
+    assert entropies[1] == pytest.approx(tasks[1].run(EMT()).info[dataset.ENTROPY], rel=1e-9)
+    if "displacement" in options:
+        assert abs(entropies[0] - entropies[1]) > 1e-6
+        with pytest.raises(LabelError, match=r"displacements of 0\.01 Å, others of 0\.3 Å"):
+            TrainingSet.of(frames)
+
+
+def test_a_cache_makes_no_other_label(tmp_path, small_cell, gamma_task):
+    keys = {
+        gamma_task(small_cell(0), options=HessianOptions(cache=cache)).key("emt")
+        for cache in (None, tmp_path)
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("name", ["tags", "initial_charges", "type", "momenta"])
+def test_all_that_a_calculator_sees_is_in_the_key(small_cell, gamma_task, name):
+    atoms = small_cell(0)
+    before = gamma_task(atoms).key("emt")
+    atoms.arrays[name] = np.zeros(4)
+    assert gamma_task(atoms).key("emt") == before
+    atoms.arrays[name] = np.arange(4.0)
+    assert gamma_task(atoms).key("emt") != before
+
+
+def test_a_key_does_not_hide_another_structure(tmp_path, small_cell, gamma_task, run):
+    path = tmp_path / "labels.xyz"
+    task = gamma_task(small_cell(0), labels=["total"])
+    run([task], path)
+    (frame,) = read_labels(path)
+    frame.positions[1, 2] += 0.1
+    write_labels(path, [frame])
+    before = path.read_bytes()
+    with pytest.raises(LabelError, match="vibent_key of a structure holds another one"):
+        run([task], path)
+    assert path.read_bytes() == before

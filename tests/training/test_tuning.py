@@ -29,6 +29,50 @@ def training_set(silicon_frames):
     return TrainingSet.of(silicon_frames)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": np.nan},
+        {"score": "low"},
+        {"score": -99.0},
+        {"score": None},
+        {"rmse": {"total": np.nan}},
+        {"rmse": {"total": -1.0}},
+        {"rmse": {"beauty": 1.0}},
+        {"rmse": [1.0]},
+        {"rmse": {}},
+        {"n_features": "many"},
+        {"n_features": 99},
+        {"descriptor": "ACE"},
+        {"descriptor": {"name": "ACE", "species": 3}},
+        {"descriptor": {"name": "ACE", "species": ["Si"], "degree": 1e6}},
+        {"descriptor": []},
+        {"extra": 1},
+        {"setting": ...},
+    ],
+)
+def test_altered_trials_are_refused(training_set, tmp_path, changes):
+    path = tmp_path / "trials.jsonl"
+    list(tune(training_set, [SMALL], path=path))
+    entry = {**json.loads(path.read_text()), **changes}
+    text = json.dumps({k: v for k, v in entry.items() if v is not ...}) + "\n"
+    path.write_text(text)
+    with pytest.raises(LabelError, match="line 1 is no trial"):
+        list(tune(training_set, [SMALL], path=path))
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ['{"descriptor": {"name": "ACE"}, "others": [1, 2]}', "[1]", "{}"])
+def test_results_of_others_are_left_alone(training_set, tmp_path, text):
+    """Also where no line break tells that their only line is whole."""
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(LabelError, match="line 1 is no trial"):
+        list(tune(training_set, [SMALL], path=path))
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_smaller_bases_are_parts_of_larger_ones(silicon):
     """Feature by feature: the same numbers, not only the same span."""
     large = ACE(["Si", "C"], cutoff=4.2, order=3, degree=7, l_weight=0.75)
