@@ -8,12 +8,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from ase_vibent.analysis.matching import evaluate
 from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.hessian import compute_hessian
-from ase_vibent.potentials import with_results
+from ase_vibent.potentials import energy_and_forces, with_results
 from ase_vibent.stationary import relax
 from ase_vibent.stationary.checks import is_free_of_stress, stationary_energy
 from ase_vibent.structures import unique
@@ -106,3 +107,19 @@ def test_results_stay_with_the_copy():
     again = with_results(atoms)
     assert again.calc is not atoms.calc
     np.testing.assert_array_equal(again.get_forces(), found.get_forces())
+
+
+def test_the_reason_of_a_calculator_is_kept():
+    """EMT knows no iron."""
+    with pytest.raises(CalculatorError, match=r"EMT offers no energy, .*No EMT-potential for Fe"):
+        energy_and_forces(Atoms("Fe2", [[0, 0, 0], [2, 0, 0]], calculator=EMT()), "a test")
+
+
+@pytest.mark.parametrize("name", ["energy", "forces"])
+def test_energies_and_forces_that_are_none(name):
+    atoms = Atoms("Cu2", [[0, 0, 0], [2, 0, 0]])
+    results = {"energy": 0.0, "forces": np.zeros((2, 3))}
+    results[name] = results[name] + np.nan
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    with pytest.raises(CalculatorError, match=f"NaN or no {name}"):
+        energy_and_forces(atoms, "a test")

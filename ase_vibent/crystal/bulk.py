@@ -25,6 +25,7 @@ from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
+from ase_vibent.hessian.symmetry import phonopy_failures
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import VOIGT_STRAINS, strained
 
@@ -213,6 +214,7 @@ def bulk_strain_derivative(
     return np.asarray(voigt_6_to_full_3x3_stress(slopes))
 
 
+@phonopy_failures()
 def primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
     """Primitive cell in the crystal's own orientation, and the site of every atom in it.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import spglib
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.errors import InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import HessianOptions
 
@@ -82,7 +85,7 @@ def symmetric_differences(
         return None
     try:
         return SymmetricDifferences(atoms, displaced_forces, options)
-    except NO_SYMMETRY:
+    except (InvalidStructureError, *NO_SYMMETRY):
         return None
     except Exception as error:
         warnings.warn(
@@ -112,6 +115,19 @@ def right_handed(atoms: Atoms) -> Atoms:
     return copy
 
 
+@contextmanager
+def phonopy_failures() -> Iterator[None]:
+    """What phonopy and spglib raise about a cell leaves as an InvalidStructureError."""
+    try:
+        yield
+    except NO_SYMMETRY as error:
+        raise InvalidStructureError(
+            f"crystal: phonopy makes nothing of it ({' '.join(str(error).split())}); look for "
+            "atoms on one place, dummy atoms, and a cell that is out of proportion"
+        ) from error
+
+
+@phonopy_failures()
 def phonopy_cell(atoms: Atoms) -> Any:
     """Phonopy's form of a structure, magnetic moments included; all masses are 1 amu.
 
@@ -135,6 +151,7 @@ def phonopy_cell(atoms: Atoms) -> Any:
     )
 
 
+@phonopy_failures()
 def new_phonons(cell: Any, supercell: IntArray, *, symmetry: bool = True) -> Any:
     """Phonopy object whose primitive cell is the given one, be it a smallest one or not.
 

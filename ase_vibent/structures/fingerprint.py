@@ -16,13 +16,13 @@ def add_structure(digest: Any, atoms: Atoms) -> None:
     ----------
     digest : hash object
     atoms : Atoms
-        Masses are left out, and labels. Arrays of zeros (tags, charges) are as none.
+        Masses, momenta and labels are left out. Arrays of zeros (tags, charges) are as none.
     """
     known = {"numbers": atoms.numbers, "positions": atoms.positions + 0.0}  # -0.0 is 0.0
     others = {
         name: array
         for name, array in sorted(atoms.arrays.items())
-        if name not in {*known, "masses"} and not name.startswith(PREFIX)
+        if name not in {*known, "masses", "momenta"} and not name.startswith(PREFIX)
     }
     for name, array in {**known, "cell": atoms.cell.array, "pbc": atoms.pbc, **others}.items():
         if name in others and array.dtype.kind in "biufc" and not array.any():

@@ -5,9 +5,11 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixSymmetry
 from ase.units import kB
 
+from ase_vibent import PhonopyEntropyCalculator
 from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import CalculatorError, InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import T0
@@ -212,3 +214,22 @@ def test_constraints_play_no_part(constraint, converged):
     crystal.set_constraint(constraint(crystal))
     values = bulk_site_entropies(crystal, lennard_jones(), width=WIDTH)
     np.testing.assert_allclose(values, np.full(4, converged), atol=1e-6)
+
+
+def spoilt(crystal: Atoms, kind: str) -> Atoms:
+    if kind == "coincident":
+        crystal.positions[1] = crystal.positions[0]
+    elif kind == "thin":
+        crystal.set_cell([1e-7, 3, 3])
+    else:
+        crystal.numbers[:] = {"dummies": 0, "Og": 118}[kind]
+    return crystal
+
+
+@pytest.mark.parametrize("kind", ["coincident", "dummies", "Og", "thin"])
+def test_crystals_of_which_phonopy_makes_nothing(kind):
+    crystal = spoilt(bulk("Ar", "fcc", a=5.3, cubic=True), kind)
+    with pytest.raises(InvalidStructureError, match="phonopy makes nothing of it"):
+        bulk_site_entropies(crystal, LennardJones(), width=6.0)
+    with pytest.raises(InvalidStructureError, match="phonopy makes nothing of it"):
+        PhonopyEntropyCalculator(LennardJones()).get_property("entropy", crystal)

@@ -428,7 +428,7 @@ def test_a_cache_makes_no_other_label(tmp_path, small_cell, gamma_task):
     assert len(keys) == 1
 
 
-@pytest.mark.parametrize("name", ["tags", "initial_charges", "type", "momenta"])
+@pytest.mark.parametrize("name", ["tags", "initial_charges", "type"])
 def test_all_that_a_calculator_sees_is_in_the_key(small_cell, gamma_task, name):
     atoms = small_cell(0)
     before = gamma_task(atoms).key("emt")
