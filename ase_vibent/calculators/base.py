@@ -26,6 +26,7 @@ from ase_vibent.harmonic.thermodynamics import (
     check_temperatures,
 )
 from ase_vibent.structures.cells import has_volume
+from ase_vibent.structures.symmetry import same_marks
 
 #: Properties that need derivatives, and hence a dearer calculation.
 GRADIENT_PROPERTIES = frozenset({"forces", "stress", "entropy_gradient", "entropy_strain"})
@@ -94,7 +95,7 @@ class EntropyCalculator(StrictCalculator):
         "entropy_strain",
     ]
     default_parameters: dict[str, Any] = {"temperature": 300.0}  # noqa: RUF012
-    #: Whether `vibrations` counts unstable modes.
+    #: Whether `vibrations` counts unstable modes: of whoever takes forces of a calculator.
     sees_modes = False
 
     def __init__(self, *, temperature: float = 300.0, **parameters: Any):
@@ -116,14 +117,14 @@ class EntropyCalculator(StrictCalculator):
         return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Changes since the last calculation; ASE's own check does not see masses."""
+        """Changes since the last calculation; ASE's own check sees neither masses nor arrays."""
         changes: list[str] = compare_atoms(self.atoms, atoms, tol=tol)
-        if (
-            self.atoms is not None
-            and len(self.atoms) == len(atoms)
-            and np.any(self.atoms.get_masses() != atoms.get_masses())
-        ):
+        if self.atoms is None or len(self.atoms) != len(atoms):
+            return changes
+        if np.any(self.atoms.get_masses() != atoms.get_masses()):
             changes.append("masses")
+        if self.sees_modes and not same_marks(self.atoms, atoms):
+            changes.append("arrays")
         return changes
 
     def calculate(

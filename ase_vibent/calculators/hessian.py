@@ -29,6 +29,7 @@ from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
 from ase_vibent.hessian import DisplacedForces, HessianOptions, HessianSource
 from ase_vibent.structures.cells import has_volume
+from ase_vibent.structures.symmetry import same_marks
 from ase_vibent.structures.validity import free_atoms
 
 #: Atoms up to which "auto" diagonalises.
@@ -235,6 +236,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             known is None
             or known.crystal != crystal
             or np.any(known.crystal.get_masses() != crystal.get_masses())
+            or not same_marks(known.crystal, crystal)
         ):
             known = self._infinite = InfiniteCrystal(
                 crystal, self.wrapped, options=self.bulk_options

@@ -14,25 +14,24 @@ from ase_vibent.arrays import Array
 from ase_vibent.crystal.phonons import (
     build_phonons,
     hessians_at,
-    phonopy_cell,
     prepared_crystal,
-    solve_spectrum,
+    supercell_hessian_at,
 )
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
-from ase_vibent.harmonic.entropy import classical, mass_entropy, reduced_entropy
-from ase_vibent.harmonic.entropy import quantum as quantum_statistics
+from ase_vibent.harmonic.entropy import mass_entropy, quantum_correction, reduced_entropy
 from ase_vibent.harmonic.mesh import half_shifted_mesh
-from ase_vibent.harmonic.modes import check_masses, signed_frequencies
+from ase_vibent.harmonic.modes import check_masses, dynamical_matrix, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
-from ase_vibent.hessian.symmetry import phonopy_failures
+from ase_vibent.hessian.symmetry import phonopy_cell, phonopy_failures, tells_symmetry
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import VOIGT_STRAINS, strained
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024
-#: Where quantum statistics are put beside classical ones.
-CORRECTION_MESH = (8, 8, 8)
+#: Points along every direction where quantum statistics are put beside classical ones, for a
+#: primitive cell; fewer for larger ones.
+CORRECTION_MESH = 8
 
 
 def bulk_site_entropies(
@@ -109,7 +108,10 @@ class InfiniteCrystal:
         self.crystal = prepared_crystal(crystal)
         self._masses = check_masses(self.crystal)
         self._tolerance = tolerance
-        self._primitive, self._sites = primitive_cell(self.crystal)
+        everyone = np.arange(len(self.crystal))
+        self._primitive, self._sites = (
+            primitive_cell(self.crystal) if options.symmetry else (self.crystal, everyone)
+        )
         self._phonons = _wide_phonons(
             self._primitive, resolve_calculator(calculator), width, options
         )
@@ -128,7 +130,7 @@ class InfiniteCrystal:
         temperatures : float or array_like, shape (n,), K
         quantum : bool
             Quantum statistics with zero-point energy instead of classical ones. Their difference
-            has no singularity at Γ, and a mesh of 8³ points suffices for it.
+            has no singularity at Γ, and a mesh of 8³ points of a primitive cell suffices for it.
 
         Returns
         -------
@@ -141,19 +143,28 @@ class InfiniteCrystal:
         return found + self._quantum_correction(chosen) if quantum else found
 
     def _quantum_correction(self, temperatures: Array) -> Vibrations:
-        primitive = self._primitive.copy()
-        # One mass per site of the primitive cell: the mean of its images.
-        sites = range(len(primitive))
-        primitive.set_masses([self._masses[self._sites == site].mean() for site in sites])
-        spectrum = solve_spectrum(self._phonons, primitive, *half_shifted_mesh(CORRECTION_MESH))
-        sums = [
-            np.sum(spectrum.site_thermodynamics(quantum_statistics, t), axis=1)
-            - np.sum(spectrum.site_thermodynamics(classical, t), axis=1)
-            for t in temperatures
-        ]
-        copies = len(self.crystal) / len(primitive)
-        entropies, free_energies = np.array(sums).T
+        cell, sites, copies = self._smallest_cell()
+        heights = [1 / atoms.cell.reciprocal().lengths() for atoms in (self._primitive, cell)]
+        numbers = np.ceil(CORRECTION_MESH * heights[0].mean() / heights[1] - 1e-9).astype(int)
+        points, multiplicities = half_shifted_mesh(np.maximum(numbers, 2).tolist())
+        sums = np.zeros((len(temperatures), 2))
+        for q, weight in zip(points, multiplicities / multiplicities.sum(), strict=True):
+            hessian = supercell_hessian_at(self._phonons, cell, sites, q)
+            eigenvalues = np.linalg.eigvalsh(dynamical_matrix(hessian, cell.get_masses()))
+            for row, t in zip(sums, temperatures, strict=True):
+                change = quantum_correction(eigenvalues, t)
+                row += weight * np.array([change.entropy.sum(), change.free_energy.sum()])
+        entropies, free_energies = sums.T
         return Vibrations(temperatures, entropies, free_energies, np.zeros(3)) * copies
+
+    def _smallest_cell(self) -> tuple[Atoms, NDArray[np.intp], float]:
+        """Cell that repeats masses too, primitive site of its atoms, its number in the crystal."""
+        of_sites = [self._masses[self._sites == site] for site in range(len(self._primitive))]
+        if any(np.ptp(masses) > 0 for masses in of_sites):  # isotopes are mixed
+            return self.crystal, self._sites, 1.0
+        primitive = self._primitive.copy()
+        primitive.set_masses([masses[0] for masses in of_sites])
+        return primitive, np.arange(len(primitive)), len(self.crystal) / len(primitive)
 
 
 def _converged(phonons: Any, tolerance: float) -> Array:
@@ -225,10 +236,13 @@ def primitive_cell(crystal: Atoms) -> tuple[Atoms, NDArray[np.intp]]:
     Returns
     -------
     primitive : Atoms
+        The crystal itself where it cannot be told which atoms are alike.
     sites : ndarray of int, shape (N,)
     """
     from phonopy.structure.cells import get_primitive, guess_primitive_matrix
 
+    if not tells_symmetry(crystal):
+        return crystal.copy(), np.arange(len(crystal))
     cell = phonopy_cell(crystal)
     found = get_primitive(cell, guess_primitive_matrix(cell))
     primitive = crystal[found.p2s_map]

@@ -31,6 +31,7 @@ from ase_vibent.hessian.symmetry import (
     phonopy_cell,
     right_handed,
     solve_force_constants,
+    tells_symmetry,
 )
 from ase_vibent.structures import check_structure
 
@@ -231,7 +232,7 @@ def build_phonons(
     n_images = len(crystal) * round(abs(np.linalg.det(matrix)))
     analytic = takes_analytic_hessian(calculator, options)
     worth_it = not analytic and (n_images <= WIDE or len(crystal) > FEW)
-    symmetry = options.symmetry and worth_it
+    symmetry = options.symmetry and worth_it and tells_symmetry(crystal)
     phonons = new_phonons(phonopy_cell(crystal), matrix, symmetry=symmetry)
     images = _supercell_atoms(phonons, crystal)
     if analytic:
@@ -306,11 +307,50 @@ def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
     return np.asarray((whole + whole.conj().swapaxes(1, 2)) / 2, dtype=np.complex128)
 
 
+def supercell_hessian_at(
+    phonons: Any, supercell: Atoms, sites: IntArray, q: Array
+) -> NDArray[np.complex128]:
+    """Hessian of any supercell of a primitive crystal at a point of the supercell's own zone.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+        Of the primitive crystal, from `build_phonons`.
+    supercell : Atoms
+        On the crystal's sites, whatever its masses.
+    sites : ndarray of int, shape (N,)
+        Atom of the primitive cell that every atom is an image of.
+    q : ndarray, shape (3,)
+        In units of the supercell's reciprocal vectors.
+
+    Returns
+    -------
+    ndarray, shape (3N, 3N), eV/Å²
+        Hermitian: the mean over the primitive cell's points that fold onto q.
+    """
+    inverse = np.linalg.inv(phonons.primitive.cell)
+    matrix = np.rint(supercell.cell.array @ inverse).astype(int)
+    folded = _commensurate_points(matrix.T)
+    blocks = hessians_at(phonons, q @ np.linalg.inv(matrix).T + folded)
+    within = phonons.primitive.scaled_positions[sites]
+    places = within + np.rint(supercell.positions @ inverse - within)
+    n = len(supercell)
+    hessian = np.zeros((n, 3, n, 3), dtype=complex)
+    for wave, block in zip(np.exp(2j * np.pi * folded @ places.T), blocks, strict=True):
+        of_sites = block.reshape(len(phonons.primitive), 3, -1, 3)[sites][:, :, sites]
+        hessian += wave[:, None, None, None] * of_sites * wave.conj()[:, None]
+    return np.asarray(hessian.reshape(3 * n, 3 * n) / len(folded), dtype=np.complex128)
+
+
 def commensurate_points(phonons: Any) -> Array:
     """The q-points that fit into the supercell, shape (number of cells, 3)."""
+    return _commensurate_points(phonons.supercell_matrix)
+
+
+def _commensurate_points(matrix: IntArray) -> Array:
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
-    points: Array = get_commensurate_points(phonons.supercell_matrix)
+    points: Array = get_commensurate_points(matrix)
     return points
 
 

@@ -30,8 +30,9 @@ class HessianOptions:
         whose number stops growing with N; two more test the range. Too short a one is an error.
     symmetry : bool
         Displace only what differs by symmetry, where that saves calls: dense Hessians of
-        structures of at most 1000 atoms, all free, periodic along three directions. Say no where
-        the calculator tells atoms apart by more than species, moments, charges and tags.
+        structures of at most 1000 atoms, all free, periodic along three directions. Atoms that
+        any of their arrays tells apart (moments, charges, tags, …) differ. Say no where the
+        calculator tells atoms apart in other ways, as by their place in the list.
     cache : path of a folder, optional
         Finished displacements are kept there, and not done again when a run is repeated.
     method : {"auto", "analytic", "finite-differences"}

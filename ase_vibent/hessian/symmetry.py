@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import spglib
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.structures.symmetry import atom_kinds, has_directions
 
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
@@ -68,20 +70,14 @@ def symmetric_differences(
     -------
     SymmetricDifferences or None
         None for what is not periodic along three directions, has more than
-        `LARGEST_CRYSTAL` atoms, has initial charges or tags that tell atoms of one species
-        apart, or has no symmetry that phonopy finds.
+        `LARGEST_CRYSTAL` atoms, or has no symmetry that phonopy finds.
 
     Warns
     -----
     UserWarning
         If phonopy fails for another reason; then None.
     """
-    alike = all(
-        np.ptp(marks[atoms.numbers == z]) == 0
-        for marks in (atoms.get_initial_charges(), atoms.get_tags())
-        for z in np.unique(atoms.numbers)
-    )
-    if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not alike:
+    if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not tells_symmetry(atoms):
         return None
     try:
         return SymmetricDifferences(atoms, displaced_forces, options)
@@ -127,9 +123,25 @@ def phonopy_failures() -> Iterator[None]:
         ) from error
 
 
+def tells_symmetry(atoms: Atoms) -> bool:
+    """Whether phonopy can be told which atoms of a structure are alike.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    bool
+        False where atoms carry vectors, or are of more kinds than there are elements.
+    """
+    many = atom_kinds(atoms, masses=False).max() >= len(chemical_symbols)
+    return not (many or has_directions(atoms))
+
+
 @phonopy_failures()
 def phonopy_cell(atoms: Atoms) -> Any:
-    """Phonopy's form of a structure, magnetic moments included; all masses are 1 amu.
+    """Phonopy's form of a structure; all masses are 1 amu.
 
     Parameters
     ----------
@@ -138,16 +150,17 @@ def phonopy_cell(atoms: Atoms) -> Any:
     Returns
     -------
     phonopy.structure.atoms.PhonopyAtoms
+        Every kind of atom, see `atom_kinds`, has an element of its own; where there are too many
+        kinds, or atoms carry vectors, its symmetry means nothing: see `tells_symmetry`.
     """
     from phonopy.structure.atoms import PhonopyAtoms
 
-    moments = atoms.get_initial_magnetic_moments()
+    kinds = atom_kinds(atoms, masses=False) if tells_symmetry(atoms) else np.ones(len(atoms), int)
     return PhonopyAtoms(
-        symbols=atoms.get_chemical_symbols(),
+        numbers=kinds,
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
         masses=np.ones(len(atoms)),
-        magnetic_moments=moments if np.any(moments) else None,
     )
 
 

@@ -148,7 +148,10 @@ def attach_labels(
     if "energies" in labels:
         _attach_energies(labelled, calculator, atoms)
     if "force_constants" in labels:
-        _attach_force_constants(labelled, system, force_constant_atoms)
+        wanted = force_constant_atoms
+        if wanted is None and calculator.hessian_options.symmetry:
+            wanted = inequivalent_atoms(labelled).tolist()
+        _attach_force_constants(labelled, system, wanted)
     if reference is not None:
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
@@ -190,7 +193,7 @@ def _attach_force_constants(
     if len(system.free) < n_atoms:
         raise InvalidInputError("labels: 'force_constants' need all atoms free; remove FixAtoms")
     chosen = check_sites(
-        inequivalent_atoms(labelled) if wanted is None else wanted,
+        np.arange(n_atoms) if wanted is None else wanted,
         n_atoms,
         "force_constant_atoms",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
+from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.structures.validity import check_crystal, starting_copy
 
@@ -24,6 +25,91 @@ STRICT_SYMPREC = 1e-5
 DEFECT_SYMPREC = 0.02
 #: Two positions closer than this are one, Å.
 SAME = 0.05
+#: Per-atom arrays that tell no atoms apart: species and where they are, how they happen to move,
+#: and their running numbers in LAMMPS and CIF files.
+_NO_MARKS = ("numbers", "positions", "momenta", "id", "spacegroup_kinds")
+#: Numbers closer than this share of the largest in their array are the same.
+_ROUNDING = 1e-8
+
+
+def atom_kinds(atoms: Atoms, *, masses: bool = True) -> IntArray:
+    """Kinds of atoms: alike are those of one species that no per-atom array tells apart.
+
+    Calculators may read any array: moments, charges, tags, or one of the user's own. Symmetry may
+    map atoms on each other only if they are of one kind.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    masses : bool
+        Whether isotopes are different kinds. Forces do not depend on them.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        From 1 on.
+    """
+    labels = [_ranks(atoms.numbers)]
+    for values in _marks(atoms, masses=masses).values():
+        labels += [_ranks(column) for column in values.reshape(len(atoms), -1).T]
+    kinds = np.unique(np.column_stack(labels), axis=0, return_inverse=True)[1]
+    return kinds.reshape(len(atoms)) + 1
+
+
+def has_directions(atoms: Atoms) -> bool:
+    """Whether atoms carry vectors or tensors, which rotations would turn.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    bool
+    """
+    return any(
+        values.ndim > 1 and values.dtype.kind in "iufc" and bool(np.any(values))
+        for values in _marks(atoms, masses=False).values()
+    )
+
+
+def same_marks(one: Atoms, other: Atoms) -> bool:
+    """Whether two structures agree in every per-atom array that forces may depend on.
+
+    Parameters
+    ----------
+    one, other : Atoms
+
+    Returns
+    -------
+    bool
+        Species, positions and masses are not compared.
+    """
+    first, second = _marks(one, masses=False), _marks(other, masses=False)
+    return first.keys() == second.keys() and all(
+        np.array_equal(values, second[name]) for name, values in first.items()
+    )
+
+
+def _marks(atoms: Atoms, *, masses: bool) -> dict[str, NDArray[Any]]:
+    """Per-atom arrays by which atoms of one species may differ; those of zeros are as none."""
+    hidden = _NO_MARKS if masses else (*_NO_MARKS, "masses")
+    return {
+        name: values
+        for name, values in atoms.arrays.items()
+        if name not in hidden and not name.startswith(PREFIX) and np.any(values)
+    }
+
+
+def _ranks(values: NDArray[Any]) -> IntArray:
+    """Equal integers for equal values, to rounding."""
+    if values.dtype.kind == "O":
+        values = np.array([repr(value) for value in values])
+    different, ranks = np.unique(values, return_inverse=True)
+    if values.dtype.kind == "f":
+        rounding = _ROUNDING * np.abs(different[np.isfinite(different)]).max(initial=0.0)
+        ranks = np.append(0, np.cumsum(~(np.diff(different) <= rounding)))[ranks]
+    return np.asarray(ranks, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -95,10 +181,9 @@ class CrystalSymmetry:
     def __init__(self, crystal: Atoms):
         check_crystal(crystal)
         self.crystal = crystal
-        cell = _spglib_cell(crystal)
-        found = _dataset(cell)
+        found = _dataset(crystal)
         self.primitive: Array = found.primitive_lattice
-        self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ cell[0]
+        self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ crystal.cell.array
         self.basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
         self.sites = np.unique(found.equivalent_atoms)
         self.orbit_of_atom: NDArray[np.intp] = found.equivalent_atoms
@@ -106,6 +191,7 @@ class CrystalSymmetry:
         # One operation per rotation: the pure translations are those of the primitive cell.
         rotations, first = np.unique(found.rotations, axis=0, return_index=True)
         self._operations = list(zip(rotations, found.translations[first], strict=True))
+        self._kinds = atom_kinds(crystal)
 
     def inequivalent(self, defects: Iterable[PointDefect]) -> list[PointDefect]:
         """The first defect of every set that symmetry operations map on each other.
@@ -133,10 +219,10 @@ class CrystalSymmetry:
         return kept
 
     def _labelled_points(self, defect: PointDefect) -> tuple[Array, NDArray[np.intp]]:
-        """Scaled positions; labels are atomic numbers, negative where an atom is taken out."""
+        """Scaled positions; labels are atomic numbers, or -kinds where an atom is taken out."""
         removed = list(defect.removed)
         positions = np.concatenate([self.crystal.positions[removed], defect.positions])
-        labels = np.concatenate([-self.crystal.numbers[removed], defect.numbers]).astype(np.intp)
+        labels = np.concatenate([-self._kinds[removed], defect.numbers]).astype(np.intp)
         return self.crystal.cell.scaled_positions(positions), labels
 
     def _coincide(
@@ -169,9 +255,7 @@ def inequivalent_atoms(atoms: Atoms) -> NDArray[np.int64]:
     """
     if not atoms.pbc.all():
         return np.arange(len(atoms))
-    return np.unique(_dataset(_spglib_cell(atoms), STRICT_SYMPREC).equivalent_atoms).astype(
-        np.int64
-    )
+    return np.unique(_dataset(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
 
 
 def n_primitive_cells(crystal: Atoms) -> int:
@@ -185,8 +269,7 @@ def n_primitive_cells(crystal: Atoms) -> int:
     -------
     int
     """
-    found = _dataset(_spglib_cell(crystal))
-    return len(crystal) // len(np.unique(found.mapping_to_primitive))
+    return len(crystal) // len(np.unique(_dataset(crystal).mapping_to_primitive))
 
 
 def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFECT_SYMPREC) -> float:
@@ -213,32 +296,40 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
     InvalidStructureError
         If spglib fails, or the supercell is less symmetric than the crystal.
     """
-    operations = len(_dataset(_spglib_cell(crystal)).rotations)
-    primitive: Any = spglib.find_primitive(_spglib_cell(crystal), symprec=SYMPREC)
-    cells = len(crystal) // len(primitive[2])
+    found = _dataset(crystal)
+    primitive = crystal[np.unique(found.mapping_to_primitive, return_index=True)[1]]
+    primitive.set_cell(found.primitive_lattice)
+    operations, cells = len(found.rotations), len(crystal) // len(primitive)
     if operations != cells * len(_dataset(primitive).rotations):
         raise InvalidStructureError(
             "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
             "cannot count the orientations of a defect in it; pass multiplicity="
         )
-    return operations / len(_dataset(_spglib_cell(defect), symprec).rotations) / cells
+    return operations / len(_dataset(defect, symprec).rotations) / cells
 
 
-def _spglib_cell(atoms: Atoms) -> tuple:
-    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
-
-
-def _dataset(cell: tuple, symprec: float = SYMPREC) -> Any:
-    """What spglib knows about a cell; how it says that it failed is about to change."""
+def _dataset(atoms: Atoms, symprec: float = SYMPREC) -> Any:
+    """What spglib knows about a structure; how it says that it failed is about to change."""
+    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atom_kinds(atoms))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
+            found: Any = spglib.get_symmetry_dataset(cell, symprec=symprec)
         except Exception as error:
             raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
     if found is None:
         raise InvalidStructureError("crystal: spglib finds no symmetry in it; do atoms coincide?")
-    return found
+    if not has_directions(atoms):
+        return found
+    # Translations alone leave vectors as they are.
+    moved = np.all(found.rotations == np.eye(3, dtype=int), axis=(1, 2))
+    sites = found.mapping_to_primitive
+    return replace(
+        found,
+        rotations=found.rotations[moved],
+        translations=found.translations[moved],
+        equivalent_atoms=np.unique(sites, return_index=True)[1][sites],
+    )
 
 
 def _integer(vector: Array, lattice: Array) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.lammpslib import LAMMPSlib
+from ase.units import kB
 
-from ase_vibent import Bispectrum
+from ase_vibent import Bispectrum, PhonopyEntropyCalculator
+from ase_vibent.crystal.bulk import bulk_site_entropies
 from ase_vibent.harmonic.modes import dynamical_matrix
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions, compute_hessian
@@ -174,3 +176,31 @@ def test_bispectrum(j_max, rattle):
         column = found[..., listed.index((j1, j1, j) if j >= j1 else (j1, j, j1))]
         expected = column * (1 if j >= j1 else (2 * j + 1) / (2 * j1 + 1))
         np.testing.assert_allclose(features[..., k], expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_charges_break_the_symmetry():
+    """Ions of one species: layers of argon, charged in turn."""
+    load_mpi()
+    crystal = bulk("Ar", "fcc", a=5.26, cubic=True) * 2
+    crystal.set_initial_charges(0.15 * (-1.0) ** np.arange(32))
+    calculator = LAMMPSlib(
+        lmpcmds=["pair_style lj/cut/coul/cut 8.5 8.5", "pair_coeff * * 0.0104 3.4"],
+        atom_types={"Ar": 1},
+        lammps_header=["units metal", "atom_style charge", "atom_modify map array sort 0 0"],
+        keep_alive=True,
+    )
+    quick, plain = (
+        PhonopyEntropyCalculator(calculator, symmetry=symmetry).get_property("entropies", crystal)
+        for symmetry in (True, False)
+    )
+    np.testing.assert_allclose(quick, plain, atol=1e-4 * kB)
+    bulk_cell = crystal[:4]
+    bulk_cell.set_cell(crystal.cell / 2)
+    bulk_values = (
+        bulk_site_entropies(
+            bulk_cell, calculator, width=10.5, options=HessianOptions(symmetry=symmetry)
+        )
+        for symmetry in (True, False)
+    )
+    # Of a primitive cell, and of the cubic one: supercells of other shapes.
+    np.testing.assert_allclose(*bulk_values, atol=5e-3)

@@ -53,6 +53,12 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="keeps every finished displacement; for calculators that take minutes",
     )
+    parser.add_argument(
+        "--no-symmetry",
+        action="store_true",
+        help="displace every atom; for calculators that tell atoms apart by more than species and "
+        "arrays",
+    )
 
 
 def add_mesh(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +110,7 @@ def hessian_options(options: argparse.Namespace) -> HessianOptions:
         displacement=options.displacement,
         interaction_range=options.interaction_range,
         cache=options.cache,
+        symmetry=not options.no_symmetry,
     )
 
 
