@@ -216,20 +216,33 @@ def test_constraints_play_no_part(constraint, converged):
     np.testing.assert_allclose(values, np.full(4, converged), atol=1e-6)
 
 
-def spoilt(crystal: Atoms, kind: str) -> Atoms:
+@pytest.mark.parametrize("kind", ["coincident", "thin"])
+def test_crystals_of_which_phonopy_makes_nothing(kind):
+    crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
     if kind == "coincident":
         crystal.positions[1] = crystal.positions[0]
-    elif kind == "thin":
-        crystal.set_cell([1e-7, 3, 3])
     else:
-        crystal.numbers[:] = {"dummies": 0, "Og": 118}[kind]
-    return crystal
+        crystal.set_cell([1e-7, 3, 3])
+    for calculation in (
+        lambda: bulk_site_entropies(crystal, LennardJones(), width=6.0),
+        lambda: PhonopyEntropyCalculator(LennardJones()).get_property("entropy", crystal),
+    ):
+        with pytest.raises(InvalidStructureError, match="phonopy makes nothing of it"):
+            calculation()
 
 
-@pytest.mark.parametrize("kind", ["coincident", "dummies", "Og", "thin"])
-def test_crystals_of_which_phonopy_makes_nothing(kind):
-    crystal = spoilt(bulk("Ar", "fcc", a=5.3, cubic=True), kind)
-    with pytest.raises(InvalidStructureError, match="phonopy makes nothing of it"):
-        bulk_site_entropies(crystal, LennardJones(), width=6.0)
-    with pytest.raises(InvalidStructureError, match="phonopy makes nothing of it"):
-        PhonopyEntropyCalculator(LennardJones()).get_property("entropy", crystal)
+@pytest.mark.parametrize("number", [0, 118])
+def test_dummies_and_elements_that_phonopy_does_not_know(number):
+    """It is told kinds of atoms, not elements."""
+    crystal = CUBIC.copy()
+    expected = bulk_site_entropies(crystal, any_argon(18), width=WIDTH)
+    crystal.set_masses(CUBIC.get_masses())
+    crystal.numbers[:] = number
+    found = bulk_site_entropies(crystal, any_argon(number), width=WIDTH)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def any_argon(number: int):
+    pair = pytest.importorskip("matscipy.calculators.pair_potential")
+    potential = pair.LennardJonesQuadratic(0.0104, 3.4, 6.5)
+    return pair.PairPotential({(number, number): potential})
