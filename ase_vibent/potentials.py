@@ -112,7 +112,7 @@ class CalculatorSpec:
         factory = self._factory()
         try:
             return factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InvalidInputError(
                 f"calculator: {self.text!r} could not be made: {type(error).__name__}: {error}"
             ) from error
@@ -128,7 +128,7 @@ class CalculatorSpec:
             ) from error
         try:
             return partial(getattr(import_module(path), name), **keywords)
-        except Exception as error:  # importing a user's module may fail in any way
+        except (Exception, SystemExit) as error:  # importing a user's module may fail in any way
             raise InvalidInputError(
                 f"calculator: cannot import {name} from {path!r}: {type(error).__name__}: {error}"
             ) from error
@@ -192,7 +192,7 @@ def calculator_failures(
         raise CalculatorError(
             f"calculator: {name} offers no {quantity}, which {purpose} needs{why}"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit is the structure's end, not the run's
         raise CalculatorError(
             f"calculator: {name} failed to give {quantity}: {type(error).__name__}: {error}"
         ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -122,4 +124,14 @@ def test_energies_and_forces_that_are_none(name):
     results[name] = results[name] + np.nan
     atoms.calc = SinglePointCalculator(atoms, **results)
     with pytest.raises(CalculatorError, match=f"NaN or no {name}"):
+        energy_and_forces(atoms, "a test")
+
+
+def test_a_calculator_that_exits_has_failed():
+    class Leaving(EMT):
+        def calculate(self, *args, **options):
+            sys.exit(3)
+
+    atoms = Atoms("Cu2", [[0, 0, 0], [2, 0, 0]], calculator=Leaving())
+    with pytest.raises(CalculatorError, match="Leaving failed to give energy.*SystemExit: 3"):
         energy_and_forces(atoms, "a test")

@@ -94,6 +94,8 @@ def results_as_completed(
 def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
     try:
         return function(argument)
+    except SystemExit as error:
+        return CalculatorError(f"calculator: asks to exit, sys.exit({error.code!r})")
     except Exception as error:
         return error
 
