@@ -133,5 +133,5 @@ def test_a_calculator_that_exits_has_failed():
             sys.exit(3)
 
     atoms = Atoms("Cu2", [[0, 0, 0], [2, 0, 0]], calculator=Leaving())
-    with pytest.raises(CalculatorError, match="Leaving failed to give energy.*SystemExit: 3"):
+    with pytest.raises(CalculatorError, match=r"Leaving failed to give energy.*SystemExit: 3"):
         energy_and_forces(atoms, "a test")
