@@ -218,10 +218,11 @@ def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
     CalculatorError
         If the calculator fails; it names the one that is missing.
     """
+    # Of copies, whatever the calculator does to what it is given.
     with calculator_failures(atoms.calc, "energy", purpose):
-        energy = float(atoms.get_potential_energy())
+        energy = float(_with_calculator(atoms).get_potential_energy())
     with calculator_failures(atoms.calc, "forces", purpose):
-        forces = atoms.get_forces(apply_constraint=False)
+        forces = _with_calculator(atoms).get_forces(apply_constraint=False)
     for name, value in (("energy", energy), ("forces", forces)):
         if not np.all(np.isfinite(value)):
             raise CalculatorError(
@@ -229,6 +230,12 @@ def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
                 f"{purpose} needs"
             )
     return energy, forces
+
+
+def _with_calculator(atoms: Atoms) -> Atoms:
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    return copy
 
 
 def with_results(atoms: Atoms, calculator: Any = None) -> Atoms:

@@ -23,7 +23,7 @@ from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics,
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import formation_plot
 from ase_vibent.stationary import relax
-from ase_vibent.structures.cells import closest_supercell
+from ase_vibent.structures.cells import closest_supercell, repeated
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
@@ -154,7 +154,7 @@ def _formation_of(
         chemical_potentials=dict(options.chemical_potential),
         multiplicity=options.multiplicity,
         surrogate=surrogate,
-        cell=None if surrogate is None else crystal.repeat(options.dilute),
+        cell=None if surrogate is None else repeated(crystal, options.dilute),
         image_entropy=options.image_entropy,
         fmax=options.fmax,
     )

@@ -15,6 +15,7 @@ from ase_vibent import structures as library
 from ase_vibent.cli.shared.arguments import hessian_options
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.potentials import CalculatorSpec, with_results
+from ase_vibent.structures.cells import repeated
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
 #: What is to be made of an input, with the name of that input.
@@ -57,7 +58,7 @@ def _defects(
 ) -> Iterator[Job]:
     """Point defects of every input, a perfect crystal."""
     for source, atoms, rng in _with_generators(options, sources, inputs):
-        cell = atoms.repeat(tuple(options.repeat))
+        cell = repeated(atoms, tuple(options.repeat))
         if options.kind == "vacancies":
             yield source, partial(library.vacancies, cell)
         elif options.kind == "divacancies":

@@ -19,7 +19,7 @@ from ase_vibent.harmonic.normalised import NormalisedSystem
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions
-from ase_vibent.structures.cells import widths
+from ase_vibent.structures.cells import repeated, widths
 from ase_vibent.structures.validity import check_crystal, free_atoms
 
 
@@ -162,7 +162,7 @@ class PerfectCrystal:
         # Wide enough for a ball, and for what its border atoms feel beyond it.
         repeats = np.ceil(3 * radius / widths(self.atoms) - 1e-9).astype(int)
         if self._supercell is None or np.any(repeats > self._supercell[0]):
-            crystal = self.atoms.repeat(repeats)
+            crystal = repeated(self.atoms, repeats)
             self._supercell = repeats, crystal, self._hessian_of(crystal, True)
         _, crystal, crystal_hessian = self._supercell
         needed = 2 * radius + _reach(crystal, crystal_hessian, len(self.atoms))

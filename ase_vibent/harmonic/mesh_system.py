@@ -116,13 +116,15 @@ class MeshSystem:
         if engine == "dense" and hasattr(hessian, "toarray"):
             hessian = hessian.toarray()
         self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
+        # Bare: constraints of all atoms cannot be cut to some.
+        vibrating = Atoms(positions=atoms.positions[self.free], cell=atoms.cell, pbc=atoms.pbc)
         if engine == "dense":
-            self.images = Images(atoms[self.free])
+            self.images = Images(vibrating)
         else:
             self._blocks = bsr_array(self.hessian, blocksize=(3, 3))
             self._blocks.sort_indices()
             partners = np.split(self._blocks.indices, self._blocks.indptr[1:-1])
-            self.images = Images(atoms[self.free], partners)
+            self.images = Images(vibrating, partners)
         self._warn_of_narrow_cells()
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None

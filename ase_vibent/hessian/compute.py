@@ -92,8 +92,8 @@ def compute_hessian(
     Raises
     ------
     CalculatorError
-        If the calculator fails, lacks forces or (for "analytic") a Hessian; if the cache
-        belongs to another one.
+        If the calculator fails, lacks forces or (for "analytic") a Hessian, or what it gives
+        cannot be the Hessian of an energy; if the cache belongs to another one.
     InvalidInputError
         If an argument is unusable, or forces change beyond the stated range.
     InvalidStructureError
@@ -107,15 +107,17 @@ def compute_hessian(
         raise InvalidInputError("calculator: expected one, or a hessian instead, got neither")
     calculator = resolve_calculator(calculator)
     displaced_forces = DisplacedForces(atoms, calculator, cache=options.cache)
+    plain = FiniteDifferences(atoms, displaced_forces, free, options)
     if takes_analytic_hessian(calculator, options):
         matrix = _analytic(calculator, displaced_forces, len(atoms), free)
-        return symmetrise(matrix, sparse=sparse)
-    plain = FiniteDifferences(atoms, displaced_forces, free, options)
-    if options.symmetry and not sparse and len(free) == len(atoms):
-        symmetric = symmetric_differences(atoms, displaced_forces, options)
-        if symmetric is not None and symmetric.n_calls < plain.n_calls:
-            return symmetrise(symmetric.hessian(), sparse=False)
-    return symmetrise(plain.hessian(sparse=sparse), sparse=sparse)
+    else:
+        if options.symmetry and not sparse and len(free) == len(atoms):
+            symmetric = symmetric_differences(atoms, displaced_forces, options)
+            if symmetric is not None and symmetric.n_calls < plain.n_calls:
+                return symmetrise(symmetric.hessian(), sparse=False)
+        matrix = plain.hessian(sparse=sparse)
+    check_plausible(matrix, held=len(free) < len(atoms), calculator=calculator)
+    return symmetrise(matrix, sparse=sparse)
 
 
 def _given(hessian: Any, atoms: Atoms, free: NDArray[np.intp], options: HessianOptions) -> Matrix:

@@ -23,7 +23,8 @@ class DisplacedForces:
     """Forces and virials of displaced copies of one structure, and their second derivatives.
 
     Copies carry no constraint (FixAtoms would block the displacement without a word) and
-    keep initial magnetic moments and charges.
+    keep initial magnetic moments and charges. Every call gets a copy of its own, whatever the
+    calculator does to it.
 
     Parameters
     ----------
@@ -54,28 +55,29 @@ class DisplacedForces:
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._rest = self._atoms.positions.copy()
-        self._calculator: Any = calculator
+        #: Whose forces they are.
+        self.calculator: Any = calculator
         self._virial = virial
         self._cache = None if cache is None else DisplacementCache(cache, self._atoms, calculator)
 
     def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be finite."""
-        return self._call(name, lambda: self._calculator.get_property(name, self._atoms))
+        return self._call(name, lambda: self.calculator.get_property(name, self._atoms.copy()))
 
     def hessian(self) -> Any:
         """Result of the calculator's `get_hessian` for the structure."""
         # matscipy's many-body calculator trips over a structure it has not seen yet.
         self.property("energy")
-        return self._call("Hessian", lambda: self._calculator.get_hessian(self._atoms))
+        return self._call("Hessian", lambda: self.calculator.get_hessian(self._atoms.copy()))
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
         """Result of a function of the calculator, checked to be finite."""
-        with calculator_failures(self._calculator, name):
+        with calculator_failures(self.calculator, name):
             value = function()
         numbers = value.data if hasattr(value, "tocsr") else value
         if value is None or not np.all(np.isfinite(numbers)):
             raise CalculatorError(
-                f"calculator: {type(self._calculator).__name__} returned NaN or no {name}"
+                f"calculator: {type(self.calculator).__name__} returned NaN or no {name}"
             )
         return value
 
@@ -85,11 +87,11 @@ class DisplacedForces:
         Exact where the calculator offers `get_force_curvature(atoms, pattern)` and no virial is
         wanted; otherwise two force calls, beside one for the structure itself.
         """
-        if not self._virial and hasattr(self._calculator, "get_force_curvature"):
+        if not self._virial and hasattr(self.calculator, "get_force_curvature"):
             self._atoms.positions = self._rest
             curvature = self._call(
                 "second derivative of forces",
-                lambda: self._calculator.get_force_curvature(self._atoms, pattern),
+                lambda: self.calculator.get_force_curvature(self._atoms.copy(), pattern),
             )
             return ForcesAndVirial(np.asarray(curvature, dtype=float), None)
         rest = self._at_rest
@@ -116,6 +118,11 @@ class DisplacedForces:
     def _respond(self, displacement: Array) -> ForcesAndVirial:
         self._atoms.positions = self._rest + displacement
         forces = np.array(self.property("forces"), dtype=float)
+        if forces.shape != self._rest.shape:
+            raise CalculatorError(
+                f"calculator: {type(self.calculator).__name__} gave forces of shape {forces.shape} "
+                f"for {len(self._rest)} atoms"
+            )
         if not self._virial:
             return ForcesAndVirial(forces, None)
         stress = np.asarray(self.property("stress"), dtype=float)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ase_vibent.arrays import Array
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.harmonic.spectrum import symmetric_matrix
 
 #: A dense or a sparse one.
@@ -17,6 +18,8 @@ Matrix = Any
 
 #: Share of the largest entry by which a sound Hessian may break the rules of one.
 IMPLAUSIBLE = 0.1
+#: Share of the largest entry by which a Hessian may differ from its transpose without a word.
+NOISY = 0.02
 
 
 def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
@@ -57,38 +60,63 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     )
 
 
-def check_plausible(matrix: Matrix, *, held: bool) -> None:
-    """Raise unless a matrix can be the Hessian of an energy.
+def check_plausible(matrix: Matrix, *, held: bool, calculator: object = None) -> None:
+    """Raise unless a matrix, not symmetrised so far, can be the Hessian of an energy.
 
-    Noise of forces is let pass, but not a triangle, a wrong order of rows, or a dynamical matrix.
+    Noise of forces is let pass, but not a triangle, a wrong order of rows or of forces, or a
+    dynamical matrix.
 
     Parameters
     ----------
     matrix : ndarray or csr_array, shape (3n, 3n), eV/Å²
     held : bool
         Whether atoms are fixed; otherwise a translation of all must cost no force.
+    calculator : ASE calculator, optional
+        That gave it, or the forces of which it is the difference.
 
     Raises
     ------
-    InvalidInputError
+    InvalidInputError, or CalculatorError of a calculator
+
+    Warns
+    -----
+    UserWarning
+        If it is noisy.
     """
     n = matrix.shape[0] // 3
     if n == 1:  # all noise
         return
     largest = abs(matrix).max()
     asymmetry = abs(matrix - matrix.T).max()
+    unequal = (
+        f"entries up to {largest:.3g} eV/Å² that differ from those of the transpose by up to "
+        f"{asymmetry:.3g}"
+    )
     if asymmetry > IMPLAUSIBLE * largest:
-        raise InvalidInputError(
-            f"hessian: expected a symmetric matrix, got entries up to {largest:.3g} eV/Å² that "
-            f"differ from those of the transpose by up to {asymmetry:.3g}"
-        )
+        _refuse(calculator, f"expected a symmetric matrix, got {unequal}")
     force = abs(matrix @ np.tile(np.eye(3), (n, 1))).max()
     if not held and force > IMPLAUSIBLE * largest:
-        raise InvalidInputError(
-            f"hessian: a translation of all atoms costs forces up to {force:.3g} eV/Å², beside "
-            f"entries up to {largest:.3g}; expected rows in the order x1 y1 z1 x2 … of the atoms, "
-            "not mass-weighted"
+        _refuse(
+            calculator,
+            f"a translation of all atoms costs forces up to {force:.3g} eV/Å², beside entries up "
+            f"to {largest:.3g}; expected rows in the order x1 y1 z1 x2 … of the atoms, not "
+            "mass-weighted",
         )
+    if asymmetry > NOISY * largest:
+        warnings.warn(
+            f"hessian: it is noisy: {unequal}; entropies are as uncertain as that",
+            stacklevel=4,
+        )
+
+
+def _refuse(calculator: object, fault: str) -> NoReturn:
+    if calculator is None:
+        raise InvalidInputError(f"hessian: {fault}")
+    raise CalculatorError(
+        f"calculator: {type(calculator).__name__} gave no usable Hessian: {fault}; are its forces "
+        "those of these atoms, in their order, and their noise small beside what displacements "
+        "change?"
+    )
 
 
 def symmetrise(matrix: Matrix, *, sparse: bool) -> Matrix:

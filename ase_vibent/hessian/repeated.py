@@ -9,9 +9,10 @@ from ase import Atoms
 from scipy.sparse import coo_array, csr_array
 
 from ase_vibent.hessian.displaced import DisplacedForces
-from ase_vibent.hessian.matrices import symmetrise
+from ase_vibent.hessian.matrices import check_plausible, symmetrise
 from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.potentials import resolve_calculator
+from ase_vibent.structures.cells import repeated
 
 #: Blocks without an element above this share of the largest are left out.
 NEGLIGIBLE = 1e-6
@@ -45,10 +46,10 @@ def repeated_hessian(
     Raises
     ------
     CalculatorError
-        If the calculator fails or lacks forces.
+        If the calculator fails or lacks forces, or gives no Hessian of an energy.
     """
     calculator = resolve_calculator(calculator)
-    supercell, n = crystal.repeat(repeats), len(crystal)
+    supercell, n = repeated(crystal, repeats), len(crystal)
     displaced_forces = DisplacedForces(supercell, calculator, cache=options.cache)
     blocks = np.empty((n, 3, len(supercell), 3))
     for atom in range(n):
@@ -73,4 +74,6 @@ def repeated_hessian(
     )
     data, row, column = (part.ravel() for part in entries)
     size = 3 * len(supercell)
-    return symmetrise(coo_array((data, (row, column)), shape=(size, size)).tocsr(), sparse=True)
+    hessian = coo_array((data, (row, column)), shape=(size, size)).tocsr()
+    check_plausible(hessian, held=False, calculator=calculator)
+    return symmetrise(hessian, sparse=True)

@@ -15,15 +15,17 @@ from ase.data import chemical_symbols
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
+from ase_vibent.hessian.matrices import check_plausible
 from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.structures.symmetry import atom_kinds, has_directions
+from ase_vibent.structures.validity import without_leftovers
 
 #: Finding the symmetries of a perfect crystal takes time that grows with the square of its
 #: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
 LARGEST_CRYSTAL = 1000
 #: What phonopy and spglib raise where they find no symmetry: of coincident atoms, of dummies, in
-#: cells that they cannot reduce. Older versions of spglib raise nothing of their own.
-NO_SYMMETRY = (RuntimeError, getattr(spglib, "SpglibError", RuntimeError))
+#: cells that they cannot reduce. Older versions of spglib return None, over which phonopy stumbles.
+NO_SYMMETRY = (RuntimeError, AttributeError, getattr(spglib, "SpglibError", RuntimeError))
 
 
 class SymmetricDifferences:
@@ -105,7 +107,7 @@ def right_handed(atoms: Atoms) -> Atoms:
         Same atoms at the same positions; the vectors of a left-handed cell are reversed,
         which leaves the lattice as it is.
     """
-    copy: Atoms = atoms.copy()
+    copy = without_leftovers(atoms)
     if copy.cell.handedness < 0:
         copy.set_cell(-copy.cell.array)
     return copy
@@ -217,7 +219,7 @@ def solve_force_constants(phonons: Any, displaced_forces: DisplacedForces) -> No
     Raises
     ------
     CalculatorError
-        If the calculator fails.
+        If the calculator fails, or what it gives cannot be the Hessian of an energy.
     """
     forces = []
     for displaced in phonons.dataset["first_atoms"]:
@@ -226,4 +228,9 @@ def solve_force_constants(phonons: Any, displaced_forces: DisplacedForces) -> No
         forces.append(displaced_forces(shift).forces)
     phonons.forces = np.array(forces)
     phonons.produce_force_constants()
+    # Symmetrised, nothing would be left to see of what is wrong.
+    blocks = phonons.force_constants.transpose(0, 2, 1, 3)
+    check_plausible(
+        blocks.reshape(2 * (3 * len(blocks),)), held=False, calculator=displaced_forces.calculator
+    )
     phonons.symmetrize_force_constants()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError, LabelError
+from ase_vibent.structures.validity import without_leftovers
 
 #: The six strains of unit size in Voigt's order, shape (6, 3, 3): a shear is twice its element.
 VOIGT_STRAINS = voigt_6_to_full_3x3_stress(np.diag([1, 1, 1, 0.5, 0.5, 0.5]))
@@ -104,10 +105,26 @@ def repeats_to(crystal: Atoms, atoms: Atoms) -> NDArray[np.int64]:
     return np.maximum(1, np.rint(ratios)).astype(np.int64)
 
 
+def repeated(crystal: Atoms, repeats: Sequence[int] | NDArray[np.int64]) -> Atoms:
+    """Supercell of a crystal, FixAtoms repeated; what a relaxation has left of others is dropped.
+
+    Parameters
+    ----------
+    crystal : Atoms
+    repeats : sequence of three int
+
+    Returns
+    -------
+    Atoms
+    """
+    supercell: Atoms = without_leftovers(crystal).repeat(repeats)
+    return supercell
+
+
 def _repeat_to(crystal: Atoms, atoms: Atoms) -> Atoms | None:
     if crystal.cell.rank < 3:
         return None
-    candidate = crystal.repeat(repeats_to(crystal, atoms))
+    candidate = repeated(crystal, repeats_to(crystal, atoms))
     return candidate if same_cell(candidate, atoms) else None
 
 
@@ -131,7 +148,7 @@ def next_supercell(atoms: Atoms, crystals: Sequence[Atoms]) -> Atoms:
     """
     for crystal in crystals:
         if _repeat_to(crystal, atoms) is not None:
-            return crystal.repeat(repeats_to(crystal, atoms) + np.asarray(atoms.pbc))
+            return repeated(crystal, repeats_to(crystal, atoms) + np.asarray(atoms.pbc))
     raise InvalidStructureError(
         "crystal: no repetition of it has the structure's cell "
         f"{np.round(atoms.cell.cellpar(), 4).tolist()}"
@@ -201,6 +218,6 @@ def closest_supercell(defect: Atoms, crystals: Sequence[Atoms]) -> Atoms:
     candidates = []
     for crystal in crystals:
         repeats = repeats_to(crystal, defect)
-        found = crystal if np.all(repeats == 1) else crystal.repeat(repeats)
+        found = crystal if np.all(repeats == 1) else repeated(crystal, repeats)
         candidates.append((np.abs(found.cell.array - defect.cell.array).max(), found))
     return min(candidates, key=lambda candidate: float(candidate[0]))[1]

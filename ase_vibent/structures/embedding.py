@@ -8,7 +8,7 @@ from ase.geometry import find_mic
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.structures.cells import repeats_to
+from ase_vibent.structures.cells import repeated, repeats_to
 from ase_vibent.structures.validity import check_crystal, strip_labels
 from ase_vibent.structures.wigner_seitz import SiteOccupation, nearest_sites, wigner_seitz_defects
 
@@ -49,7 +49,7 @@ def embed(defect: Atoms, crystal: Atoms, larger: Atoms) -> Atoms:
     """
     check_crystal(larger)
     found = wigner_seitz_defects(defect, crystal)
-    sites = crystal.repeat(repeats_to(crystal, defect))
+    sites = repeated(crystal, repeats_to(crystal, defect))
     centre = _centre(found)
     around = find_mic(sites.positions - sites.positions[centre], sites.cell)[0]
     places = _shift(sites, larger) + sites.positions[centre] + around

@@ -73,7 +73,7 @@ def divacancies(crystal: Atoms, shell: int = 1) -> list[Atoms]:
     pairs = []
     for site in symmetry.sites:
         for neighbour in _shell(crystal, int(site), shell):
-            symbols = "-".join(crystal[[site, neighbour]].get_chemical_symbols())
+            symbols = "-".join(crystal.symbols[[site, neighbour]])
             pairs.append(PointDefect(f"{symbols} divacancy", (int(site), int(neighbour))))
     return _structures(symmetry, pairs)
 

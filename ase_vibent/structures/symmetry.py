@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.structures.validity import check_crystal, starting_copy
+from ase_vibent.structures.validity import check_crystal, starting_copy, without_leftovers
 
 #: Precision of the crystal's positions, Å.
 SYMPREC = 0.01
@@ -297,7 +297,8 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
         If spglib fails, or the supercell is less symmetric than the crystal.
     """
     found = _dataset(crystal)
-    primitive = crystal[np.unique(found.mapping_to_primitive, return_index=True)[1]]
+    basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
+    primitive = without_leftovers(crystal)[basis]
     primitive.set_cell(found.primitive_lattice)
     operations, cells = len(found.rotations), len(crystal) // len(primitive)
     if operations != cells * len(_dataset(primitive).rotations):

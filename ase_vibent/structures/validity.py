@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
+
+#: No atom is closer to its own image, Å.
+THINNEST = 0.1
+#: Sites occupied to this share are full: files round.
+FULL = 0.999
 
 #: Entries of info that hold for one structure only, and for none that is made from it.
 _OWN = (
@@ -32,8 +40,8 @@ def check_structure(atoms: Atoms) -> None:
     Raises
     ------
     InvalidStructureError
-        If there is no atom, a number is not finite, or the cell is degenerate along a
-        periodic direction.
+        If there is no atom, a number is not finite, the cell is degenerate along a periodic
+        direction or brings images upon each other, or sites are occupied in part.
     """
     if len(atoms) == 0:
         raise InvalidStructureError("atoms: the structure is empty")
@@ -46,6 +54,39 @@ def check_structure(atoms: Atoms) -> None:
             f"atoms: periodic along {len(periodic)} directions (pbc={atoms.pbc.tolist()}), but the "
             f"cell vectors there are zero or dependent: {periodic.tolist()}; set cell or pbc"
         )
+    shortest = minkowski_reduce(atoms.cell.complete(), atoms.pbc)[0][atoms.pbc]
+    if np.linalg.norm(shortest, axis=1).min(initial=np.inf) < THINNEST:
+        raise InvalidStructureError(
+            f"atoms: periodic images of one atom are closer than {THINNEST} Å; set cell or pbc"
+        )
+    _check_occupancies(atoms)
+
+
+def _check_occupancies(atoms: Atoms) -> None:
+    """Raise where ASE's readers, of CIF and PDB files, say that sites are filled in part only."""
+    n = len(atoms)
+    shares, contents = np.ones(n), n * [""]
+    of_kinds = atoms.info.get("occupancy")
+    kinds = atoms.arrays.get("spacegroup_kinds", np.arange(n))
+    for k, kind in enumerate(kinds if isinstance(of_kinds, Mapping) else ()):
+        species = of_kinds.get(str(kind), of_kinds.get(int(kind), {}))
+        if species:
+            shares[k] = min(species.values())
+            contents[k] = " and ".join(f"{share:g} {symbol}" for symbol, share in species.items())
+    in_file = atoms.arrays.get("occupancy")
+    if in_file is not None and in_file.dtype.kind == "f":
+        shares = np.where((in_file > 0) & (in_file < shares), in_file, shares)
+    partial = np.flatnonzero((shares > 0) & (shares < FULL))
+    if not len(partial):
+        return
+    named = ", ".join(
+        f"atom {k} ({contents[k] or f'{shares[k]:g} {atoms.symbols[k]}'})" for k in partial[:8]
+    )
+    raise InvalidStructureError(
+        f"atoms: {len(partial)} sites are occupied in part: {named}"
+        f"{', …' if len(partial) > 8 else ''}; vibrations need one atom on every site: choose an "
+        "ordered supercell, and delete atoms.info['occupancy'] or atoms.arrays['occupancy'] there"
+    )
 
 
 def check_crystal(crystal: Atoms) -> None:
@@ -95,8 +136,9 @@ def starting_copy(atoms: Atoms) -> Atoms:
     Returns
     -------
     Atoms
+        Of its constraints, FixAtoms and the like are left, see `without_leftovers`.
     """
-    copy = strip_labels(atoms)
+    copy = strip_labels(without_leftovers(atoms))
     for key in _OWN:
         copy.info.pop(key, None)
     return copy
@@ -104,6 +146,27 @@ def starting_copy(atoms: Atoms) -> Atoms:
 
 #: Constraints that leave every atom free to vibrate.
 _IGNORED_CONSTRAINTS = ("FixCom", "FixSymmetry")
+
+
+def without_leftovers(atoms: Atoms) -> Atoms:
+    """Copy without constraints that a relaxation has left, and that leave every atom free.
+
+    They hold for this cell and these atoms only: ASE fails, or restores what they hold, where such
+    a structure is repeated, cut or given another cell.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    Atoms
+    """
+    copy: Atoms = atoms.copy()
+    copy.set_constraint(
+        [c for c in copy.constraints if type(c).__name__ not in _IGNORED_CONSTRAINTS]
+    )
+    return copy
 
 
 def free_atoms(atoms: Atoms) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.structures.cells import repeats_to
+from ase_vibent.structures.cells import repeated, repeats_to
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.symmetry import CrystalSymmetry
 from ase_vibent.structures.validity import check_crystal, strip_labels
@@ -142,7 +142,7 @@ def _sites(atoms: Atoms, crystal: Atoms) -> Atoms:
     """The crystal, repeated and strained to a structure's cell."""
     check_crystal(atoms)
     check_crystal(crystal)
-    sites = strip_labels(crystal.repeat(repeats_to(crystal, atoms)))
+    sites = strip_labels(repeated(crystal, repeats_to(crystal, atoms)))
     deformation = np.linalg.solve(sites.cell.array, atoms.cell.array)
     if np.abs(deformation - np.eye(3)).max() > 0.2:
         raise InvalidStructureError(

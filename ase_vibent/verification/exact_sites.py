@@ -27,6 +27,7 @@ from ase_vibent.hessian import (
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import match_references, repeats_to, widths
+from ase_vibent.structures.validity import without_leftovers
 from ase_vibent.training.targets import ReferenceCrystals
 
 #: Radius of balls where the cell has room, and the least that is worth it, Å.
@@ -140,6 +141,7 @@ class ExactSites:
 
         balls = _within(atoms, sites, radius + 0.01)
         hessian = self._hessian_of(atoms, balls, sites, radius)
+        atoms = without_leftovers(atoms)
         members, own = atoms[balls], np.searchsorted(np.flatnonzero(balls), sites)
         remarks: tuple[str, ...] = ()
         if self._crystal is None:
@@ -173,7 +175,7 @@ class ExactSites:
         if self._options.interaction_range is not None:
             reach = radius + self._options.interaction_range + self._options.displacement
             near = balls | _within(atoms, sites, reach)
-        surroundings = atoms[near]
+        surroundings = without_leftovers(atoms)[near]
         if not balls.all():
             surroundings.set_constraint(FixAtoms(mask=~balls[near]))
         return compute_hessian(surroundings, self._calculator, options=self._options, sparse=True)

@@ -50,7 +50,11 @@ class Network(Calculator):
         near = np.eye(n, dtype=bool)
         near[neighbor_list("ij", atoms, reach)] = True
         stiffness = np.kron(near, np.ones((3, 3))) * rng.normal(size=(3 * n, 3 * n))
-        self.stiffness, self.origin, self.calls = stiffness + stiffness.T, atoms.positions, 0
+        blocks = (stiffness + stiffness.T).reshape(n, 3, n, 3)
+        blocks = blocks + blocks.transpose(0, 3, 2, 1)
+        atom = np.arange(n)
+        blocks[atom, :, atom] -= blocks.sum(axis=2)  # translations are free
+        self.stiffness, self.origin, self.calls = blocks.reshape(3 * n, 3 * n), atoms.positions, 0
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
