@@ -176,15 +176,34 @@ class EntropyCalculator(StrictCalculator):
                 f"calculator: {type(self).__name__} cannot leave out modes here; take "
                 "HessianEntropyCalculator with engine='dense', or a site model"
             )
-        chosen, before = check_temperatures(temperatures), self.temperature
-        rows = []
+        chosen = check_temperatures(temperatures)
+        rows = self.properties_at(chosen, ("entropy", "energy"), atoms)
+        return Vibrations(chosen, *np.array(rows).T)
+
+    def properties_at(
+        self, temperatures: Array, names: Sequence[str], atoms: Atoms
+    ) -> list[list[Any]]:
+        """Properties of a structure at several temperatures; the calculator keeps its own.
+
+        Parameters
+        ----------
+        temperatures : ndarray, shape (n,), K
+        names : sequence of str
+        atoms : Atoms
+
+        Returns
+        -------
+        list of list
+            One for each temperature, in the order of the names.
+        """
+        before, rows = self.temperature, []
         try:
-            for temperature in chosen:
+            for temperature in temperatures:
                 self.temperature = temperature
-                rows.append([self.get_property(k, atoms) for k in ("entropy", "energy")])
+                rows.append([self.get_property(name, atoms) for name in names])
         finally:
             self.temperature = before
-        return Vibrations(chosen, *np.array(rows).T)
+        return rows
 
     def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
         """Follow the policy on extrapolation, structure by structure; nothing where it is exact.

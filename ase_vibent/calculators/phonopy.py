@@ -236,7 +236,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
                 crystal, self.wrapped, np.array(matrix), self.hessian_options
             )
         if mesh is None:
-            points = commensurate_points(self._phonons)
+            points = commensurate_points(self._phonons.supercell_matrix)
             return solve_spectrum(self._phonons, crystal, points, np.ones(len(points), int))
         return solve_spectrum(self._phonons, crystal, *half_shifted_mesh(mesh))
 

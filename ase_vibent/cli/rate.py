@@ -13,7 +13,7 @@ from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import rate_plot
-from ase_vibent.structures.cells import closest_supercell
+from ase_vibent.structures.cells import closest_supercell, repeated
 from ase_vibent.thermo import TransitionRate, transition_rate
 
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     crystal = cell = None
     if options.reference:
         crystal = closest_supercell(minimum, read_structures([options.reference])[1])
-        cell = crystal.repeat(options.dilute)
+        cell = repeated(crystal, options.dilute)
     found = transition_rate(
         minimum,
         saddle,

@@ -25,7 +25,7 @@ from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.hessian.symmetry import phonopy_cell, phonopy_failures, tells_symmetry
 from ase_vibent.potentials import resolve_calculator
-from ase_vibent.structures.cells import VOIGT_STRAINS, strained
+from ase_vibent.structures.cells import strain_derivatives, strained
 
 #: Points of a mesh that are worked on at once.
 CHUNK = 1024
@@ -219,10 +219,7 @@ def bulk_strain_derivative(
         )
         return float(sites.sum())
 
-    slopes = [
-        (total(strain * unit) - total(-strain * unit)) / (2 * strain) for unit in VOIGT_STRAINS
-    ]
-    return np.asarray(voigt_6_to_full_3x3_stress(slopes))
+    return np.asarray(voigt_6_to_full_3x3_stress(strain_derivatives(total, strain)))
 
 
 @phonopy_failures()

@@ -330,7 +330,7 @@ def supercell_hessian_at(
     """
     inverse = np.linalg.inv(phonons.primitive.cell)
     matrix = np.rint(supercell.cell.array @ inverse).astype(int)
-    folded = _commensurate_points(matrix.T)
+    folded = commensurate_points(matrix.T)
     blocks = hessians_at(phonons, q @ np.linalg.inv(matrix).T + folded)
     within = phonons.primitive.scaled_positions[sites]
     places = within + np.rint(supercell.positions @ inverse - within)
@@ -342,12 +342,8 @@ def supercell_hessian_at(
     return np.asarray(hessian.reshape(3 * n, 3 * n) / len(folded), dtype=np.complex128)
 
 
-def commensurate_points(phonons: Any) -> Array:
-    """The q-points that fit into the supercell, shape (number of cells, 3)."""
-    return _commensurate_points(phonons.supercell_matrix)
-
-
-def _commensurate_points(matrix: IntArray) -> Array:
+def commensurate_points(matrix: IntArray) -> Array:
+    """The q-points that fit into phonopy's supercell of a matrix, shape (number of cells, 3)."""
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
     points: Array = get_commensurate_points(matrix)

@@ -107,10 +107,10 @@ def compute_hessian(
         raise InvalidInputError("calculator: expected one, or a hessian instead, got neither")
     calculator = resolve_calculator(calculator)
     displaced_forces = DisplacedForces(atoms, calculator, cache=options.cache)
-    plain = FiniteDifferences(atoms, displaced_forces, free, options)
     if takes_analytic_hessian(calculator, options):
         matrix = _analytic(calculator, displaced_forces, len(atoms), free)
     else:
+        plain = FiniteDifferences(atoms, displaced_forces, free, options)
         if options.symmetry and not sparse and len(free) == len(atoms):
             symmetric = symmetric_differences(atoms, displaced_forces, options)
             if symmetric is not None and symmetric.n_calls < plain.n_calls:

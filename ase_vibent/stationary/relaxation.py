@@ -64,7 +64,7 @@ def relax(
             f"pbc={atoms.pbc.tolist()}; keep the cell, or set pbc"
         )
     copy = starting_copy(atoms)
-    copy.set_constraint(atoms.constraints)
+    copy.set_constraint(atoms.copy().constraints)  # they may change as the atoms move
     copy.calc = resolve_calculator(calculator)
     quantity = "forces and stress" if relax_cell else "forces"
     with calculator_failures(copy.calc, quantity, "a relaxation"):

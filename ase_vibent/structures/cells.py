@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -80,6 +81,24 @@ def strained(atoms: Atoms, strain: Array) -> Atoms:
     copy = atoms.copy()
     copy.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return copy
+
+
+def strain_derivatives(function: Callable[[Array], Any], step: float) -> Array:
+    """Central differences of a function of strain.
+
+    Parameters
+    ----------
+    function : callable (strain of shape (3, 3)) -> number or ndarray
+    step : float
+
+    Returns
+    -------
+    ndarray, shape (6, …)
+        Along the strains of Voigt.
+    """
+    return np.array(
+        [(function(step * unit) - function(-step * unit)) / (2 * step) for unit in VOIGT_STRAINS]
+    )
 
 
 def cell_strain(atoms: Atoms, reference: Atoms) -> Array:

@@ -13,8 +13,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
+from ase_vibent.structures.fingerprint import marks
 from ase_vibent.structures.validity import check_crystal, starting_copy, without_leftovers
 
 #: Precision of the crystal's positions, Å.
@@ -25,9 +25,8 @@ STRICT_SYMPREC = 1e-5
 DEFECT_SYMPREC = 0.02
 #: Two positions closer than this are one, Å.
 SAME = 0.05
-#: Per-atom arrays that tell no atoms apart: species and where they are, how they happen to move,
-#: and their running numbers in LAMMPS and CIF files.
-_NO_MARKS = ("numbers", "positions", "momenta", "id", "spacegroup_kinds")
+#: Per-atom arrays that tell no atoms apart: running numbers in LAMMPS and CIF files.
+_RUNNING_NUMBERS = ("id", "spacegroup_kinds")
 #: Numbers closer than this share of the largest in their array are the same.
 _ROUNDING = 1e-8
 
@@ -50,7 +49,8 @@ def atom_kinds(atoms: Atoms, *, masses: bool = True) -> IntArray:
         From 1 on.
     """
     labels = [_ranks(atoms.numbers)]
-    for values in _marks(atoms, masses=masses).values():
+    isotopes = [atoms.get_masses()] if masses else []
+    for values in (*isotopes, *_marks(atoms).values()):
         labels += [_ranks(column) for column in values.reshape(len(atoms), -1).T]
     kinds = np.unique(np.column_stack(labels), axis=0, return_inverse=True)[1]
     return kinds.reshape(len(atoms)) + 1
@@ -69,7 +69,7 @@ def has_directions(atoms: Atoms) -> bool:
     """
     return any(
         values.ndim > 1 and values.dtype.kind in "iufc" and bool(np.any(values))
-        for values in _marks(atoms, masses=False).values()
+        for values in _marks(atoms).values()
     )
 
 
@@ -85,20 +85,15 @@ def same_marks(one: Atoms, other: Atoms) -> bool:
     bool
         Species, positions and masses are not compared.
     """
-    first, second = _marks(one, masses=False), _marks(other, masses=False)
+    first, second = _marks(one), _marks(other)
     return first.keys() == second.keys() and all(
         np.array_equal(values, second[name]) for name, values in first.items()
     )
 
 
-def _marks(atoms: Atoms, *, masses: bool) -> dict[str, NDArray[Any]]:
-    """Per-atom arrays by which atoms of one species may differ; those of zeros are as none."""
-    hidden = _NO_MARKS if masses else (*_NO_MARKS, "masses")
-    return {
-        name: values
-        for name, values in atoms.arrays.items()
-        if name not in hidden and not name.startswith(PREFIX) and np.any(values)
-    }
+def _marks(atoms: Atoms) -> dict[str, NDArray[Any]]:
+    """Per-atom arrays by which atoms of one species may differ."""
+    return {k: values for k, values in marks(atoms).items() if k not in _RUNNING_NUMBERS}
 
 
 def _ranks(values: NDArray[Any]) -> IntArray:

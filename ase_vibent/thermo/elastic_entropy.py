@@ -4,13 +4,11 @@ The free energies of a defect and of the crystal have a dipole and elastic const
 P(T) and C(T), with ∂P/∂T = ∂S_f/∂ε and ∂C/∂T = -(1/V) ∂²S/∂η² of the crystal, η the Lagrangian
 strain; atoms relax under strain in both. At constant volume the crystal comes under a stress σ(T),
 too, and what resists a displacement gradient is C_ijkl + δ_ik σ_jl. Images then hold back the
-entropy -∂/∂T of `elasticity.held_back`.
+entropy -∂/∂T of `elasticity.image_energy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -24,14 +22,8 @@ from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.crystal.bulk import primitive_cell
 from ase_vibent.crystal.phonons import prepared_crystal
 from ase_vibent.stationary.relaxation import relax
-from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strained
-from ase_vibent.thermo.elasticity import (
-    FMAX,
-    STRAIN,
-    elastic_dipole,
-    held_back,
-    minor_symmetric,
-)
+from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strain_derivatives, strained
+from ase_vibent.thermo.elasticity import FMAX, STRAIN, image_energy, minor_symmetric
 
 #: Strain of second differences, which want a larger one.
 CURVATURE_STRAIN = 1e-2
@@ -81,7 +73,7 @@ def temperature_changes(
         If a strained structure does not relax, or is unstable.
     """
     slopes = [
-        strain_derivatives(atoms, calculator, potential, temperatures)
+        relaxed_strain_derivatives(atoms, calculator, potential, temperatures)
         for atoms in (defect, crystal)
     ]
     volume = crystal.get_volume()
@@ -94,10 +86,9 @@ def temperature_changes(
 
 
 def image_entropies(
-    defect: Atoms,
+    dipole: Array,
+    constants: Array,
     crystal: Atoms,
-    potential: Any,
-    constants: Array | None,
     changes: TemperatureChanges,
     *,
     relaxed_cell: bool,
@@ -106,11 +97,11 @@ def image_entropies(
 
     Parameters
     ----------
-    defect, crystal : Atoms
-        At rest, in cells of one size.
-    potential : ASE calculator, or None
-    constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
-        From `elasticity.known_constants`.
+    dipole : ndarray, shape (3, 3), eV
+        From `elasticity.elastic_dipole`.
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
+    crystal : Atoms
+        In the cell of the defect.
     changes : TemperatureChanges
         Of this cell, or of a smaller one.
     relaxed_cell : bool
@@ -119,28 +110,19 @@ def image_entropies(
     Returns
     -------
     ndarray, shape (n,), eV/K
-        To be added to the formation entropy, to first order in the temperature; NaN without
-        constants.
+        To be added to the formation entropy, to first order in the temperature.
     """
-    if constants is None:
-        return np.full(len(changes.dipole), np.nan)
-    whole, part = (atoms.copy() for atoms in (crystal, defect))
-    whole.calc = part.calc = potential
-    dipole = elastic_dipole(part, whole, constants)
 
-    def energy(kelvin: float, turning: Array, softening: Array) -> float:
-        moved = dipole + kelvin * turning, constants + kelvin * softening
-        return held_back(*moved, crystal, relaxed_cell)
+    def energies(kelvin: float) -> Array:
+        moved = zip(
+            dipole + kelvin * changes.dipole, constants + kelvin * changes.constants, strict=True
+        )
+        return np.array([image_energy(p, c, crystal, relaxed_cell=relaxed_cell) for p, c in moved])
 
-    return -np.array(
-        [
-            _central_difference(partial(energy, turning=p, softening=c), 1.0)
-            for p, c in zip(*changes, strict=True)
-        ]
-    )
+    return (energies(-1.0) - energies(1.0)) / 2
 
 
-def strain_derivatives(
+def relaxed_strain_derivatives(
     atoms: Atoms, calculator: EntropyCalculator, potential: Any, temperatures: Array
 ) -> Array:
     """Derivatives of an entropy with respect to strain, while the atoms relax.
@@ -157,28 +139,20 @@ def strain_derivatives(
     -------
     ndarray, shape (n, 3, 3), eV/K
     """
-    before, found = calculator.temperature, []
-    motions = _relaxed_motions(atoms, potential)
-    try:
-        for temperature in temperatures:
-            calculator.temperature = temperature
-            affine = calculator.get_property("entropy_strain", atoms)
-            gradient = calculator.get_property("entropy_gradient", atoms)
-            inner = voigt_6_to_full_3x3_stress(np.einsum("vic,ic->v", motions, gradient))
-            found.append(affine + inner)
-    finally:
-        calculator.temperature = before
-    return np.array(found)
 
-
-def _relaxed_motions(atoms: Atoms, potential: Any) -> Array:
-    """How atoms move beside the affine motion of a cell, shape (6, N, 3), Å per strain (Voigt)."""
-
-    def inner(unit: Array, amount: float) -> Array:
-        there = relax(strained(atoms, amount * unit), potential, fmax=FMAX)
+    def inner(strain: Array) -> Array:
+        there = relax(strained(atoms, strain), potential, fmax=FMAX)
         return there.cell.scaled_positions(there.positions) @ atoms.cell.array
 
-    return np.array([_central_difference(partial(inner, unit), STRAIN) for unit in VOIGT_STRAINS])
+    motions = strain_derivatives(inner, STRAIN)
+    names = ("entropy_strain", "entropy_gradient")
+    # Classical entropies change with the structure alike at all temperatures.
+    chosen = temperatures if calculator.parameters["quantum"] else temperatures[:1]
+    found = [
+        affine + voigt_6_to_full_3x3_stress(np.einsum("vic,ic->v", motions, gradient))
+        for affine, gradient in calculator.properties_at(chosen, names, atoms)
+    ]
+    return np.broadcast_to(found, (len(temperatures), 3, 3))
 
 
 def _stiffness_changes(
@@ -209,7 +183,3 @@ def _stiffness_changes(
         curvature[:, v, w] = curvature[:, w, v] = mixed
     changes = -curvature / (CURVATURE_STRAIN**2 * primitive.get_volume())
     return np.array([Voigt_6x6_to_full_3x3x3x3(change) for change in changes])
-
-
-def _central_difference(function: Callable[[float], Any], step: float) -> Any:
-    return (function(step) - function(-step)) / (2 * step)

@@ -62,17 +62,18 @@ def known_constants(crystal: Atoms, potential: Any) -> Array | None:
 
 
 def image_energy(
-    defect: Atoms, crystal: Atoms, potential: Any, constants: Array | None, *, relaxed_cell: bool
+    dipole: Array, constants: Array | None, crystal: Atoms, *, relaxed_cell: bool
 ) -> float:
     """What a defect's periodic images hold back of its relaxation energy.
 
     Parameters
     ----------
-    defect, crystal : Atoms
-        At rest, in cells of one size.
-    potential : ASE calculator, or None
+    dipole : ndarray, shape (3, 3), eV
+        From `elastic_dipole`.
     constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
         From `known_constants`; they are those of any cell of the crystal.
+    crystal : Atoms
+        In the cell of the defect.
     relaxed_cell : bool
         Whether the defect's cell is relaxed to zero stress, too.
 
@@ -83,25 +84,6 @@ def image_energy(
     """
     if constants is None:
         return float("nan")
-    whole, part = (atoms.copy() for atoms in (crystal, defect))
-    whole.calc = part.calc = potential
-    return held_back(elastic_dipole(part, whole, constants), constants, crystal, relaxed_cell)
-
-
-def held_back(dipole: Array, constants: Array, crystal: Atoms, relaxed_cell: bool) -> float:
-    """What `image_energy` says, of a dipole in a crystal's cell.
-
-    Parameters
-    ----------
-    dipole : ndarray, shape (3, 3), eV
-    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
-    crystal : Atoms
-    relaxed_cell : bool
-
-    Returns
-    -------
-    float, eV
-    """
     correction = image_correction(dipole, constants, crystal.cell.array)
     if relaxed_cell:
         correction += relaxed_cell_correction(dipole, constants, crystal.get_volume())
@@ -146,22 +128,29 @@ def elastic_constants(crystal: Atoms, potential: Any) -> Array:
     return np.asarray(Voigt_6x6_to_full_3x3x3x3(constants))
 
 
-def elastic_dipole(defect: Atoms, crystal: Atoms, constants: Array) -> Array:
+def elastic_dipole(defect: Atoms, crystal: Atoms, potential: Any, constants: Array | None) -> Array:
     """Force dipole of a defect, from the stress of its cell and how that has been strained.
 
     Parameters
     ----------
     defect, crystal : Atoms
-        With stresses; the defect relaxed, in the crystal's cell or one near it.
-    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
+        At rest, the defect in the crystal's cell or one near it.
+    potential : ASE calculator, or None
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
+        From `known_constants`.
 
     Returns
     -------
     ndarray, shape (3, 3), eV
+        NaN without constants.
     """
+    if constants is None:
+        return np.full((3, 3), np.nan)
+    whole, part = (atoms.copy() for atoms in (crystal, defect))
+    whole.calc = part.calc = potential
     stresses = [
         voigt_6_to_full_3x3_stress(atoms.get_stress(apply_constraint=False))
-        for atoms in (defect, crystal)
+        for atoms in (part, whole)
     ]
     given_way = np.einsum("ijkl,kl", constants, cell_strain(defect, crystal))
     return np.asarray(crystal.get_volume() * (given_way - stresses[0] + stresses[1]))

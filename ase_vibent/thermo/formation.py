@@ -31,7 +31,7 @@ from ase_vibent.thermo.elastic_entropy import (
     image_entropies,
     temperature_changes,
 )
-from ase_vibent.thermo.elasticity import image_energy, known_constants
+from ase_vibent.thermo.elasticity import elastic_dipole, image_energy, known_constants
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
 VOLUME, PRESSURE = "constant volume", "constant pressure"
@@ -301,11 +301,15 @@ def _images(
     changes: TemperatureChanges | None,
 ) -> dict[str, Any]:
     """What elasticity says of periodic images; of entropies, where changes are known."""
-    of = (defect, crystal, potential, constants)
     relaxed_cell = found.condition == PRESSURE
-    values: dict[str, Any] = {"image_energy": image_energy(*of, relaxed_cell=relaxed_cell)}
-    if changes is not None:
-        values["image_entropies"] = image_entropies(*of, changes, relaxed_cell=relaxed_cell)
+    dipole = elastic_dipole(defect, crystal, potential, constants)
+    values: dict[str, Any] = {
+        "image_energy": image_energy(dipole, constants, crystal, relaxed_cell=relaxed_cell)
+    }
+    if constants is not None and changes is not None:
+        values["image_entropies"] = image_entropies(
+            dipole, constants, crystal, changes, relaxed_cell=relaxed_cell
+        )
     return values
 
 

@@ -18,6 +18,7 @@ from ase_vibent.thermo import defect_formation
 from ase_vibent.thermo.elastic_entropy import image_entropies, temperature_changes
 from ase_vibent.thermo.elasticity import (
     elastic_constants,
+    elastic_dipole,
     image_correction,
     image_energy,
     known_constants,
@@ -79,9 +80,9 @@ def energies() -> dict[tuple[int, bool], tuple[float, float]]:
         crystal.calc = calculator
         bulk_energy = crystal.get_potential_energy() / len(crystal)
         energy = atoms.get_potential_energy() - len(atoms) * bulk_energy
-        correction = image_energy(
-            atoms, crystal, calculator, known_constants(crystal, calculator), relaxed_cell=relaxed
-        )
+        constants = known_constants(crystal, calculator)
+        dipole = elastic_dipole(atoms, crystal, calculator, constants)
+        correction = image_energy(dipole, constants, crystal, relaxed_cell=relaxed)
         found[width, relaxed] = energy, correction
     return found
 
@@ -124,7 +125,8 @@ def test_it_is_said_beside_the_energy_and_unknown_where_nothing_gives_stresses(e
         ((cluster, cluster), LennardJones()),
     ):
         constants = known_constants(pair[1], calculator)
-        assert np.isnan(image_energy(*pair, calculator, constants, relaxed_cell=False))
+        dipole = elastic_dipole(*pair, calculator, constants)
+        assert np.isnan(image_energy(dipole, constants, pair[1], relaxed_cell=False))
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +160,12 @@ def test_entropies_are_the_derivative_of_the_energy(model, changes):
         potential = warm(model, kelvin)
         constants = known_constants(crystal, potential)
         there = relax(atoms, potential, fmax=1e-4)
-        energies.append(image_energy(there, crystal, potential, constants, relaxed_cell=False))
+        dipole = elastic_dipole(there, crystal, potential, constants)
+        energies.append(image_energy(dipole, constants, crystal, relaxed_cell=False))
     expected = -(energies[0] - energies[1]) / (2 * KELVIN)
     constants = known_constants(crystal, EMT())
-    (value,) = image_entropies(atoms, crystal, EMT(), constants, found, relaxed_cell=False)
+    dipole = elastic_dipole(atoms, crystal, EMT(), constants)
+    (value,) = image_entropies(dipole, constants, crystal, found, relaxed_cell=False)
     assert abs(value) > 0.01 * kB
     # Of third order in the temperature.
     assert value == pytest.approx(expected, rel=0.03)
@@ -183,5 +187,6 @@ def test_it_is_said_where_it_was_asked_for(model, changes):
     )
     assert np.isnan(silent.image_entropies).all()
     constants = known_constants(crystal, EMT())
-    expected = image_entropies(atoms, crystal, EMT(), constants, found, relaxed_cell=False)
+    dipole = elastic_dipole(atoms, crystal, EMT(), constants)
+    expected = image_entropies(dipole, constants, crystal, found, relaxed_cell=False)
     np.testing.assert_allclose(asked.image_entropies, expected, rtol=1e-6)
