@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_vibent.arrays import Array
 from ase_vibent.crystal.phonons import (
     build_phonons,
-    hessians_at,
+    mesh_hessians,
     prepared_crystal,
     supercell_hessian_at,
 )
@@ -27,8 +27,6 @@ from ase_vibent.hessian.symmetry import phonopy_cell, phonopy_failures, tells_sy
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import strain_derivatives, strained
 
-#: Points of a mesh that are worked on at once.
-CHUNK = 1024
 #: Points along every direction where quantum statistics are put beside classical ones, for a
 #: primitive cell; fewer for larger ones.
 CORRECTION_MESH = 8
@@ -259,19 +257,18 @@ def _wide_phonons(
 
 def _mesh_average(phonons: Any, n_mesh: int) -> Array:
     """Mass-free reduced entropy of every primitive site, averaged over a mesh of an even number."""
-    points, _ = half_shifted_mesh((n_mesh,) * 3)
     sites = np.zeros(len(phonons.primitive))
-    for chunk in np.array_split(points, -(-len(points) // CHUNK)):
-        eigenvalues, vectors = np.linalg.eigh(hessians_at(phonons, chunk))
+    for points, matrices in mesh_hessians(phonons, n_mesh):
+        eigenvalues, vectors = np.linalg.eigh(matrices)
         lowest = int(eigenvalues[:, 0].argmin())
         if eigenvalues[lowest, 0] <= 0:
             frequencies = signed_frequencies(eigenvalues[lowest])
             raise UnstableStructureError(
-                f"crystal: imaginary phonon at q = {np.round(chunk[lowest], 4).tolist()} "
+                f"crystal: imaginary phonon at q = {np.round(points[lowest], 4).tolist()} "
                 f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
                 frequencies,
                 int(np.sum(eigenvalues[lowest] < 0)),
             )
-        weights = np.square(np.abs(vectors)).reshape(len(chunk), len(sites), 3, -1).sum(axis=2)
+        weights = np.square(np.abs(vectors)).reshape(len(points), len(sites), 3, -1).sum(axis=2)
         sites += np.einsum("qiv,qv->i", weights, reduced_entropy(eigenvalues))
-    return sites / len(points)
+    return sites * 2 / n_mesh**3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,22 +289,74 @@ def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
     ndarray, shape (n_q, 3N, 3N), eV/Å²
         Hermitian.
     """
+    n = len(phonons.primitive)
+    first, second, vectors, blocks = _image_blocks(phonons)
+    matrices = np.zeros((len(points), n, n, 3, 3), dtype=complex)
+    for i, j in np.ndindex(n, n):
+        chosen = (first == i) & (second == j)
+        phases = np.exp(2j * np.pi * (points @ vectors[chosen].T))
+        matrices[:, i, j] = np.tensordot(phases, blocks[chosen], 1)
+    return _hermitian(matrices)
+
+
+def mesh_hessians(phonons: Any, n_mesh: int) -> Iterator[tuple[Array, NDArray[np.complex128]]]:
+    """Fourier transforms of the force constants on a half-shifted mesh, plane by plane.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+        From `build_phonons`, all masses 1 amu.
+    n_mesh : int
+        Even number of points along every reciprocal vector.
+
+    Yields
+    ------
+    points : ndarray, shape (n_mesh², 3)
+        In units of the reciprocal cell vectors; -q is left out of every pair of points.
+    matrices : ndarray, shape (n_mesh², 3N, 3N), eV/Å²
+        Hermitian. Waves count cells, not positions, of which frequencies and the sizes of
+        displacements know nothing.
+    """
+    n, positions = len(phonons.primitive), phonons.primitive.scaled_positions
+    first, second, vectors, blocks = _image_blocks(phonons)
+    cells = np.rint(vectors - positions[second] + positions[first]).astype(int)
+    along = (np.arange(n_mesh) + 0.5) / n_mesh
+    half_step = np.exp(1j * np.pi / n_mesh * (cells[:, 0] + cells[:, 1]))
+    x, y = np.meshgrid(along, along, indexing="ij")
+    for z in along[: n_mesh // 2]:
+        waves = half_step * np.exp(2j * np.pi * z * cells[:, 2])
+        plane = np.zeros((n_mesh, n_mesh, n, n, 3, 3), dtype=complex)
+        place = (cells[:, 0] % n_mesh, cells[:, 1] % n_mesh, first, second)
+        np.add.at(plane, place, waves[:, None, None] * blocks)
+        matrices = np.fft.ifft2(plane, axes=(0, 1), norm="forward")
+        points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z)])
+        yield points, _hermitian(matrices.reshape(-1, n, n, 3, 3))
+
+
+def _image_blocks(phonons: Any) -> tuple[IntArray, IntArray, Array, Array]:
+    """Force constants between primitive atoms and the nearest images of others.
+
+    Images at equal distance share theirs: atoms, atoms of whose images, vectors in units of the
+    primitive cell's, shape (n, 3), blocks, shape (n, 3, 3), eV/Å².
+    """
     primitive, constants = phonons.primitive, phonons.force_constants
-    # Shortest vectors to the images of every atom; those at equal distance share its constants.
     vectors, multiplicities = primitive.get_smallest_vectors()
     if len(constants) == len(phonons.supercell):
         constants = constants[primitive.p2s_map]
     home = np.array([primitive.p2p_map[image] for image in primitive.s2p_map])
-    n = len(primitive)
-    matrices = np.zeros((len(points), n, 3, n, 3), dtype=complex)
-    for i, j in np.ndindex(n, n):
-        images = np.flatnonzero(home == j)
-        counts, starts = multiplicities[images, i].T
-        chosen = np.concatenate([np.arange(s, s + m) for s, m in zip(starts, counts, strict=True)])
-        shared = np.repeat(constants[i, images] / counts[:, None, None], counts, axis=0)
-        phases = np.exp(2j * np.pi * (points @ vectors[chosen].T))
-        matrices[:, i, :, j] = np.tensordot(phases, shared, 1)
-    whole = matrices.reshape(len(points), 3 * n, 3 * n)
+    images, first = (indices.ravel() for indices in np.indices(multiplicities.shape[:2]))
+    counts, starts = multiplicities.reshape(-1, 2).T
+    rows = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first, images = first[rows], images[rows]
+    blocks = constants[first, images] / counts[rows, None, None]
+    return first, home[images], vectors[starts[rows] + within], blocks
+
+
+def _hermitian(blocks: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Matrices, shape (n_q, 3N, 3N), of blocks, shape (n_q, N, N, 3, 3)."""
+    n_q, n = blocks.shape[:2]
+    whole = blocks.swapaxes(2, 3).reshape(n_q, 3 * n, 3 * n)
     return np.asarray((whole + whole.conj().swapaxes(1, 2)) / 2, dtype=np.complex128)
 
 

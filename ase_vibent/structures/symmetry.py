@@ -253,6 +253,23 @@ def inequivalent_atoms(atoms: Atoms) -> NDArray[np.int64]:
     return np.unique(_dataset(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
 
 
+def point_group(crystal: Atoms) -> Array:
+    """Rotations and reflections that leave a crystal as it is, translations aside.
+
+    Parameters
+    ----------
+    crystal : Atoms
+
+    Returns
+    -------
+    ndarray, shape (n, 3, 3)
+        Orthogonal, of Cartesian columns.
+    """
+    rotations = np.unique(_dataset(crystal, STRICT_SYMPREC).rotations, axis=0)
+    cell = crystal.cell.array.T
+    return np.asarray(cell @ rotations @ np.linalg.inv(cell))
+
+
 def n_primitive_cells(crystal: Atoms) -> int:
     """Number of primitive cells that a perfect supercell consists of.
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
+from ase.units import kB
 from scipy.linalg import sqrtm
 
 from ase_vibent.arrays import Array
@@ -23,10 +24,14 @@ from ase_vibent.crystal.bulk import primitive_cell
 from ase_vibent.crystal.phonons import prepared_crystal
 from ase_vibent.stationary.relaxation import relax
 from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strain_derivatives, strained
+from ase_vibent.structures.symmetry import point_group
 from ase_vibent.thermo.elasticity import FMAX, STRAIN, image_energy, minor_symmetric
 
 #: Strain of second differences, which want a larger one.
 CURVATURE_STRAIN = 1e-2
+#: Usual change of the size of a dipole with temperature, stiffness included, eV/K; 10 to 200 k_B
+#: for vacancies and dumbbells of five elements (benchmarks/image_entropy.py).
+DIPOLE_CHANGE = 40 * kB
 
 
 class TemperatureChanges(NamedTuple):
@@ -53,7 +58,8 @@ def temperature_changes(
     """How a defect's dipole and the crystal's stiffness change with temperature.
 
     Besides gradients and strain derivatives of both structures it takes twelve relaxations of
-    each, and the entropies of the crystal's primitive cell in 43 states of strain.
+    each, and the entropies of the crystal's primitive cell in 43 states of strain, fewer by
+    symmetry: 12 of a cubic one.
 
     Parameters
     ----------
@@ -122,6 +128,24 @@ def image_entropies(
     return (energies(-1.0) - energies(1.0)) / 2
 
 
+def usual_image_entropy(energy: float, dipole: Array) -> float:
+    """Size of an image entropy, estimated from the image energy: 2 |E| p'/|P|.
+
+    Parameters
+    ----------
+    energy : float, eV
+        From `elasticity.image_energy`.
+    dipole : ndarray, shape (3, 3), eV
+
+    Returns
+    -------
+    float, eV/K
+        With p' = `DIPOLE_CHANGE`, whatever the defect.
+    """
+    size = float(np.linalg.norm(dipole))
+    return 2 * abs(energy) * DIPOLE_CHANGE / size if size else 0.0
+
+
 def relaxed_strain_derivatives(
     atoms: Atoms, calculator: EntropyCalculator, potential: Any, temperatures: Array
 ) -> Array:
@@ -162,12 +186,21 @@ def _stiffness_changes(
     from matscipy.elasticity import Voigt_6x6_to_full_3x3x3x3
 
     primitive = primitive_cell(prepared_crystal(crystal))[0]
+    group = (
+        point_group(primitive) if calculator.parameters.get("symmetry", True) else np.eye(3)[None]
+    )
+    known: dict[tuple[float, ...], Array] = {}
 
     def entropies(*directions: int, sign: float) -> Array:
-        lagrangian = sign * CURVATURE_STRAIN * VOIGT_STRAINS[list(directions)].sum(axis=0)
-        stretch = sqrtm(np.eye(3) + 2 * lagrangian)
-        there = relax(strained(primitive, stretch - np.eye(3)), potential, fmax=FMAX)
-        return calculator.bulk_vibrations(there, temperatures).entropies
+        unit = sign * VOIGT_STRAINS[list(directions)].sum(axis=0)
+        # Symmetry maps strains on each other: one of them stands for all.
+        turned = np.round(group @ unit @ np.swapaxes(group, -1, -2), 6) + 0.0
+        key = max(map(tuple, turned.reshape(-1, 9).tolist()))
+        if key not in known:
+            stretch = sqrtm(np.eye(3) + 2 * CURVATURE_STRAIN * unit)
+            there = relax(strained(primitive, stretch - np.eye(3)), potential, fmax=FMAX)
+            known[key] = calculator.bulk_vibrations(there, temperatures).entropies
+        return known[key]
 
     def pair(*directions: int) -> Array:
         """Second difference along a sum of directions, without the value in the middle."""

@@ -30,6 +30,7 @@ from ase_vibent.thermo.elastic_entropy import (
     TemperatureChanges,
     image_entropies,
     temperature_changes,
+    usual_image_entropy,
 )
 from ase_vibent.thermo.elasticity import elastic_dipole, image_energy, known_constants
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
@@ -60,7 +61,8 @@ class DefectFormation:
     entropy_std : float, eV/K
         Of the entropy, as a model predicts it; of an exact one the estimated error, by mesh,
         sharing among images and finite differences. NaN where it is unknown. What images hold
-        back of the relaxation is not in it.
+        back of the relaxation is in it where the image energy is known: the image entropy itself,
+        or its usual size.
     multiplicity : float
         Equivalent defects per primitive cell of the crystal; NaN where symmetry cannot tell.
     cell_volume : float, Å³
@@ -269,9 +271,9 @@ def defect_formation(
     changes = None
     if image_entropy and constants is not None:
         changes = temperature_changes(defect, crystal, calculator, behind, chosen)
-    found = replace(found, **_images(found, defect, crystal, behind, constants, changes))
+    alone = _with_images(found, defect, crystal, behind, constants, changes)
     if surrogate is None or cell is None:
-        return found
+        return alone
     change = change_in_larger_cell(
         defect,
         crystal,
@@ -287,30 +289,34 @@ def defect_formation(
         vibrations=formed + change.vibrations,
         n_atoms=len(cell),
         entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
-        small_cell=found,
+        small_cell=alone,
     )
-    return replace(dilute, **_images(dilute, change.defect, cell, behind, constants, changes))
+    return _with_images(dilute, change.defect, cell, behind, constants, changes)
 
 
-def _images(
+def _with_images(
     found: DefectFormation,
     defect: Atoms,
     crystal: Atoms,
     potential: Any,
     constants: Array | None,
     changes: TemperatureChanges | None,
-) -> dict[str, Any]:
-    """What elasticity says of periodic images; of entropies, where changes are known."""
+) -> DefectFormation:
+    """With what elasticity says of periodic images; of entropies, where changes are known."""
     relaxed_cell = found.condition == PRESSURE
     dipole = elastic_dipole(defect, crystal, potential, constants)
-    values: dict[str, Any] = {
-        "image_energy": image_energy(dipole, constants, crystal, relaxed_cell=relaxed_cell)
-    }
+    energy = image_energy(dipole, constants, crystal, relaxed_cell=relaxed_cell)
+    entropies = found.image_entropies
+    held_back = 0.0 if np.isnan(energy) else usual_image_entropy(energy, dipole)
     if constants is not None and changes is not None:
-        values["image_entropies"] = image_entropies(
-            dipole, constants, crystal, changes, relaxed_cell=relaxed_cell
-        )
-    return values
+        entropies = image_entropies(dipole, constants, crystal, changes, relaxed_cell=relaxed_cell)
+        held_back = float(np.abs(entropies).max())
+    return replace(
+        found,
+        image_energy=energy,
+        image_entropies=entropies,
+        entropy_std=float(np.hypot(found.entropy_std, held_back)),
+    )
 
 
 def known_std(predicted: float, vibrations: Vibrations) -> float:

@@ -15,7 +15,12 @@ from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.stationary import relax
 from ase_vibent.structures import dumbbells, vacancies
 from ase_vibent.thermo import defect_formation
-from ase_vibent.thermo.elastic_entropy import image_entropies, temperature_changes
+from ase_vibent.thermo.elastic_entropy import (
+    _stiffness_changes,
+    image_entropies,
+    temperature_changes,
+    usual_image_entropy,
+)
 from ase_vibent.thermo.elasticity import (
     elastic_constants,
     elastic_dipole,
@@ -190,3 +195,33 @@ def test_it_is_said_where_it_was_asked_for(model, changes):
     dipole = elastic_dipole(atoms, crystal, EMT(), constants)
     expected = image_entropies(dipole, constants, crystal, found, relaxed_cell=False)
     np.testing.assert_allclose(asked.image_entropies, expected, rtol=1e-6)
+    # What they hold back is in the error, estimated from the energy where it was not asked for.
+    known = model.predicted_std(atoms)
+    of_energy = usual_image_entropy(silent.image_energy, dipole)
+    assert 0.1 < of_energy / abs(expected[0]) < 10
+    assert silent.entropy_std == pytest.approx(np.hypot(known, of_energy), rel=1e-9)
+    assert asked.entropy_std == pytest.approx(np.hypot(known, abs(expected[0])), rel=1e-6)
+
+
+class CountingBulk(SiteEntropyCalculator):
+    """Counts the crystals that it is asked for."""
+
+    n_calls = 0
+
+    def bulk_vibrations(self, crystal, temperatures):
+        self.n_calls += 1
+        return super().bulk_vibrations(crystal, temperatures)
+
+
+def test_strains_that_symmetry_makes_equal_are_done_once(model):
+    """As all of them, one by one, of a crystal that is not cubic."""
+    crystal = bulk("Cu", "fcc", a=3.5898) * (1, 1, 2)
+    crystal.set_cell(crystal.cell.array @ np.diag([1.0, 1.0, 1.01]), scale_atoms=True)
+    counts, found = [], []
+    for symmetry in (True, False):
+        calculator = CountingBulk(model.model, extrapolation="ignore")
+        calculator.parameters["symmetry"] = symmetry
+        found.append(_stiffness_changes(crystal, calculator, EMT(), np.array([300.0])))
+        counts.append(calculator.n_calls)
+    assert counts[0] < counts[1] == 43
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4 * np.abs(found[1]).max())

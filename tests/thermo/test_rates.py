@@ -139,7 +139,7 @@ def model(crystal: Atoms, event: Saddle) -> SiteModel:
         reference = HessianEntropyCalculator(EMT(), unstable=unstable)
         labels += [
             attach_labels(atoms, reference, reference="perfect", labels=["gradient"])
-            for atoms in (start, *rattle(start, 0.02, 2, 0))
+            for atoms in (start, *rattle(start, 0.02, 1, 0))
         ]
     return train(labels, {"cutoff": 4.5, "degree": 8})
 

@@ -30,7 +30,7 @@ def frames(rattle):
     from ase_vibent.potentials import stillinger_weber_silicon
 
     exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    cells = [rattle(vacancies(SMALL)[0], 0.1, seed) for seed in range(12)]
+    cells = [rattle(vacancies(SMALL)[0], 0.1, seed) for seed in range(4)]
     found = [attach_labels(SMALL, exact, name="small", labels=["total"])]
     found += [attach_labels(a, exact, reference="small", labels=["gradient"]) for a in cells]
     larger, whole = embed(cells[0], SMALL, LARGE), LARGE.copy()
