@@ -81,7 +81,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         entropies of small cells are then those of large ones, but for what images do to the
         relaxation. "auto" goes by the cell's width, one point from 25 Å on. "gamma" are the
         vibrations of the cell alone; so are clusters'.
-    displacement : float, Å
+    displacement : float, Å, or "auto"
         Of all finite differences.
     interaction_range : float, Å, optional
     symmetry : bool
@@ -191,13 +191,18 @@ class HessianEntropyCalculator(EntropyCalculator):
             The latter with a mesh.
         """
         engine = self._engine_for(atoms, gradient=gradient)
-        hessian = self._hessian_of(atoms, engine != "dense")
+        step_error = None
+        if engine == "dense":
+            hessian, step_error = self._source.checked(atoms, self.hessian_options)
+        else:
+            hessian = self._hessian_of(atoms, True)
         options: dict[str, Any] = {
             "free": free_atoms(atoms),
             "unstable": self.parameters["unstable"] if unstable is None else unstable,
             "tangent": tangent,
             "engine": engine,
             "tolerance": self.parameters["tolerance"],
+            "step_error": step_error,
         }
         mesh = choose_mesh(atoms, self.parameters["mesh"])
         if mesh is None:
@@ -351,7 +356,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         ndarray, shape (n_sites, N, 3), k_B/Å
         """
         displaced_forces = self.displaced_forces(atoms)
-        options = {"displacement": self.hessian_options.displacement}
+        options = {"displacement": self.step(system)}
         if mass_weighted or self.parameters["decomposition"] != "normalised":
             return system.site_gradients(
                 displaced_forces, sites, mass_weighted=mass_weighted, per_mode=per_mode, **options
@@ -384,6 +389,11 @@ class HessianEntropyCalculator(EntropyCalculator):
         reduced = reduced.copy()
         reduced[system.free] += self._crystal.normalise(system, atoms).site_entropies
         return reduced, modes
+
+    def step(self, system: Vibrating) -> float:
+        """Displacement of the differences that a system's gradients are taken by, Å."""
+        error = system.step_error
+        return self.hessian_options.step if error is None else error.step
 
     def displaced_forces(self, atoms: Atoms, *, strain: bool = False) -> DisplacedForces:
         """Forces, and virials where strain derivatives are wanted, of displaced copies.
@@ -426,7 +436,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     def _gradient(
         self, system: Vibrating, atoms: Atoms, displaced_forces: DisplacedForces
     ) -> SpectralGradient:
-        displacement = self.hessian_options.displacement
+        displacement = self.step(system)
         # While no mode is unstable, all decompositions have the same total.
         if self.parameters["decomposition"] != "normalised" or system.n_unstable == 0:
             return system.gradient(

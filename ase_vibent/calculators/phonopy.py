@@ -30,6 +30,7 @@ from ase_vibent.harmonic.modes import (
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
 from ase_vibent.hessian import HessianOptions
+from ase_vibent.hessian.options import STEP
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -85,7 +86,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         "mesh": "auto",
         "unstable": 0,
         "quantum": False,
-        "displacement": HessianOptions.displacement,
+        "displacement": STEP,
         "symmetry": HessianOptions.symmetry,
     }
 
@@ -100,7 +101,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         mesh: Mesh = "auto",
         unstable: int | str = 0,
         quantum: bool = False,
-        displacement: float = HessianOptions.displacement,
+        displacement: float = STEP,
         symmetry: bool = HessianOptions.symmetry,
     ):
         self.wrapped: Any = resolve_calculator(calculator)

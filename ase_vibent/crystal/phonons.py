@@ -240,7 +240,7 @@ def build_phonons(
         hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
         phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
     else:
-        generate_displacements(phonons, options.displacement)
+        generate_displacements(phonons, options.step)
         solve_force_constants(phonons, DisplacedForces(images, calculator, cache=options.cache))
     return phonons
 

@@ -93,6 +93,11 @@ def _positive(value: Any, atoms: Atoms) -> str | None:
     return None if is_positive(value) else "a number > 0"
 
 
+def _displacement(value: Any, atoms: Atoms) -> str | None:
+    fits = value == "auto" if isinstance(value, str) else is_positive(value)
+    return None if fits else "a number > 0, or auto"
+
+
 def _masses(value: Any, atoms: Atoms) -> str | None:
     return None if _are_numbers(value) and np.all(value > 0) else "numbers > 0"
 
@@ -158,7 +163,7 @@ _CHECKS: dict[str, _Check] = {
     names.FORCE_CONSTANTS: _force_constants,
     names.SIZE_CHECK: _yes_or_no,
     names.WEIGHT: _positive,
-    names.DISPLACEMENT: _positive,
+    names.DISPLACEMENT: _displacement,
     names.INTERACTION_RANGE: _positive,
     names.SYMMETRY: _yes_or_no,
 }

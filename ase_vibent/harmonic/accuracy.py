@@ -36,13 +36,14 @@ class EntropyErrors(NamedTuple):
     images : float
         Of blocks of the Hessian at the border between periodic images, which are told apart by
         guess: half of what their phases matter.
-    invariance : float
-        Of the Hessian itself: what a moved crystal, which must feel no force, matters.
+    hessian : float
+        Of the Hessian itself: what a moved crystal, which must feel no force, matters; with
+        finite differences what `StepError` says, if that is more.
     """
 
     mesh: float
     images: float
-    invariance: float
+    hessian: float
 
 
 UNKNOWN = EntropyErrors(np.nan, np.nan, np.nan)
@@ -65,6 +66,16 @@ def entropy_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     """
     if system.engine != "dense":
         return UNKNOWN
+    found = _dense_errors(atoms, system)
+    if system.step_error is None:
+        return found
+    # Where the Hessian comes from differences, of two estimates of its error the larger.
+    known = [value for value in (found.hessian, system.step_error.entropy) if not np.isnan(value)]
+    return found._replace(hessian=max(known, key=abs))
+
+
+def _dense_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
+    """From the matrix alone."""
     balanced = _without_net_forces(system.hessian) if len(system.free) == len(atoms) else None
     motions = system.left_out(mass_weighted=True)
     if not isinstance(system, MeshSystem):

@@ -53,6 +53,7 @@ from ase_vibent.harmonic.spectrum import (
     check_unstable,
     symmetric_matrix,
 )
+from ase_vibent.harmonic.step_error import StepError
 from ase_vibent.harmonic.system import (
     ENGINES,
     Engine,
@@ -90,6 +91,8 @@ class MeshSystem:
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure: at every q, motion of all images along it is
         left out of the vibrations. There are no gradients then.
+    step_error : StepError, optional
+        Of a Hessian by finite differences.
     """
 
     def __init__(
@@ -103,7 +106,10 @@ class MeshSystem:
         engine: Engine = "dense",
         tolerance: float = 1e-6,
         tangent: Array | None = None,
+        step_error: StepError | None = None,
     ):
+        #: How far finite differences are off, where it is known.
+        self.step_error = step_error
         self.free = np.arange(len(atoms)) if free is None else free
         self.mesh = tuple(mesh)
         self.points, multiplicities = half_shifted_mesh(self.mesh)

@@ -56,6 +56,7 @@ from ase_vibent.harmonic.spectrum import (
     symmetric_matrix,
     truncate,
 )
+from ase_vibent.harmonic.step_error import StepError
 
 #: How the sums over modes are made; see `HarmonicSystem`.
 Engine = Literal["dense", "lanczos", "contour"]
@@ -88,6 +89,8 @@ class HarmonicSystem:
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure: motion along it is left out of the vibrations,
         like that of the rigid body. There are no gradients then.
+    step_error : StepError, optional
+        Of a Hessian by finite differences.
     """
 
     def __init__(
@@ -100,7 +103,10 @@ class HarmonicSystem:
         engine: Engine = "dense",
         tolerance: float = 1e-6,
         tangent: Array | None = None,
+        step_error: StepError | None = None,
     ):
+        #: How far finite differences are off, where it is known.
+        self.step_error = step_error
         self.free = np.arange(len(atoms)) if free is None else free
         check_choice("engine", engine, ENGINES)
         if hessian.shape[0] != 3 * len(self.free):

@@ -55,6 +55,8 @@ class DisplacedForces:
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._rest = self._atoms.positions.copy()
+        #: Of the structure.
+        self.n_atoms = len(atoms)
         #: Whose forces they are.
         self.calculator: Any = calculator
         self._virial = virial

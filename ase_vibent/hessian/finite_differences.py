@@ -13,7 +13,7 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.hessian.matrices import Matrix
-from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.hessian.options import STEP, HessianOptions
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -50,7 +50,7 @@ class FiniteDifferences:
         options: HessianOptions,
     ):
         self._atoms, self._displaced_forces, self._free = atoms, displaced_forces, free
-        self._displacement, self._range = options.displacement, options.interaction_range
+        self._displacement, self._range = options.step, options.interaction_range
         if self._range is None:
             self._graph = InteractionGraph.complete(len(free))
             self._groups = list(np.arange(len(free))[:, None])
@@ -133,7 +133,7 @@ def measured_interaction_range(
     atoms: Atoms,
     calculator: object,
     *,
-    displacement: float = HessianOptions.displacement,
+    displacement: float = STEP,
     tolerance: float = NOISE,
 ) -> float:
     """Largest distance at which a displaced atom changes a force.

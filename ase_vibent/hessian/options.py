@@ -12,6 +12,8 @@ import numpy as np
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import InvalidInputError
 
+#: Displacement of finite differences, Å.
+STEP = 0.01
 METHODS = ("auto", "analytic", "finite-differences")
 
 
@@ -21,8 +23,9 @@ class HessianOptions:
 
     Parameters
     ----------
-    displacement : float, Å
-        Of the central finite differences.
+    displacement : float, Å, or "auto"
+        Of the central finite differences. "auto" is 0.01 Å; a dense Hessian that turns out noisy is
+        made again with a longer step.
     interaction_range : float, Å, optional
         Distance beyond which an atom's displacement changes no force: the cutoff of pair
         potentials, twice that of most others (see `measured_interaction_range`). Atoms that
@@ -44,7 +47,7 @@ class HessianOptions:
         If one is unusable.
     """
 
-    displacement: float = 0.01
+    displacement: float | Literal["auto"] = "auto"
     interaction_range: float | None = None
     symmetry: bool = True
     cache: str | os.PathLike[str] | None = None
@@ -67,6 +70,11 @@ class HessianOptions:
         return cls(**{name: parameters[name] for name in names if name in parameters})
 
     @property
+    def step(self) -> float:
+        """Displacement of finite differences, the first that "auto" tries, Å."""
+        return STEP if self.displacement == "auto" else self.displacement
+
+    @property
     def decisive(self) -> dict[str, Any]:
         """Those that change numbers, where they are set; all but the cache."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache"}
@@ -81,7 +89,8 @@ class HessianOptions:
             raise InvalidInputError(
                 f"method: expected 'auto', 'analytic' or 'finite-differences', got {self.method!r}"
             )
-        check_positive("displacement", self.displacement, "Å")
+        if not (isinstance(self.displacement, str) and self.displacement == "auto"):
+            check_positive("displacement", self.displacement, "Å")
         if self.interaction_range is not None:
             check_positive("interaction_range", self.interaction_range, "Å")
         if not isinstance(self.symmetry, bool | np.bool_):

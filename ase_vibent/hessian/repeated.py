@@ -55,9 +55,9 @@ def repeated_hessian(
     for atom in range(n):
         for axis in range(3):
             shift = np.zeros((len(supercell), 3))
-            shift[atom, axis] = options.displacement
+            shift[atom, axis] = options.step
             change = displaced_forces(shift).forces - displaced_forces(-shift).forces
-            blocks[atom, axis] = -change / (2 * options.displacement)
+            blocks[atom, axis] = -change / (2 * options.step)
     blocks = blocks.transpose(0, 2, 1, 3)
     largest = np.abs(blocks).max(axis=(2, 3))
     atoms, others = np.nonzero(largest > NEGLIGIBLE * largest.max())

@@ -10,9 +10,12 @@ from ase import Atoms
 from ase.calculators.calculator import compare_atoms
 
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.hessian.compute import compute_hessian
+from ase_vibent.harmonic.step_error import StepError
+from ase_vibent.hessian.compute import compute_hessian, takes_analytic_hessian
+from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.matrices import Matrix
 from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.hessian.step import NOISY, STEPS, measure_step, report_step
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -58,23 +61,55 @@ class HessianSource:
         InvalidInputError
             Also if there is nothing but another structure's matrix.
         """
-        given = self._given
-        matrix = given is not None and not callable(given)
-        if matrix and not self._owned_by(atoms):
-            if self.calculator is None:
-                raise InvalidInputError(
-                    "hessian: the matrix belongs to the structure that was calculated first; "
-                    "for others pass a function (atoms) -> matrix, or a calculator"
-                )
-            given = None
+        given = self._given_for(atoms)
         if given is not None:
             options = replace(options, method="auto")
         hessian = compute_hessian(
             atoms, self.calculator, hessian=given, options=options, sparse=sparse
         )
-        if matrix and self._owner is None:
+        if given is not None and not callable(given) and self._owner is None:
             self._owner = atoms.copy()
         return hessian
+
+    def checked(
+        self, atoms: Atoms, options: HessianOptions = HessianOptions()
+    ) -> tuple[Matrix, StepError | None]:
+        """Dense Hessian, and how far it is off where it comes from differences of forces.
+
+        Raises
+        ------
+        CalculatorError
+            Also if it is noise.
+
+        Warns
+        -----
+        UserWarning
+            If it is noisy.
+        """
+        if self._given_for(atoms) is not None or takes_analytic_hessian(self.calculator, options):
+            return self(atoms, options), None
+        displaced_forces = DisplacedForces(atoms, self.calculator, cache=options.cache)
+        found: list[tuple[StepError, Matrix]] = []
+        for step in STEPS if options.displacement == "auto" else (options.step,):
+            hessian = self(atoms, replace(options, displacement=step))
+            error = measure_step(np.asarray(hessian), atoms, displaced_forces, step)
+            found.append((error, hessian))
+            if error.relative <= NOISY:
+                break
+        best, hessian = min(found, key=lambda one: one[0].relative)
+        report_step(best, self.calculator)
+        return hessian, best
+
+    def _given_for(self, atoms: Atoms) -> Any:
+        """What is given for a structure; None if it is left to the calculator."""
+        if self._given is None or callable(self._given) or self._owned_by(atoms):
+            return self._given
+        if self.calculator is None:
+            raise InvalidInputError(
+                "hessian: the matrix belongs to the structure that was calculated first; "
+                "for others pass a function (atoms) -> matrix, or a calculator"
+            )
+        return None
 
     def _owned_by(self, atoms: Atoms) -> bool:
         """Whether the given matrix is this structure's, or nobody's so far."""

@@ -43,7 +43,7 @@ class SymmetricDifferences:
     def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, options: HessianOptions):
         self._displaced_forces = displaced_forces
         self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
-        generate_displacements(self._phonons, options.displacement)
+        generate_displacements(self._phonons, options.step)
 
     @property
     def n_calls(self) -> int:

@@ -139,7 +139,7 @@ def attach_labels(
             calculator.displaced_forces(atoms, strain="strain" in labels),
             classical,
             T0,
-            displacement=calculator.hessian_options.displacement,
+            displacement=calculator.step(system),
         )
         if "gradient" in labels:
             labelled.arrays[dataset.GRADIENT] = derivative.positions[0]

@@ -13,7 +13,8 @@ from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
-from ase_vibent.hessian import DisplacedForces, HessianOptions
+from ase_vibent.hessian import DisplacedForces
+from ase_vibent.hessian.options import STEP
 from ase_vibent.potentials import calculator_failures, energy_and_forces, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -163,7 +164,7 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     def product(column: Array) -> Array:
         pattern = np.zeros((len(atoms), 3))
         pattern[free] = (column / roots).reshape(-1, 3)
-        step = HessianOptions.displacement / np.abs(pattern).max()
+        step = STEP / np.abs(pattern).max()
         forward, backward = (displaced_forces(sign * step * pattern).forces for sign in (1, -1))
         return (backward - forward)[free].ravel() / (2 * step) / roots
 

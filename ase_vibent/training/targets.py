@@ -109,9 +109,10 @@ class ReferenceCrystals:
             if dataset.DISPLACEMENT in atoms.info and dataset.ENTROPY in atoms.info
         }
         if len(displacements) > 1:
+            one, other, *_ = sorted(map(str, displacements))
             raise LabelError(
-                f"frames: some labels are of displacements of {min(displacements)} Å, others of "
-                f"{max(displacements)} Å; label all of them alike"
+                f"frames: some labels are of displacements of {one} Å, others of {other} Å; label "
+                "all of them alike"
             )
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)

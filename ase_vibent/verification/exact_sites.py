@@ -173,7 +173,7 @@ class ExactSites:
         """Sparse Hessian of the atoms in balls; what they do not feel is cut off."""
         near = np.ones(len(atoms), dtype=bool)
         if self._options.interaction_range is not None:
-            reach = radius + self._options.interaction_range + self._options.displacement
+            reach = radius + self._options.interaction_range + self._options.step
             near = balls | _within(atoms, sites, reach)
         surroundings = without_leftovers(atoms)[near]
         if not balls.all():

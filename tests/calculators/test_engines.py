@@ -161,7 +161,7 @@ def test_colouring_and_cache_change_nothing(tmp_path, rattle):
         np.testing.assert_allclose(
             coloured.get_property("entropies", atoms), expected, rtol=0, atol=1e-6 * kB
         )
-    assert len(list(tmp_path.iterdir())) == 6 * len(atoms)
+    assert len(list(tmp_path.iterdir())) == 6 * len(atoms) + 2  # two judge the step
 
 
 def test_balls_give_the_infinite_crystal(sw):

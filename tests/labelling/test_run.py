@@ -393,7 +393,7 @@ def test_every_kind_of_calculator_is_given_its_folder(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"displacement": 0.3},
+        {"displacement": 0.05},
         {"method": "finite-differences"},
         {"interaction_range": 7.0},
         {"symmetry": False},
@@ -416,7 +416,7 @@ def test_labels_of_other_options_are_other_labels(tmp_path, small_cell, gamma_ta
     assert entropies[1] == pytest.approx(tasks[1].run(EMT()).info[dataset.ENTROPY], rel=1e-9)
     if "displacement" in options:
         assert abs(entropies[0] - entropies[1]) > 1e-6
-        with pytest.raises(LabelError, match=r"displacements of 0\.01 Å, others of 0\.3 Å"):
+        with pytest.raises(LabelError, match=r"displacements of 0\.05 Å, others of auto Å"):
             TrainingSet.of(frames)
 
 

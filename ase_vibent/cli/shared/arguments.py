@@ -37,10 +37,10 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
     """Options of exact Hessians."""
     parser.add_argument(
         "--displacement",
-        type=length,
-        default=0.01,
+        type=length_or_auto,
+        default="auto",
         metavar="Å",
-        help="of finite differences; default 0.01",
+        help="of finite differences; default 0.01, and longer where forces are noisy",
     )
     parser.add_argument(
         "--interaction-range",
@@ -112,6 +112,11 @@ def hessian_options(options: argparse.Namespace) -> HessianOptions:
         cache=options.cache,
         symmetry=not options.no_symmetry,
     )
+
+
+def length_or_auto(text: str) -> float | str:
+    """Length in Å, or "auto"."""
+    return text if text == "auto" else length(text)
 
 
 def number_or_any(text: str) -> int | str:
