@@ -24,6 +24,7 @@ from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_ent
 from ase_vibent.harmonic.gradient import SpectralGradient
 from ase_vibent.harmonic.mesh import choose_mesh
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
+from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
@@ -401,8 +402,13 @@ class HessianEntropyCalculator(EntropyCalculator):
         Raises
         ------
         PropertyNotImplementedError
-            If there is a Hessian only, and no calculator.
+            If there is a Hessian only, and no calculator; or no volume, where strain is wanted.
         """
+        if strain and not has_volume(free_standing(atoms)):
+            raise PropertyNotImplementedError(
+                "entropy_strain: the reference takes it from stresses, and the structure has "
+                "no volume"
+            )
         if self.wrapped is None:
             raise PropertyNotImplementedError(
                 "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
@@ -411,11 +417,6 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
-        if strain and not has_volume(atoms):
-            raise PropertyNotImplementedError(
-                "entropy_strain: the reference takes it from stresses, and the structure has "
-                "no volume"
-            )
         engine = self._engine_for(atoms, gradient=gradient)
         if gradient and engine != "dense":
             raise PropertyNotImplementedError(

@@ -16,9 +16,11 @@ from ase_vibent.harmonic.entropy import Statistics
 from ase_vibent.harmonic.modes import (
     dynamical_matrix,
     require_stability,
+    rotation_axes,
     signed_frequencies,
     site_weights,
 )
+from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import (
     DisplacedForces,
@@ -191,10 +193,11 @@ def prepared_crystal(crystal: Atoms) -> Atoms:
         If it is no usable structure, or not periodic along three directions.
     """
     check_structure(crystal)
-    if not np.all(crystal.pbc):
+    if not np.all(crystal.pbc) or len(rotation_axes(crystal)):
         raise InvalidStructureError(
             "atoms: expected a crystal, periodic along three directions, got "
-            f"pbc={crystal.pbc.tolist()}; surfaces, wires and clusters have no bulk value"
+            f"pbc={free_standing(crystal).pbc.tolist()}; surfaces, wires and clusters have no bulk "
+            "value"
         )
     copy = right_handed(crystal)
     copy.set_constraint()

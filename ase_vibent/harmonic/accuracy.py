@@ -22,6 +22,7 @@ from ase_vibent.harmonic.modes import (
     log_determinant,
     rigid_body_motions,
 )
+from ase_vibent.harmonic.periodicity import free_standing
 
 
 class EntropyErrors(NamedTuple):
@@ -62,9 +63,10 @@ def entropy_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     -------
     EntropyErrors
         Known with engine "dense"; at Γ of periodic structures those of mesh and images are not, nor
-        is that of the Hessian where atoms are fixed.
+        is that of the Hessian where atoms are fixed, nor any of one atom in a cell: its Hessian
+        tells nothing of how it feels its images.
     """
-    if system.engine != "dense":
+    if system.engine != "dense" or (len(atoms) == 1 and np.any(atoms.pbc)):
         return UNKNOWN
     found = _dense_errors(atoms, system)
     if system.step_error is None:
@@ -79,7 +81,7 @@ def _dense_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     balanced = _without_net_forces(system.hessian) if len(system.free) == len(atoms) else None
     motions = system.left_out(mass_weighted=True)
     if not isinstance(system, MeshSystem):
-        others = np.nan if np.any(atoms.pbc) else 0.0
+        others = np.nan if np.any(free_standing(atoms).pbc) else 0.0
         if balanced is None:
             return EntropyErrors(others, others, np.nan)
         change = _entropy(balanced, system, motions) - system.entropy

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.harmonic.periodicity import free_standing
 
 #: Points along a direction times the width of the cell, Å, that `mesh="auto"` takes, and at least
 #: two points: formation entropies of vacancies in silicon and copper are then converged in the
@@ -31,32 +32,35 @@ def choose_mesh(atoms: Atoms, mesh: Mesh = "auto") -> tuple[int, int, int] | Non
     atoms : Atoms
     mesh : "auto", "gamma" or three int
         By the width of the cell; Γ alone; or so many points along every reciprocal cell vector,
-        those along directions without periodicity not counting.
+        those along directions without periodicity, or along vacuum, not counting.
 
     Returns
     -------
     tuple of int, or None
-        Zero along directions without periodicity. None is Γ alone, as of whatever is periodic
-        along no direction.
+        Zero along directions without periodicity, see `free_standing`. None is Γ alone, as of
+        whatever is periodic along no direction.
 
     Raises
     ------
     InvalidInputError
-        If it is no mesh, or one is asked for of a cluster.
+        If it is no mesh, or one is asked for of what is periodic along no direction at all.
     """
-    periodic, chosen = np.asarray(atoms.pbc), check_mesh(mesh)
+    chosen = check_mesh(mesh)
+    if chosen == "gamma":
+        return None
+    if not isinstance(chosen, str) and not np.any(atoms.pbc):
+        raise InvalidInputError(
+            "mesh: a cluster has vibrations at Γ only; set pbc, or pass mesh='gamma'"
+        )
+    periodic = np.asarray(free_standing(atoms).pbc)
+    if not periodic.any():
+        return None
     if isinstance(chosen, str):
-        if chosen == "gamma" or not periodic.any():
-            return None
         heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
         numbers = np.maximum(2, np.ceil(FINENESS / heights - 1e-9)).astype(int)
         numbers[heights >= WIDE] = 1
     else:
         numbers = np.array(chosen)
-        if not periodic.any():
-            raise InvalidInputError(
-                "mesh: a cluster has vibrations at Γ only; set pbc, or pass mesh='gamma'"
-            )
     x, y, z = np.where(periodic, numbers, 0).tolist()
     return x, y, z
 

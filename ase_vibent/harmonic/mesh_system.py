@@ -46,6 +46,7 @@ from ase_vibent.harmonic.modes import (
     solve_modes,
 )
 from ase_vibent.harmonic.moments import hessian_moments
+from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings
 from ase_vibent.harmonic.spectrum import (
     SiteSpectrum,
@@ -122,8 +123,9 @@ class MeshSystem:
         if engine == "dense" and hasattr(hessian, "toarray"):
             hessian = hessian.toarray()
         self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
+        whole = free_standing(atoms)
         # Bare: constraints of all atoms cannot be cut to some.
-        vibrating = Atoms(positions=atoms.positions[self.free], cell=atoms.cell, pbc=atoms.pbc)
+        vibrating = Atoms(positions=whole.positions[self.free], cell=whole.cell, pbc=whole.pbc)
         if engine == "dense":
             self.images = Images(vibrating)
         else:

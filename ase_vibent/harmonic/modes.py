@@ -21,6 +21,7 @@ from scipy.sparse import diags_array, issparse
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+from ase_vibent.harmonic.periodicity import free_standing
 
 #: ħω in eV of an eigenvalue of 1 eV/Å²/amu.
 HBAR_OMEGA = _hbar * 1e10 / np.sqrt(_e * _amu)
@@ -36,7 +37,8 @@ def rigid_body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
     ----------
     atoms : Atoms
         A system periodic along two or three directions has three translations; along
-        one direction also the rotation about it; a cluster has three rotations.
+        one direction also the rotation about it; a cluster has three rotations. Vacuum is no
+        period, see `free_standing`.
     mass_weighted : bool
         Whether patterns belong to the dynamical matrix (times sqrt(mass), amu^½) or to
         the Hessian.
@@ -47,7 +49,7 @@ def rigid_body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
         Translations first, then rotations about the centre (of mass). The rotations of
         a linear system are linearly dependent: take the range, not the columns.
     """
-    n = len(atoms)
+    atoms, n = free_standing(atoms), len(atoms)
     weights = np.sqrt(atoms.get_masses()) if mass_weighted else np.ones(n)
     motions = [np.outer(weights, axis).ravel() for axis in np.eye(3)]
     positions = atoms.positions - np.average(atoms.positions, axis=0, weights=weights**2)
@@ -64,8 +66,9 @@ def rotation_axes(atoms: Atoms) -> Array:
     -------
     ndarray, shape (0 | 1 | 3, 3)
         Unit vectors: none for cells and slabs, the periodic axis for a wire, x, y and z
-        for a cluster.
+        for a cluster, in vacuum or by `pbc`.
     """
+    atoms = free_standing(atoms)
     periodic = np.flatnonzero(atoms.pbc)
     if len(periodic) == 0:
         return np.eye(3)

@@ -43,6 +43,7 @@ from ase_vibent.harmonic.modes import (
     solve_modes,
 )
 from ase_vibent.harmonic.moments import hessian_moments
+from ase_vibent.harmonic.periodicity import free_standing, warn_of_coupling
 from ase_vibent.harmonic.site_gradient import (
     REDUCED_OFFSET,
     rotation_site_gradients,
@@ -121,9 +122,10 @@ class HarmonicSystem:
         if held:
             require_hold(atoms, self.free)
         empty = np.empty((3 * len(self.free), 0))
-        self._axes = np.empty((0, 3)) if held else rotation_axes(atoms)
-        self._motions = empty if held else rigid_body_motions(atoms, mass_weighted=True)
-        self._plain_motions = empty if held else rigid_body_motions(atoms, mass_weighted=False)
+        whole = free_standing(atoms)
+        self._axes = np.empty((0, 3)) if held else rotation_axes(whole)
+        self._motions = empty if held else rigid_body_motions(whole, mass_weighted=True)
+        self._plain_motions = empty if held else rigid_body_motions(whole, mass_weighted=False)
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None
         if tangent is not None:
@@ -136,6 +138,8 @@ class HarmonicSystem:
         if self.engine == "dense" and hasattr(hessian, "toarray"):
             hessian = hessian.toarray()
         self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
+        if whole is not atoms and len(self._axes):
+            warn_of_coupling(self.hessian, whole.positions, self._axes)
         self._tolerance = tolerance
 
     @cached_property

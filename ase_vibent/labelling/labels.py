@@ -18,6 +18,7 @@ from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.moments import path_species
+from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
@@ -175,7 +176,7 @@ def _plain_number(value: float) -> int | float:
 def _attach_energies(labelled: Atoms, calculator: HessianEntropyCalculator, atoms: Atoms) -> None:
     offered = getattr(calculator.wrapped, "implemented_properties", ())
     displaced_forces = calculator.displaced_forces(
-        atoms, strain=has_volume(atoms) and "stress" in offered
+        atoms, strain=has_volume(free_standing(atoms)) and "stress" in offered
     )
     # Forces belong to the free energy of smeared electrons, where a calculator has that.
     name = "free_energy" if "free_energy" in offered else "energy"
