@@ -20,6 +20,8 @@ Matrix = Any
 IMPLAUSIBLE = 0.1
 #: Share of the largest entry by which a Hessian may differ from its transpose without a word.
 NOISY = 0.02
+#: Share of the largest entry up to which numbers are the same.
+ROUNDING = 1e-9
 
 
 def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
@@ -41,12 +43,19 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     Raises
     ------
     InvalidInputError
-        If it is no real matrix, or has another shape.
+        If it is no real matrix, has another shape, or one of two meanings.
     """
     values: Matrix = _as_sparse(matrix) if hasattr(matrix, "tocsr") else _as_array(matrix)
-    n = len(free)
-    if values.ndim == 4 and values.shape[2:] == (3, 3) and len(values) != 3:
-        values = values.transpose(0, 2, 1, 3)
+    n, given = len(free), values.shape
+    if len(given) == 4 and given[2:] == (3, 3):
+        if given[1] == n_atoms and n_atoms % given[0] == 0 and given[0] < n_atoms:
+            raise InvalidInputError(
+                f"hessian: expected a row for every atom, got phonopy's compact force constants of "
+                f"shape {given}, the rows of {given[0]} of {n_atoms} atoms; expand them first: "
+                "phonopy.harmonic.force_constants.compact_fc_to_full_fc(phonon.primitive, "
+                "force_constants)"
+            )
+        values = _by_rows(values, whole=n_atoms == 3)
     if values.shape in _shapes(n_atoms):
         rows = (3 * free[:, None] + np.arange(3)).ravel()
         square = values.reshape(3 * n_atoms, 3 * n_atoms)
@@ -56,7 +65,7 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     raise InvalidInputError(
         f"hessian: expected {3 * n_atoms} × {3 * n_atoms} entries for {n_atoms} atoms"
         f"{'' if n == n_atoms else f', or {3 * n} × {3 * n} for the {n} free ones'}, as a matrix "
-        f"or of shape (3N, N, 3), (N, 3, N, 3) or (N, N, 3, 3), got shape {values.shape}"
+        f"or of shape (3N, N, 3), (N, 3, N, 3) or (N, N, 3, 3), got shape {given}"
     )
 
 
@@ -141,6 +150,26 @@ def symmetrise(matrix: Matrix, *, sparse: bool) -> Matrix:
     elif hasattr(matrix, "toarray"):
         matrix = matrix.toarray()
     return symmetric_matrix(matrix, matrix.shape[0])
+
+
+def _by_rows(blocks: Array, *, whole: bool) -> Array:
+    """Phonopy's (n, n, 3, 3) as (n, 3, n, 3); of three atoms, it may have that shape already."""
+    readings = [blocks.transpose(0, 2, 1, 3), blocks]
+    if len(blocks) != 3:
+        return readings[0]
+    largest, faults = np.abs(blocks).max(), []
+    for reading in readings:
+        matrix = reading.reshape(9, 9)
+        net = reading.sum(axis=2) if whole else np.zeros(1)
+        faults.append(float(max(np.abs(matrix - matrix.T).max(), np.abs(net).max())))
+    differ = np.abs(readings[0] - readings[1]).max() > ROUNDING * largest
+    better, worse = sorted(faults)
+    if differ and worse <= min(10 * better + ROUNDING * largest, IMPLAUSIBLE * largest):
+        raise InvalidInputError(
+            "hessian: shape (3, 3, 3, 3) may be (N, N, 3, 3) or (N, 3, N, 3), and this array is "
+            "the Hessian of three atoms either way; give it as a matrix, of shape (9, 9)"
+        )
+    return readings[faults.index(better)]
 
 
 def _shapes(n: int) -> tuple[tuple[int, ...], ...]:

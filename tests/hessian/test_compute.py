@@ -114,6 +114,7 @@ SHAPES = {
     "2": lambda matrix, n: matrix,
     "3": lambda matrix, n: matrix.reshape(3 * n, n, 3),
     "4": lambda matrix, n: matrix.reshape(n, 3, n, 3),
+    "phonopy": lambda matrix, n: matrix.reshape(n, 3, n, 3).transpose(0, 2, 1, 3),
     "csr": lambda matrix, n: csr_matrix(matrix),
     "coo": lambda matrix, n: coo_array(matrix),
     "bsr": lambda matrix, n: bsr_matrix(matrix, blocksize=(3, 3)),
@@ -153,6 +154,44 @@ def test_hessian_from_elsewhere(trio, shape, call, free_only, sparse):
     hessian = (lambda atoms: given if atoms == trio else None) if call else given
     result = dense(compute_hessian(trio, hessian=hessian, sparse=sparse), sparse)
     np.testing.assert_allclose(result, stiffness[3:, 3:], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:hessian. it is noisy")
+@pytest.mark.parametrize("n_fixed", [0, 2])
+@pytest.mark.parametrize("shape", ["4", "phonopy"])
+@pytest.mark.parametrize("noise", [0.0, 1e-4, 1e-2])
+@pytest.mark.parametrize("seed", range(5))
+def test_four_axes_of_three_atoms(n_fixed, shape, noise, seed):
+    """One shape, two meanings: symmetry, and where nothing is fixed translations, tell."""
+    atoms = Atoms(f"H{3 + n_fixed}", np.random.default_rng(seed).uniform(0, 5, (3 + n_fixed, 3)))
+    atoms.set_constraint(FixAtoms(list(range(n_fixed))))
+    stiffness = Springs(atoms, seed).stiffness[3 * n_fixed :, 3 * n_fixed :]
+    error = np.random.default_rng(seed).normal(size=(9, 9)) * noise * np.abs(stiffness).max()
+    result = compute_hessian(atoms, hessian=SHAPES[shape](stiffness + error, 3))
+    np.testing.assert_allclose(result, stiffness + (error + error.T) / 2, rtol=1e-12, atol=1e-12)
+
+
+def test_two_readings_of_one_shape():
+    atoms = Atoms("H3", np.eye(3))
+    centred = np.eye(3) - 1 / 3
+    either = np.einsum("ij,ab->iajb", centred, centred)
+    either = either + either.transpose(0, 2, 1, 3)
+    result = compute_hessian(atoms, hessian=either)
+    np.testing.assert_allclose(result, either.reshape(9, 9), atol=1e-14)
+    random = np.random.default_rng(0).normal(size=(3, 3, 3, 3))
+    random = np.einsum("ijkl,pi,qj,rk,sl->pqrs", random, *4 * [centred])
+    orders = [(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0)]
+    both = sum(random.transpose(order) for order in orders)
+    with pytest.raises(InvalidInputError, match=r"may be \(N, N, 3, 3\) or \(N, 3, N, 3\)"):
+        compute_hessian(atoms, hessian=both)
+
+
+@pytest.mark.parametrize("n_prim", [1, 2, 4])
+def test_compact_force_constants_are_named(n_prim):
+    atoms = bulk("Ar", a=5.3, cubic=True) * (2, 1, 1)
+    given = np.zeros((n_prim, 8, 3, 3))
+    with pytest.raises(InvalidInputError, match=rf"\({n_prim}, 8, 3, 3\).*compact_fc_to_full_fc"):
+        compute_hessian(atoms, hessian=given)
 
 
 def test_hessian_from_elsewhere_spares_the_calculator(trio):
