@@ -21,7 +21,7 @@ from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import positive_number
-from ase_vibent.cli.shared.files import progress_bar
+from ase_vibent.cli.shared.files import json_ready, progress_bar
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
 from ase_vibent.figures import parity_plot
@@ -65,13 +65,13 @@ def run(options: argparse.Namespace) -> int:
         "relaxation": _relax(folder / "si.vibent", say),
         "seconds": time.perf_counter() - began,
     }
-    write_text(folder / "report.json", json.dumps(result, indent=2))
+    write_text(folder / "report.json", json.dumps(json_ready(result), indent=2, allow_nan=False))
     say(f"\n{result['seconds']:.0f} s in all. Results in {folder.resolve()}:")
     say("  si.vibent    coefficient file: SiteEntropyCalculator('si.vibent', temperature=600)")
     say("  labels.xyz   exact labels      report.txt, report.json   these tables")
     say("  parity.png   predicted against exact, held-out cells")
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(json_ready(result), indent=2, allow_nan=False))
     return 0
 
 

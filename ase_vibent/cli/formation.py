@@ -18,7 +18,7 @@ from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import length
 from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
-from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import formation_plot
@@ -214,7 +214,7 @@ def _formation_table(
             "E_f (eV)": ">.4f",
             "images (eV)": ">.4f",
             "S_f (k_B)": ">.4f",
-            "± (k_B)": ">.4f",
+            "± (k_B)": ">±.4f",
             "images (k_B)": ">.4f",
             "g": ">g",
             "at": "<",
@@ -224,11 +224,11 @@ def _formation_table(
                 name,
                 found.n_atoms,
                 " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none",
-                _known(found.energy),
-                _known(found.image_energy),
+                found.energy,
+                found.image_energy,
                 found.entropies[0] / kB,
-                _known(found.entropy_std / kB),
-                _known(found.image_entropies[0] / kB),
+                found.entropy_std / kB,
+                found.image_entropies[0] / kB,
                 found.multiplicity,
                 found.condition,
             )
@@ -240,7 +240,7 @@ def _formation_table(
             limit = limits[kind]
             lines.append(
                 f"large cells: formation {kind} {limit.limit / scale:.4f} ± "
-                f"{limit.error / scale:.4f} {unit} (linear in 1/N)"
+                f"{error_bar(limit.error / scale, '.4f')} {unit} (linear in 1/N)"
             )
     columns = {
         "structure": "<",
@@ -263,10 +263,6 @@ def _with_small_cells(
         yield name, found
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
 def _shares(name: str, found: DefectFormation) -> list[tuple]:
     """Free energy and concentration at every temperature."""
     data = _formation_data(found)
@@ -275,7 +271,7 @@ def _shares(name: str, found: DefectFormation) -> list[tuple]:
         zip(
             [name] * len(found.temperatures),
             found.temperatures,
-            found.free_energies if not np.isnan(found.energy) else unknown,
+            found.free_energies,
             found.degeneracy_factors,
             data["concentrations"] or unknown,
             data["densities_per_cm3"] or unknown,

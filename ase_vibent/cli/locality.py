@@ -25,7 +25,7 @@ from ase_vibent.cli.shared.arguments import (
     number_or_any,
 )
 from ase_vibent.cli.shared.files import read_structures, require_plottable, show
-from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import CalculatorSpec
@@ -140,7 +140,7 @@ def _site_data(site: SiteLocality, options: argparse.Namespace) -> dict[str, Any
     return {
         "site": site.site,
         "exponent": site.fit.exponent,
-        "exponent_std": None if np.isnan(site.fit.exponent_std) else site.fit.exponent_std,
+        "exponent_std": site.fit.exponent_std,
         "prefactor_kB_per_A": site.fit.prefactor,
         "fit_range_A": list(site.fit_range),
         "recommended_cutoff": _cutoff_data(
@@ -169,7 +169,8 @@ def _site_table(sites: Sequence[SiteLocality], options: argparse.Namespace) -> s
             for worst in (False, True)
         ]
         std = site.fit.exponent_std
-        exponent = f"{site.fit.exponent:.2f} {'theory' if np.isnan(std) else f'± {std:.2f}'}"
+        source = "theory" if np.isnan(std) else f"± {error_bar(std, '.2f')}"
+        exponent = f"{site.fit.exponent:.2f} {source}"
         fitted = "{:.2f} to {:.2f}".format(*site.fit_range)
         limits = ", ".join(map(_cutoff_text, cutoffs))
         rows.append((site.site, exponent, site.fit.prefactor, fitted, limits))
@@ -207,7 +208,7 @@ def _truncation_table(options: argparse.Namespace) -> Any:
         else:
             lines.append(
                 f"error ≈ {found.fit.prefactor:.3g} k_B/Å × (cutoff/Å)^-{found.fit.exponent:.2f} "
-                f"× largest displacement (exponent ± {found.fit.exponent_std:.2f})"
+                f"× largest displacement (exponent ± {error_bar(found.fit.exponent_std, '.2f')})"
             )
         cutoff = _possible_cutoff(found, options.error)
         if cutoff is not None:

@@ -132,7 +132,7 @@ def _larger_cells(card: dict[str, Any]) -> list[str]:
         "atoms": ">",
         "exact (k_B)": ">.4f",
         "predicted": ">.4f",
-        "±": ">.4f",
+        "±": ">±.4f",
     }
     return format_table(columns, rows)
 

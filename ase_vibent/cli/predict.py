@@ -151,7 +151,7 @@ def _entropy_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalcul
     columns = {
         "S (eV/K)": ("entropy_eV_per_K", ">.8f"),
         "S/atom (k_B)": ("entropy_per_atom_kB", ">.6f"),
-        "± S (k_B)": ("std", ">.4f"),
+        "± S (k_B)": ("std", ">±.4f"),
         "F_vib (eV)": ("free_energy_eV", ">.6f"),
     }
     in_kB = [
@@ -169,7 +169,7 @@ def _energy_table(rows: Sequence[dict[str, Any]], calculator: SiteEnergyCalculat
     columns = {
         "E (eV)": ("energy_eV", ">.6f"),
         "E/atom (eV)": ("energy_per_atom_eV", ">.6f"),
-        "± E (eV)": ("energy_std_eV", ">.5f"),
+        "± E (eV)": ("energy_std_eV", ">±.5f"),
         "max |F| (eV/Å)": ("largest_force_eV_per_A", ">.4g"),
     }
     return [title, *_table(rows, columns)]

@@ -9,7 +9,7 @@ from typing import Any
 from ase.units import kB
 
 from ase_vibent.cli.shared.files import read_structures, require_plottable, show
-from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import rate_plot
@@ -81,12 +81,8 @@ def _data(found: TransitionRate) -> dict[str, Any]:
 def _table(found: TransitionRate) -> str:
     title = (
         f"barrier {found.barrier:.4f} eV; attempt frequency "
-        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, "
-        + (
-            "error unknown"
-            if math.isnan(found.log_std)
-            else f"± {found.log_std:.2g} in its logarithm"
-        )
+        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± "
+        f"{error_bar(found.log_std, '.2g')} in its logarithm"
     )
     columns = {
         "T (K)": ">g",
@@ -104,7 +100,7 @@ def _table(found: TransitionRate) -> str:
         found.free_energy_barriers,
         found.rates,
         [
-            "-" if math.isnan(low) else f"{low:.3e} to {high:.3e}"
+            None if math.isnan(low) else f"{low:.3e} to {high:.3e}"
             for low, high in zip(lower, upper, strict=True)
         ],
         strict=True,

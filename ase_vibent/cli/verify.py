@@ -16,7 +16,7 @@ from ase_vibent.cli.shared.arguments import (
     positive_number,
 )
 from ase_vibent.cli.shared.files import model_file, read_structures, show
-from ase_vibent.cli.shared.tables import format_table
+from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.verification.verify import Verification, verify
@@ -85,7 +85,7 @@ def _as_data(found: Verification) -> dict[str, Any]:
         "ranking": found.ranking,
         "sites": sites,
         "summary": found.summary(),
-        "total": {"error": error, "error_std": std, "predicted_std": found.total_std},
+        "total": {"error": error, "error_std": std or None, "predicted_std": found.total_std},
         "remarks": list(found.remarks),
     }
 
@@ -116,9 +116,11 @@ def _table(found: Verification, n_rows: int) -> str:
         ],
     )
     error, std = found.total_error()
+    # Nothing is known then of what the measured values themselves are off.
+    sampling = f" ± {error_bar(std, '.1e')} by the choice of sites" if std else ", of all sites"
     lines.append(
-        f"error of the total: {error:.2e} ± {std:.1e}, predicted standard deviation "
-        f"{found.total_std:.1e}"
+        f"error of the total: {error:.2e}{sampling}, predicted standard deviation "
+        f"{error_bar(found.total_std, '.1e')}"
     )
     if np.any(found.truncation):
         change = np.abs(found.truncation).max()

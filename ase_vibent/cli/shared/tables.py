@@ -15,10 +15,10 @@ def format_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> l
     ----------
     columns : mapping of str to str
         By title: "<" or ">", the side where entries stand, and the format of numbers, as in
-        ">.6f".
+        ">.6f"; with "±" before it, of errors, see `error_bar`.
     rows : iterable of sequence
-        One value for every column. None is shown as "-", and what the format does not suit, such
-        as a text among numbers, as it is.
+        One value for every column. None and NaN, unknown, are shown as "-", and what the format
+        does not suit, such as a text among numbers, as it is.
 
     Returns
     -------
@@ -60,10 +60,39 @@ def plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
+def error_bar(error: float | None, style: str) -> str:
+    """An error as it stands behind "±".
+
+    Parameters
+    ----------
+    error : float or None
+        None and NaN are unknown.
+    style : str
+        Format of numbers, as in ".4f".
+
+    Returns
+    -------
+    str
+        "unknown"; or a bound in place of an error of which the format shows zeros only.
+    """
+    if _is_unknown(error):
+        return "unknown"
+    text = format(error, style)
+    if float(text) or not style.endswith("f"):
+        return text
+    return f"< {10.0 ** -int(style[1:-1]):{style}}"
+
+
+def _is_unknown(value: Any) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+
+
 def _cell(value: Any, style: str) -> str:
-    if value is None:
+    if _is_unknown(value):
         return "-"
     try:
+        if style.startswith("±"):
+            return error_bar(value, style[1:])
         return format(value, style) if style else plain(value)
     except (TypeError, ValueError):
         return plain(value)
