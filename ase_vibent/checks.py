@@ -13,7 +13,8 @@ from ase_vibent.errors import InvalidInputError
 
 def is_positive(value: Any) -> bool:
     """Whether a value is a positive, finite number."""
-    return isinstance(value, int | float | np.number) and bool(0 < value < np.inf)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return number and bool(0 < value < np.inf)
 
 
 def check_positive(name: str, value: Any, unit: str | None = None) -> None:
@@ -21,6 +22,13 @@ def check_positive(name: str, value: Any, unit: str | None = None) -> None:
     if not is_positive(value):
         number = "a number" if unit is None else f"a number in {unit}"
         raise InvalidInputError(f"{name}: expected {number} > 0, got {value!r}")
+
+
+def check_integer(name: str, value: Any, least: int) -> None:
+    """Raise InvalidInputError unless an argument is an integer, from the least on."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (whole and value >= least):
+        raise InvalidInputError(f"{name}: expected an integer ≥ {least}, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
@@ -40,8 +48,7 @@ def check_integer_attributes(holder: object, least: int, *names: str) -> None:
     """Raise InvalidInputError unless attributes are integers, from the least on."""
     for name in names:
         value = getattr(holder, name)
-        if not (isinstance(value, int | np.integer) and value >= least):
-            raise InvalidInputError(f"{name}: expected an integer ≥ {least}, got {value!r}")
+        check_integer(name, value, least)
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

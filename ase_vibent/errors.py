@@ -113,6 +113,10 @@ class NarrowCellWarning(UserWarning):
     """A cell is narrower than its Hessian reaches: what a mesh of it says is partly a guess."""
 
 
+class VacuumWarning(UserWarning):
+    """Vacuum between periodic images is too narrow to be sure of, or holds several bodies."""
+
+
 class CutRecordWarning(UserWarning):
     """The last record of a file was unfinished, and was cut off: a run had been killed."""
 

@@ -220,16 +220,42 @@ def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
     """
     # Of copies, whatever the calculator does to what it is given.
     with calculator_failures(atoms.calc, "energy", purpose):
-        energy = float(_with_calculator(atoms).get_potential_energy())
+        energy = _with_calculator(atoms).get_potential_energy()
     with calculator_failures(atoms.calc, "forces", purpose):
         forces = _with_calculator(atoms).get_forces(apply_constraint=False)
     for name, value in (("energy", energy), ("forces", forces)):
-        if not np.all(np.isfinite(value)):
-            raise CalculatorError(
-                f"calculator: {type(atoms.calc).__name__} returned NaN or no {name}, which "
-                f"{purpose} needs"
-            )
-    return energy, forces
+        require_numbers(atoms.calc, name, value, purpose)
+    return float(energy), forces
+
+
+def require_numbers(
+    calculator: object, quantity: str, value: Any, purpose: str = "the harmonic approximation"
+) -> None:
+    """Raise unless a calculator's result is made of real, finite numbers.
+
+    Parameters
+    ----------
+    calculator : ASE calculator
+    quantity : str
+        What it was asked for.
+    value : array or sparse matrix
+    purpose : str
+        What needs that.
+
+    Raises
+    ------
+    CalculatorError
+    """
+    name, needs = type(calculator).__name__, f"which {purpose} needs"
+    numbers = value.data if hasattr(value, "tocsr") else value
+    with calculator_failures(calculator, quantity, purpose):
+        missing = value is None or not np.all(np.isfinite(numbers))
+    if missing:
+        raise CalculatorError(f"calculator: {name} returned NaN or no {quantity}, {needs}")
+    if np.iscomplexobj(numbers):
+        raise CalculatorError(
+            f"calculator: {name} returned complex numbers for {quantity}, {needs} as real ones"
+        )
 
 
 def _with_calculator(atoms: Atoms) -> Atoms:

@@ -80,7 +80,7 @@ class EntropyCalculator(StrictCalculator):
     Parameters
     ----------
     temperature : float, K
-        May be set later; results follow.
+        May be set later; results follow. 0 K is for quantum statistics, of exact calculators.
     """
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
@@ -97,9 +97,11 @@ class EntropyCalculator(StrictCalculator):
     default_parameters: dict[str, Any] = {"temperature": 300.0}  # noqa: RUF012
     #: Whether `vibrations` counts unstable modes: of whoever takes forces of a calculator.
     sees_modes = False
+    #: Whether quantum values are known down to 0 K.
+    reaches_zero = False
 
     def __init__(self, *, temperature: float = 300.0, **parameters: Any):
-        super().__init__(temperature=check_temperature(temperature), **parameters)
+        super().__init__(temperature=temperature, **parameters)
 
     @property
     def temperature(self) -> float:
@@ -112,8 +114,9 @@ class EntropyCalculator(StrictCalculator):
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """See `StrictCalculator.set`."""
-        if "temperature" in kwargs:
-            kwargs["temperature"] = check_temperature(kwargs["temperature"])
+        wanted = {**self.parameters, **kwargs}
+        zero = self.reaches_zero and bool(wanted.get("quantum"))
+        kwargs["temperature"] = check_temperature(wanted["temperature"], zero=zero)
         return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -176,7 +179,7 @@ class EntropyCalculator(StrictCalculator):
                 f"calculator: {type(self).__name__} cannot leave out modes here; take "
                 "HessianEntropyCalculator with engine='dense', or a site model"
             )
-        chosen = check_temperatures(temperatures)
+        chosen = self._check_temperatures(temperatures)
         rows = self.properties_at(chosen, ("entropy", "energy"), atoms)
         return Vibrations(chosen, *np.array(rows).T)
 
@@ -245,6 +248,11 @@ class EntropyCalculator(StrictCalculator):
             Of all atoms of the cell, three modes each.
         """
         return self.vibrations(crystal, temperatures)
+
+    def _check_temperatures(self, temperatures: ArrayLike) -> Array:
+        """Temperatures as an array, positive or, where they may be, zero."""
+        zero = self.reaches_zero and bool(self.parameters.get("quantum"))
+        return check_temperatures(temperatures, zero=zero)
 
     def _ensure_calculated(self, atoms: Atoms | None) -> None:
         """Calculate a structure, by default that of the last calculation."""

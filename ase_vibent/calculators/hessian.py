@@ -22,12 +22,12 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
 from ase_vibent.harmonic.gradient import SpectralGradient
-from ase_vibent.harmonic.mesh import choose_mesh
+from ase_vibent.harmonic.mesh import choose_mesh, warn_of_one_atom
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
-from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
+from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperature
 from ase_vibent.hessian import DisplacedForces, HessianOptions, HessianSource
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import same_marks
@@ -102,6 +102,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     sees_modes = True
+    reaches_zero = True
     default_parameters: dict[str, Any] = DEFAULTS
 
     def __init__(
@@ -207,6 +208,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         }
         mesh = choose_mesh(atoms, self.parameters["mesh"])
         if mesh is None:
+            if len(atoms) == 1 and np.any(atoms.pbc):
+                warn_of_one_atom()
             return HarmonicSystem(atoms, hessian, **options)
         return MeshSystem(atoms, hessian, mesh, **options)
 
@@ -221,7 +224,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         """See `EntropyCalculator.vibrations`."""
         if self._engine_for(atoms, gradient=False) == "ball":
             return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
-        chosen = check_temperatures(temperatures)
+        chosen = self._check_temperatures(temperatures)
         system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
         errors = entropy_errors(atoms, system)
         if not self.parameters["quantum"]:
@@ -327,7 +330,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             self.atoms,
             sites,
             mass_weighted=self.parameters["decomposition"] == "mass-weighted",
-            per_mode=1 + np.log(self.temperature / T0),
+            per_mode=1 + np.log(check_temperature(self.temperature) / T0),
         )
 
     def reduced_site_gradients(

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from ase_vibent.checks import check_choice, check_positive
+from ase_vibent.checks import check_choice, check_integer, check_positive
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.mesh import check_mesh
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -52,8 +50,7 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
     HessianOptions.among(wanted)
     for name, unit in (("tolerance", "k_B"), ("radius", "Å")):
         check_positive(name, wanted[name], unit)
-    if not isinstance(wanted["steps"], int | np.integer) or wanted["steps"] < 1:
-        raise InvalidInputError(f"steps: expected at least one, got {wanted['steps']!r}")
+    check_integer("steps", wanted["steps"], 1)
     for name, allowed in _CHOICES.items():
         check_choice(name, wanted[name], allowed)
     engine, normalised = wanted["engine"], wanted["decomposition"] == "normalised"

@@ -22,7 +22,13 @@ from ase_vibent.crystal.phonons import (
 )
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical, quantum
-from ase_vibent.harmonic.mesh import Mesh, check_mesh, choose_mesh, half_shifted_mesh
+from ase_vibent.harmonic.mesh import (
+    Mesh,
+    check_mesh,
+    choose_mesh,
+    half_shifted_mesh,
+    warn_of_one_atom,
+)
 from ase_vibent.harmonic.modes import (
     check_masses,
     signed_frequencies,
@@ -91,6 +97,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     }
 
     sees_modes = True
+    reaches_zero = True
 
     def __init__(
         self,
@@ -236,6 +243,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
             self._phonons = build_phonons(
                 crystal, self.wrapped, np.array(matrix), self.hessian_options
             )
+        if len(self._phonons.supercell) == 1:
+            warn_of_one_atom()
         if mesh is None:
             points = commensurate_points(self._phonons.supercell_matrix)
             return solve_spectrum(self._phonons, crystal, points, np.ones(len(points), int))

@@ -13,7 +13,7 @@ from ase_vibent.cli.shared.arguments import (
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.shared.files import progress_bar, read_structures, show
+from ase_vibent.cli.shared.files import add_format, progress_bar, read_structures, show
 from ase_vibent.events import find_events, read_events
 from ase_vibent.events.search import search_list
 from ase_vibent.potentials import CalculatorSpec
@@ -24,6 +24,7 @@ from ase_vibent.structures.wigner_seitz import defect_atoms
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("minima", nargs="+", help="relaxed structures, files that ASE reads")
+    add_format(parser)
     parser.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
     parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
     parser.add_argument(
@@ -68,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent events`: searches from minima into a file."""
-    _, minima = read_structures(options.minima)
+    _, minima = read_structures(options.minima, options.format)
     spec = CalculatorSpec(options.calculator)
     around = None
     if options.reference:
-        crystals = match_references(minima, read_structures([options.reference])[1])
+        crystals = match_references(minima, read_structures([options.reference], options.format)[1])
         around = [defect_atoms(m, crystal) for m, crystal in zip(minima, crystals, strict=True)]
     summary = find_events(
         minima,

@@ -17,7 +17,13 @@ from ase.units import kB
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import length
-from ase_vibent.cli.shared.files import progress_bar, read_structures, require_plottable, show
+from ase_vibent.cli.shared.files import (
+    add_format,
+    progress_bar,
+    read_structures,
+    require_plottable,
+    show,
+)
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
@@ -45,6 +51,7 @@ NOTES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("defects", nargs="+", help="files that ASE reads, all frames of each")
+    add_format(parser)
     parser.add_argument(
         "--reference",
         required=True,
@@ -103,14 +110,14 @@ def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
     calculator, potential, surrogate = calculators(options)
-    sources, defects = read_structures(options.defects)
+    sources, defects = read_structures(options.defects, options.format)
     if len(set(sources)) < len(sources):
         sources = [f"{number}: {source}" for number, source in enumerate(sources)]
     if options.relax and potential is None:
         raise InvalidInputError("--relax: needs the potential, --calculator")
     if options.energy is not None and len(defects) > 1:
         raise InvalidInputError(f"--energy: is that of one defect, got {len(defects)} structures")
-    given = read_structures([options.reference])[1]
+    given = read_structures([options.reference], options.format)[1]
     crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))

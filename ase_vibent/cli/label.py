@@ -17,7 +17,7 @@ from ase_vibent.cli.shared.arguments import (
     number_or_any,
     positive_number,
 )
-from ase_vibent.cli.shared.files import model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.files import add_format, model_file, progress_bar, read_structures, show
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -34,6 +34,7 @@ from ase_vibent.verification.size_check import in_larger_cell, size_check
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("structures", nargs="+", help="files that ASE reads, all frames of each")
+    add_format(parser)
     parser.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
     parser.add_argument(
         "--calculator",
@@ -105,14 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent label`: exact labels into an extended XYZ file."""
-    sources, structures = read_structures(options.structures)
+    sources, structures = read_structures(options.structures, options.format)
     spec = CalculatorSpec(options.calculator)
     if options.scheduler is None:  # a cluster may have what this machine lacks
         spec()  # a wrong specification fails here, once, and not in every structure
     choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
     chosen = [structures[k] for k in picked]
-    crystals = read_structures([options.reference])[1] if options.reference else []
+    crystals = read_structures([options.reference], options.format)[1] if options.reference else []
     matches = match_references(chosen, crystals) if crystals else []
     tasks = _label_tasks(options, [sources[k] for k in picked], chosen, matches)
     checked = None

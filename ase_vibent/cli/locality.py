@@ -24,7 +24,7 @@ from ase_vibent.cli.shared.arguments import (
     natural_number,
     number_or_any,
 )
-from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import locality_plot
@@ -39,6 +39,7 @@ TOLERANCE = 1e-10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("structure", help="file that ASE reads, its last frame")
+    add_format(parser)
     parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
     parser.add_argument(
         "--sites",
@@ -102,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     require_plottable(options.plot)
     if (options.reference is None) != (options.cutoffs is None):
         raise InvalidInputError("--reference, --cutoffs: one needs the other")
-    atoms = read_structures([options.structure])[1][-1]
+    atoms = read_structures([options.structure], options.format)[1][-1]
     calculator = HessianEntropyCalculator(
         CalculatorSpec(options.calculator)(),
         engine=options.engine or ("dense" if len(atoms) <= DENSE else "lanczos"),
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     sites = site_locality(atoms, calculator, options.sites, fit_range=fit_range)
     truncated: list[TruncatedEntropies] = []
     if options.reference is not None:
-        reference = read_structures([options.reference])[1][-1]
+        reference = read_structures([options.reference], options.format)[1][-1]
         truncated = [
             truncated_site_entropies(
                 atoms, reference, calculator, site, options.cutoffs, smooth=options.smooth

@@ -20,6 +20,7 @@ from ase_vibent.cli.shared.arguments import (
     positive_number,
 )
 from ase_vibent.cli.shared.files import (
+    add_format,
     json_ready,
     progress_bar,
     read_structures,
@@ -182,6 +183,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 own.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
         if kind in ("saddles", "path"):  # which a Hessian proves
             add_finite_differences(own)
+        add_format(own)
         # A default here would undo a --json that stands before the kind.
         own.add_argument(
             "--json",
@@ -193,11 +195,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent make`: one extended XYZ file of structures; what fails is reported, and left out."""
-    sources, inputs = read_structures(options.structures)
+    sources, inputs = read_structures(options.structures, options.format)
     require_writable(options.output)
     crystal = None
     if getattr(options, "reference", None):
-        crystal = read_structures([options.reference])[1][0]
+        crystal = read_structures([options.reference], options.format)[1][0]
     if getattr(options, "calculator", None):
         CalculatorSpec(options.calculator)()  # a wrong one fails here, and not in every frame
     jobs = list(JOBS[options.kind](options, sources, inputs, crystal))

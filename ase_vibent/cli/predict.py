@@ -16,6 +16,7 @@ from ase_vibent import dataset
 from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import MODEL
 from ase_vibent.cli.shared.files import (
+    add_format,
     model_file,
     progress_bar,
     read_structures,
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("model", help=MODEL)
     parser.add_argument("structures", nargs="+", help="files that ASE reads")
+    add_format(parser)
     parser.add_argument("-T", "--temperature", type=float, help="K; default 300")
     parser.add_argument(
         "--quantum",
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """`vibent predict`."""
     model = SiteModel.load(model_file(options.model))
     calculator = _calculator(model, options)
-    sources, structures = read_structures(options.structures)
+    sources, structures = read_structures(options.structures, options.format)
     if options.output:
         require_writable(options.output)
     rows: list[dict[str, Any]] = []

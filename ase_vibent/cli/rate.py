@@ -8,7 +8,7 @@ from typing import Any
 
 from ase.units import kB
 
-from ase_vibent.cli.shared.files import read_structures, require_plottable, show
+from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("minimum", help="file that ASE reads, its last frame")
     parser.add_argument("saddle", help="file that ASE reads, its last frame")
+    add_format(parser)
     add_thermodynamics(parser)
     add_dilute(parser, "the saddle is found again")
     parser.add_argument(
@@ -40,10 +41,14 @@ def run(options: argparse.Namespace) -> int:
     calculator, potential, surrogate = calculators(options)
     if (options.dilute is None) != (options.reference is None):
         raise InvalidInputError("--dilute, --reference: one goes with the other")
-    minimum, saddle = (read_structures([path])[1][-1] for path in (options.minimum, options.saddle))
+    minimum, saddle = (
+        read_structures([path], options.format)[1][-1] for path in (options.minimum, options.saddle)
+    )
     crystal = cell = None
     if options.reference:
-        crystal = closest_supercell(minimum, read_structures([options.reference])[1])
+        crystal = closest_supercell(
+            minimum, read_structures([options.reference], options.format)[1]
+        )
         cell = repeated(crystal, options.dilute)
     found = transition_rate(
         minimum,

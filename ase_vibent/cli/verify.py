@@ -15,7 +15,7 @@ from ase_vibent.cli.shared.arguments import (
     natural_number,
     positive_number,
 )
-from ase_vibent.cli.shared.files import model_file, read_structures, show
+from ase_vibent.cli.shared.files import add_format, model_file, read_structures, show
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("model", help=MODEL)
     parser.add_argument("structure", help="file that ASE reads, its last frame")
+    add_format(parser)
     parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
     parser.add_argument(
         "--sites",
@@ -50,8 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent verify`: measure some sites of a structure, most uncertain first, and compare."""
     model = SiteModel.load(model_file(options.model))
-    _, structures = read_structures([options.structure])
-    crystal = read_structures([options.reference])[1][0] if options.reference else None
+    _, structures = read_structures([options.structure], options.format)
+    crystal = (
+        read_structures([options.reference], options.format)[1][0] if options.reference else None
+    )
     found = verify(
         model,
         structures[-1],

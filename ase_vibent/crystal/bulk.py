@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,13 @@ from ase_vibent.crystal.phonons import (
     supercell_hessian_at,
 )
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
-from ase_vibent.harmonic.entropy import mass_entropy, quantum_correction, reduced_entropy
+from ase_vibent.harmonic.entropy import (
+    T0,
+    mass_entropy,
+    quantum,
+    quantum_correction,
+    reduced_entropy,
+)
 from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, dynamical_matrix, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
@@ -134,11 +141,16 @@ class InfiniteCrystal:
         -------
         Vibrations
         """
-        chosen = check_temperatures(temperatures)
-        n_modes = 3 * len(self.crystal)
-        total = float(self.site_entropies.sum())
-        found = Vibrations.classical(total, n_modes, chosen, [n_modes / 3 * self._tolerance, 0, 0])
-        return found + self._quantum_correction(chosen) if quantum else found
+        chosen = check_temperatures(temperatures, zero=quantum)
+        n_modes, cold = 3 * len(self.crystal), chosen == 0
+        total, errors = float(self.site_entropies.sum()), [n_modes / 3 * self._tolerance, 0, 0]
+        found = Vibrations.classical(total, n_modes, np.where(cold, T0, chosen), errors)
+        if not quantum:
+            return found
+        # At 0 K there is nothing to correct; what is added is all.
+        found = replace(found, temperatures=chosen)
+        found.entropies[cold] = found.free_energies[cold] = 0.0
+        return found + self._quantum_correction(chosen)
 
     def _quantum_correction(self, temperatures: Array) -> Vibrations:
         cell, sites, copies = self._smallest_cell()
@@ -150,7 +162,7 @@ class InfiniteCrystal:
             hessian = supercell_hessian_at(self._phonons, cell, sites, q)
             eigenvalues = np.linalg.eigvalsh(dynamical_matrix(hessian, cell.get_masses()))
             for row, t in zip(sums, temperatures, strict=True):
-                change = quantum_correction(eigenvalues, t)
+                change = (quantum_correction if t else quantum)(eigenvalues, t)
                 row += weight * np.array([change.entropy.sum(), change.free_energy.sum()])
         entropies, free_energies = sums.T
         return Vibrations(temperatures, entropies, free_energies, np.zeros(3)) * copies

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfftn
 
 from ase_vibent.arrays import Array
-from ase_vibent.checks import check_positive
+from ase_vibent.checks import check_integer, check_positive
 from ase_vibent.descriptors.density.harmonics import harmonic_recurrences
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import ANY, bond_length, check_species, species_indices
@@ -89,8 +89,7 @@ class Scattering:
             object.__setattr__(self, name, tuple(values.tolist()))
         if min(self.powers) <= 0:
             raise InvalidInputError(f"powers: expected numbers > 0, got {list(self.powers)}")
-        if not (isinstance(self.l_max, int | np.integer) and self.l_max >= 0):
-            raise InvalidInputError(f"l_max: expected an integer ≥ 0, got {self.l_max!r}")
+        check_integer("l_max", self.l_max, 0)
 
     @property
     def n_features(self) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.checks import check_integer, check_positive
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.compiled.threads import in_threads
 from ase_vibent.errors import InvalidInputError
@@ -65,10 +66,8 @@ def ball_site_entropies(
         If a ball is unstable, which makes the structure unstable; the converse need not hold.
     """
     sites = check_sites(sites, len(atoms))
-    if not radius > 0:
-        raise InvalidInputError(f"radius: expected a length in Å > 0, got {radius!r}")
-    if steps < 1:
-        raise InvalidInputError(f"steps: expected at least one, got {steps!r}")
+    check_positive("radius", radius, "Å")
+    check_integer("steps", steps, 1)
     if len(sites) == 0:
         return np.empty(0)
     blocks = csr_array(symmetric_matrix(hessian, 3 * len(atoms))).tobsr((3, 3))

@@ -19,6 +19,8 @@ from ase_vibent.harmonic.modes import HBAR_OMEGA
 
 #: Temperature in K at which the dimensionless entropy s is defined.
 T0 = 300.0
+#: ħω/k_B T from which on a mode is in its ground state, to the last bit.
+FROZEN = 800.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def quantum(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
     eigenvalues : ndarray, shape (n,), eV/Å²/amu
         Positive eigenvalues of the dynamical matrix.
     temperature : float, K
+        At 0 K that of the ground state.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def quantum(eigenvalues: Array, temperature: float) -> ModeThermodynamics:
     """
     thermal = kB * temperature
     energy = HBAR_OMEGA * np.sqrt(eigenvalues)
-    x = energy / thermal
+    x = np.minimum(energy / max(thermal, 1e-300), FROZEN)
     decay = np.exp(-x)
     log_bose = np.log(-np.expm1(-x))
     occupation = decay / -np.expm1(-x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import product
 from typing import Literal
@@ -10,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, NarrowCellWarning
 from ase_vibent.harmonic.periodicity import free_standing
 
 #: Points along a direction times the width of the cell, Å, that `mesh="auto"` takes, and at least
@@ -91,6 +92,17 @@ def check_mesh(mesh: object) -> str | tuple[int, ...]:
             f"mesh: expected 'auto', 'gamma' or three integers ≥ 1, got {mesh!r}"
         )
     return tuple(numbers.tolist())
+
+
+def warn_of_one_atom() -> None:
+    """Say that a periodic cell of one atom has no vibrations that mean anything."""
+    warnings.warn(
+        "atoms: the Hessian of one atom in a periodic cell tells nothing of how it feels its "
+        "images: at Γ it has no vibrations (S = 0), and on a mesh none that mean anything; repeat "
+        "the cell",
+        NarrowCellWarning,
+        stacklevel=3,
+    )
 
 
 def half_shifted_mesh(mesh: Sequence[int]) -> tuple[Array, IntArray]:

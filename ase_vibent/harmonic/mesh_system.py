@@ -33,7 +33,7 @@ from ase_vibent.harmonic.entropy import (
 from ase_vibent.harmonic.gradient import SpectralGradient, SupportsCurvature
 from ase_vibent.harmonic.images import ComplexArray, Images, by_component
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies
-from ase_vibent.harmonic.mesh import half_shifted_mesh
+from ase_vibent.harmonic.mesh import half_shifted_mesh, warn_of_one_atom
 from ase_vibent.harmonic.mesh_derivatives import MeshDerivatives, weighted
 from ase_vibent.harmonic.modes import (
     Modes,
@@ -153,7 +153,9 @@ class MeshSystem:
         return bsr_array((data, blocks.indices, blocks.indptr), shape=blocks.shape).tocsr()
 
     def _warn_of_narrow_cells(self) -> None:
-        if self.share_at_border > WARNED:
+        if self._n_atoms == 1:
+            warn_of_one_atom()
+        elif self.share_at_border > WARNED:
             warnings.warn(
                 f"{self.share_at_border:.0%} of the Hessian between atoms lies at the border "
                 "between periodic images, and is told apart by guess: the cell is narrower than "
@@ -224,11 +226,12 @@ class MeshSystem:
         except UnstableStructureError as error:
             q = np.round(self.points[number], 4).tolist()
             share = self.share_at_border
+            wider = "a wider cell" + (", or mesh='gamma'," if self._n_atoms > 1 else "")
             raise UnstableStructureError(
                 f"{error}; at q = {q} of the cell's mesh {self.mesh}"
                 + (
                     f", where {share:.0%} of the Hessian lies at the border between images and had "
-                    "to be shared by guess: a wider cell, or mesh='gamma', may be needed"
+                    f"to be shared by guess: {wider} may be needed"
                     if share > MENTIONED
                     else ""
                 ),

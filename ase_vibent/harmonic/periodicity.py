@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.errors import InvalidStructureError, NarrowCellWarning
+from ase_vibent.errors import InvalidStructureError, VacuumWarning
 
 
 class Distance(NamedTuple):
@@ -60,7 +60,7 @@ def free_standing(atoms: Atoms) -> Atoms:
 
     Warns
     -----
-    NarrowCellWarning
+    VacuumWarning
         If images of what could turn are too near for vacuum and too far for a crystal, or there are
         several bodies, each of which can turn.
     """
@@ -89,7 +89,7 @@ def free_standing(atoms: Atoms) -> Atoms:
         warnings.warn(
             f"atoms: {network.n_bodies} separate bodies in vacuum, each of which can turn; the "
             "motion of one beside another is taken for a vibration: take each alone",
-            NarrowCellWarning,
+            VacuumWarning,
             stacklevel=_ONCE,
         )
     return whole
@@ -110,7 +110,7 @@ def warn_of_coupling(hessian: Any, positions: Array, axes: Array) -> None:
 
     Warns
     -----
-    NarrowCellWarning
+    VacuumWarning
     """
     turns = np.cross(axes[:, None], positions - positions.mean(axis=0))
     changes = (hessian @ turns.reshape(len(axes), -1).T).T.reshape(turns.shape)
@@ -122,7 +122,7 @@ def warn_of_coupling(hessian: Any, positions: Array, axes: Array) -> None:
             f"atoms: in vacuum they should turn freely, but that costs {cost / scale:.1g} of the "
             "largest force constant: periodic images feel each other across the vacuum, which "
             "should be wider, or the Hessian is noisy",
-            NarrowCellWarning,
+            VacuumWarning,
             stacklevel=_ONCE,
         )
 
@@ -212,6 +212,6 @@ def _warn_of_narrow_vacuum(network: _Network, doubtful: NDArray[np.bool_]) -> No
         f"near to be told from a crystal ({network.reach:.1f} Å or more are vacuum), and are taken "
         f"for one; if they are to be separate, set atoms.pbc to False along {names}, or widen the "
         "gap",
-        NarrowCellWarning,
+        VacuumWarning,
         stacklevel=_ONCE,
     )

@@ -113,12 +113,14 @@ class Vibrations:
         )
 
 
-def check_temperatures(temperatures: ArrayLike) -> Array:
+def check_temperatures(temperatures: ArrayLike, *, zero: bool = False) -> Array:
     """Temperatures, one or several, as an array of positive numbers.
 
     Parameters
     ----------
     temperatures : float or array_like, shape (n,), K
+    zero : bool
+        Whether 0 K will do, too.
 
     Returns
     -------
@@ -129,15 +131,17 @@ def check_temperatures(temperatures: ArrayLike) -> Array:
     InvalidInputError
         If one is not a positive, finite number.
     """
-    return np.array([check_temperature(t) for t in np.atleast_1d(temperatures)])
+    return np.array([check_temperature(t, zero=zero) for t in np.atleast_1d(temperatures)])
 
 
-def check_temperature(temperature: float) -> float:
+def check_temperature(temperature: float, *, zero: bool = False) -> float:
     """Temperature as a positive float.
 
     Parameters
     ----------
     temperature : float, K
+    zero : bool
+        Whether 0 K will do, too.
 
     Returns
     -------
@@ -149,9 +153,12 @@ def check_temperature(temperature: float) -> float:
         If it is not a positive, finite number.
     """
     try:
-        value = float(temperature)
+        value = float("nan" if isinstance(temperature, bool | np.bool_) else temperature)
     except (TypeError, ValueError):
         value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise InvalidInputError(f"temperature: expected a number in K > 0, got {temperature!r}")
-    return value
+    if np.isfinite(value) and (value > 0 or (zero and value == 0)):
+        return value
+    raise InvalidInputError(
+        f"temperature: expected a number in K {'≥' if zero else '>'} 0, got {temperature!r}"
+        + ("; 0 K is for exact calculators with quantum=True" if value == 0 else "")
+    )

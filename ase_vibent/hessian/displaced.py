@@ -15,7 +15,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.errors import CalculatorError
 from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.cache import DisplacementCache
-from ase_vibent.potentials import calculator_failures
+from ase_vibent.potentials import calculator_failures, require_numbers
 from ase_vibent.structures import check_structure
 
 
@@ -63,7 +63,7 @@ class DisplacedForces:
         self._cache = None if cache is None else DisplacementCache(cache, self._atoms, calculator)
 
     def property(self, name: str) -> Any:
-        """Raw property of the structure as it is now displaced, checked to be finite."""
+        """Raw property of the structure as it is now displaced, checked to be numbers."""
         return self._call(name, lambda: self.calculator.get_property(name, self._atoms.copy()))
 
     def hessian(self) -> Any:
@@ -73,14 +73,10 @@ class DisplacedForces:
         return self._call("Hessian", lambda: self.calculator.get_hessian(self._atoms.copy()))
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
-        """Result of a function of the calculator, checked to be finite."""
+        """Result of a function of the calculator, checked to be numbers."""
         with calculator_failures(self.calculator, name):
             value = function()
-        numbers = value.data if hasattr(value, "tocsr") else value
-        if value is None or not np.all(np.isfinite(numbers)):
-            raise CalculatorError(
-                f"calculator: {type(self.calculator).__name__} returned NaN or no {name}"
-            )
+        require_numbers(self.calculator, name, value)
         return value
 
     def curvature(self, pattern: Array, displacement: float) -> ForcesAndVirial:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.errors import LabelError, NarrowCellWarning
+from ase_vibent.errors import InvalidStructureError, LabelError, NarrowCellWarning
 from ase_vibent.harmonic.mesh import Mesh, choose_mesh
 from ase_vibent.harmonic.mesh_system import WARNED
 from ase_vibent.hessian import HessianOptions
@@ -29,6 +29,10 @@ from ase_vibent.runs.files import append
 from ase_vibent.runs.records import Frames, format_line
 from ase_vibent.runs.resumable import resume
 from ase_vibent.structures.fingerprint import add_structure
+from ase_vibent.structures.validity import check_structure
+
+#: Key of structures that no calculator gets to see: they have no frame.
+UNUSABLE = "unusable"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,10 @@ class LabelTask:
         """Fingerprint of structure, its part in the dataset, calculator, and options."""
         digest = hashlib.sha256()
         for atoms in (self.atoms, *([] if self.crystal is None else [self.crystal])):
+            try:
+                check_structure(atoms)
+            except InvalidStructureError:
+                return UNUSABLE
             add_structure(digest, atoms)
             digest.update(atoms.get_masses().tobytes())
         if self.tangent is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError, LabelError
-from ase_vibent.structures.validity import without_leftovers
+from ase_vibent.structures.validity import check_structure, without_leftovers
 
 #: The six strains of unit size in Voigt's order, shape (6, 3, 3): a shear is twice its element.
 VOIGT_STRAINS = voigt_6_to_full_3x3_stress(np.diag([1, 1, 1, 0.5, 0.5, 0.5]))
@@ -119,7 +119,13 @@ def repeats_to(crystal: Atoms, atoms: Atoms) -> NDArray[np.int64]:
     -------
     ndarray of int
         One at least.
+
+    Raises
+    ------
+    InvalidStructureError
+        If the crystal is unusable: a flat cell fits very often.
     """
+    check_structure(crystal)
     ratios = atoms.cell.lengths() / np.maximum(crystal.cell.lengths(), 1e-3)
     return np.maximum(1, np.rint(ratios)).astype(np.int64)
 

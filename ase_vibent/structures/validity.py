@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
@@ -41,13 +42,19 @@ def check_structure(atoms: Atoms) -> None:
     Raises
     ------
     InvalidStructureError
-        If there is no atom, a number is not finite, the cell is degenerate along a periodic
-        direction or brings images upon each other, or sites are occupied in part.
+        If there is no atom, a number is not finite, or no element's, the cell is degenerate along a
+        periodic direction or brings images upon each other, or sites are occupied in part.
     """
     if len(atoms) == 0:
         raise InvalidStructureError("atoms: the structure is empty")
     if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
         raise InvalidStructureError("atoms: positions or cell hold NaN or infinite numbers")
+    unknown = np.flatnonzero((atoms.numbers < 0) | (atoms.numbers >= len(chemical_symbols)))
+    if len(unknown):
+        raise InvalidStructureError(
+            f"atoms: atom {unknown[0]} has the atomic number {atoms.numbers[unknown[0]]}, which is "
+            f"no element's (1 to {len(chemical_symbols) - 1})"
+        )
     periodic = atoms.cell.array[atoms.pbc]
     lengths = np.linalg.norm(periodic, axis=1)
     if np.any(lengths == 0) or (lengths.size and np.linalg.matrix_rank(periodic) < lengths.size):

@@ -119,15 +119,16 @@ class Surroundings:
     def _potentials(self, wanted: Mapping[str, int]) -> dict[str, Reservoir]:
         """Chemical potentials of all species that are wanted."""
         unknown = [symbol for symbol in self.composition if symbol not in self.given]
-        missing = [symbol for symbol in wanted if symbol not in {*self.composition, *self.given}]
-        if missing or len(unknown) > 1:
-            names = missing or unknown[1:]
+        sets = self._sets_that_do(wanted, unknown)
+        if sets[0]:
             raise InvalidInputError(
-                f"chemical_potentials: missing for {', '.join(names)}; the defect has another "
-                f"number of atoms than the crystal ({_format_counts(wanted)}), so say in "
-                "equilibrium with what: {symbol: energy per atom in eV}"
+                f"chemical_potentials: missing for {', or '.join(map(' and '.join, sets))}; the "
+                f"defect has another number of atoms than the crystal ({_format_counts(wanted)}), "
+                "so say in equilibrium with what: {symbol: energy per atom in eV}"
             )
         given = {symbol: self._reservoir(value) for symbol, value in self.given.items()}
+        if len(unknown) > 1:  # none of them is wanted
+            return given
         rest = reduce(
             lambda total, symbol: total + given[symbol] * -self.composition[symbol],
             [symbol for symbol in self.composition if symbol in self.given],
@@ -142,6 +143,19 @@ class Surroundings:
                 "grow or dissolve: leave one of them out"
             )
         return given
+
+    def _sets_that_do(self, wanted: Mapping[str, int], unknown: list[str]) -> list[list[str]]:
+        """Smallest sets of species of which any one would do beside those given; one if none is.
+
+        Either all that are wanted, or all of the crystal's but one, which its equilibrium gives.
+        """
+        needed = [symbol for symbol in wanted if symbol not in self.given]
+        foreign = [symbol for symbol in needed if symbol not in self.composition]
+        sets = [needed]
+        if foreign != needed:
+            sets += [foreign + [s for s in unknown if s != last] for last in unknown]
+        smallest = [one for one in sets if not any(set(other) < set(one) for other in sets)]
+        return list({frozenset(one): one for one in smallest}.values())
 
     def _reservoir(self, value: float | Reservoir) -> Reservoir:
         if isinstance(value, Reservoir):

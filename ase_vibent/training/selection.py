@@ -12,6 +12,7 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_integer
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import DEFAULT_WEIGHTS, EVALUATED, QuantityName
@@ -90,8 +91,7 @@ def select(
     UnknownSpeciesError
         If a structure holds what the model does not know.
     """
-    if not isinstance(budget, int | np.integer) or budget < 1:
-        raise InvalidInputError(f"budget: expected at least one, got {budget!r}")
+    check_integer("budget", budget, 1)
     if unit not in ("structures", "atoms"):
         raise InvalidInputError(f"unit: expected 'structures' or 'atoms', got {unit!r}")
     knowledge = _Knowledge(model, quantities)

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.checks import check_integer
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.hessian import HessianOptions
@@ -174,8 +175,7 @@ def verify(
     """
     if model.target != ENTROPY.name:
         raise InvalidInputError(f"model: expected one of entropies, got one of {model.target}")
-    if not isinstance(n_sites, int | np.integer) or n_sites < 1:
-        raise InvalidInputError(f"n_sites: expected at least one, got {n_sites!r}")
+    check_integer("n_sites", n_sites, 1)
     check_structure(atoms)
     atoms = strip_labels(atoms)
     atoms.set_constraint()

@@ -187,7 +187,7 @@ def test_balls_give_the_infinite_crystal(sw):
         ({"calculator": EMT(), "tolerance": 0}, "tolerance: expected a number in k_B"),
         ({"calculator": EMT(), "tolerance": "high"}, "tolerance: expected a number in k_B"),
         ({"calculator": EMT(), "radius": float("nan")}, "radius: expected a number in Å"),
-        ({"calculator": EMT(), "steps": 0}, "steps: expected at least one"),
+        ({"calculator": EMT(), "steps": 0}, "steps: expected an integer ≥ 1"),
         ({"calculator": EMT(), "interaction_range": -1.0}, "interaction_range: expected"),
         ({"calculator": EMT(), "engine": "ball"}, "needs the perfect crystal"),
         ({"calculator": EMT(), "decomposition": "normalised"}, "needs the perfect crystal"),

@@ -11,9 +11,14 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.thermochemistry import HarmonicThermo
 from ase.units import kB
 
-from ase_vibent import HessianEntropyCalculator
+from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.calculators.hessian import FiniteDifferenceEntropyCalculator
-from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+from ase_vibent.errors import (
+    InvalidInputError,
+    InvalidStructureError,
+    NarrowCellWarning,
+    UnstableStructureError,
+)
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.potentials import stillinger_weber_silicon
 
@@ -426,7 +431,9 @@ def test_symmetry_is_asked_for_again():
     assert emt.calls == 2 + 2 + 6 * 4 + 2
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf, None, "hot"])
+@pytest.mark.parametrize(
+    "temperature", [0, -1.0, np.nan, np.inf, None, "hot", True, False, np.True_]
+)
 def test_bad_temperature(temperature):
     with pytest.raises(InvalidInputError, match="temperature"):
         HessianEntropyCalculator(EMT(), temperature=temperature)
@@ -434,6 +441,44 @@ def test_bad_temperature(temperature):
     with pytest.raises(InvalidInputError, match="temperature"):
         calc.temperature = temperature
     assert calc.temperature == 300.0
+
+
+@too_narrow_to_mean_much
+@pytest.mark.parametrize("mesh", ["auto", "gamma"])
+def test_zero_kelvin(mesh):
+    """F = Σ ħω/2 and S = 0, with derivatives; only quantum statistics reach it."""
+    atoms = copper()
+    atoms.calc = calc = HessianEntropyCalculator(
+        EMT(), temperature=0, quantum=True, mesh=mesh, displacement=5e-4
+    )
+    energies = np.atleast_2d(calc.get_frequencies(atoms)).sum(axis=1) / 2
+    zero_point = calc.get_weights(atoms) @ energies
+    assert calc.get_property("free_energy", atoms) == pytest.approx(zero_point, rel=1e-12)
+    assert calc.get_property("entropy", atoms) == 0
+    assert not calc.get_property("entropy_gradient", atoms).any()
+    pattern = np.random.default_rng(0).normal(size=(4, 3))
+    slope = central_difference(atoms, lambda a, x: a.translate(x * pattern), 1e-3)[0]
+    assert -np.sum(calc.get_property("forces", atoms) * pattern) == pytest.approx(slope, rel=1e-3)
+    cold = calc.vibrations(atoms, [0, 1e-300, 0.01, 1.0])
+    assert cold.free_energies == pytest.approx(4 * [zero_point], rel=1e-10)
+    assert cold.entropies == pytest.approx(4 * [0], abs=1e-20)
+    with pytest.raises(InvalidInputError, match="0 K is for exact calculators with quantum=True"):
+        calc.set(quantum=False)
+    with pytest.raises(InvalidInputError, match="expected a number in K ≥ 0"):
+        calc.vibrations(atoms, [-1])
+    with pytest.raises(InvalidInputError, match="expected a number in K > 0"):
+        calc.get_site_entropy_gradients(atoms)
+    with pytest.raises(InvalidInputError, match="0 K is for exact"):
+        SiteEntropyCalculator.from_pretrained("cu-emt", temperature=0, quantum=True)
+
+
+def test_one_atom_at_gamma_is_no_crystal():
+    calc = HessianEntropyCalculator(EMT(), mesh="gamma")
+    with pytest.warns(NarrowCellWarning, match="one atom.*repeat the cell"):
+        assert calc.get_property("entropy", bulk("Cu")) == 0
+    assert np.isnan(calc.vibrations(Atoms("Cu"), 300.0).errors).sum() == 0
+    with pytest.warns(NarrowCellWarning, match="one atom"):
+        assert np.isnan(calc.vibrations(bulk("Cu"), 300.0).errors).all()
 
 
 BAD_OPTIONS = [

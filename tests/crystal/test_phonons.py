@@ -16,6 +16,7 @@ from ase_vibent.errors import (
     CalculatorError,
     InvalidInputError,
     InvalidStructureError,
+    NarrowCellWarning,
     UnstableStructureError,
 )
 from ase_vibent.harmonic.entropy import T0, classical_entropy
@@ -367,10 +368,28 @@ def test_atom_out_of_reach(sw, mesh):
         calculator.get_property("energy", atoms)
 
 
+def test_zero_kelvin_has_zero_point_energy():
+    argon = bulk("Ar", "fcc", a=5.3, cubic=True)
+    calculator = PhonopyEntropyCalculator(
+        lennard_jones(), supercell=(2, 2, 2), quantum=True, temperature=0
+    )
+    expected = calculator.get_weights(argon) @ calculator.get_frequencies(argon).sum(axis=1) / 2
+    assert calculator.get_property("free_energy", argon) == pytest.approx(expected, rel=1e-12)
+    assert calculator.get_property("entropy", argon) == 0
+    bulk_values = calculator.bulk_vibrations(argon, [0, 0.1])
+    assert bulk_values.free_energies == pytest.approx(2 * [expected], rel=1e-9)
+    exact = HessianEntropyCalculator(lennard_jones(), quantum=True)
+    infinite = exact.bulk_vibrations(argon, [0.0, 1.0])
+    assert infinite.entropies[0] == 0
+    assert infinite.free_energies[0] == pytest.approx(infinite.free_energies[1], rel=1e-4)
+    assert infinite.free_energies[0] == pytest.approx(expected, rel=1e-2)  # another mesh
+
+
 def test_single_atom_at_gamma_has_no_modes():
     calculator = PhonopyEntropyCalculator(lennard_jones(), mesh="gamma")
     argon = bulk("Ar", "fcc", a=5.3)
-    assert calculator.get_property("entropy", argon) == 0
+    with pytest.warns(NarrowCellWarning, match="one atom.*repeat the cell"):
+        assert calculator.get_property("entropy", argon) == 0
     np.testing.assert_array_equal(calculator.get_frequencies(), np.zeros((1, 3)))
     calculator.set(unstable=1)
     with pytest.raises(UnstableStructureError, match="found 0"):

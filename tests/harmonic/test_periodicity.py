@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_vibent import HessianEntropyCalculator, PhonopyEntropyCalculator, attach_labels
-from ase_vibent.errors import InvalidStructureError, NarrowCellWarning
+from ase_vibent.errors import InvalidStructureError, VacuumWarning
 from ase_vibent.harmonic.mesh import choose_mesh
 from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.periodicity import free_standing
@@ -180,7 +180,7 @@ def test_narrow_gaps_are_named(gap):
     atoms = at_rest(molecule("N2"))
     atoms.cell = [6.5, 6.5, np.ptp(atoms.positions[:, 2]) + gap]
     atoms.pbc = True
-    with pytest.warns(NarrowCellWarning, match=rf"along c are {gap:.2f} Å apart.*atoms.pbc"):
+    with pytest.warns(VacuumWarning, match=rf"along c are {gap:.2f} Å apart.*atoms.pbc"):
         assert free_standing(atoms).pbc.tolist() == [False, False, True]
 
 
@@ -191,7 +191,7 @@ def test_images_that_feel_each_other_are_named():
     alone = at_rest(Atoms("Ar3", [[0, 0, 0], [3.8, 0, 0], [1.9, 3.2, 0]]), long_ranged)
     near, far = boxed(alone, gap=6.5), boxed(alone, gap=20.0)
     calculator = HessianEntropyCalculator(long_ranged(), unstable="any")
-    with pytest.warns(NarrowCellWarning, match="feel each other across the vacuum"):
+    with pytest.warns(VacuumWarning, match="feel each other across the vacuum"):
         calculator.get_property("entropy", near)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -201,7 +201,7 @@ def test_images_that_feel_each_other_are_named():
 
 def test_several_bodies_are_named():
     box = boxed(molecule("N2"), gap=9.0) * (1, 1, 2)
-    with pytest.warns(NarrowCellWarning, match="2 separate bodies"):
+    with pytest.warns(VacuumWarning, match="2 separate bodies"):
         free_standing(box)
 
 

@@ -14,7 +14,11 @@ from scipy.sparse.linalg import aslinearoperator
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import HessianOptions, compute_hessian, has_analytic_hessian
-from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
+from ase_vibent.potentials import (
+    energy_and_forces,
+    stillinger_weber_silicon,
+    tersoff_silicon_carbide,
+)
 
 
 def silicon_vacancy():
@@ -378,6 +382,12 @@ class ReturnsNaN(Springs):
         self.results["forces"][0, 0] = np.nan
 
 
+class ReturnsComplex(Springs):
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        self.results["forces"] = self.results["forces"] * (1 + 1e-3j)
+
+
 class HessianNotImplemented(SpringsWithHessian):
     def get_hessian(self, atoms):
         raise PropertyNotImplementedError
@@ -389,6 +399,7 @@ class HessianNotImplemented(SpringsWithHessian):
         (EnergyOnly, "EnergyOnly offers no forces"),
         (FailsHalfWay, "FailsHalfWay failed.*SCF did not converge"),
         (ReturnsNaN, "ReturnsNaN returned NaN"),
+        (ReturnsComplex, "ReturnsComplex returned complex numbers for forces"),
         (HessianNotImplemented, "HessianNotImplemented offers no Hessian"),
     ],
 )
@@ -403,6 +414,16 @@ def test_nan_in_an_analytic_hessian(trio):
     calculator.shape = lambda matrix, n: matrix * np.nan
     with pytest.raises(CalculatorError, match="NaN"):
         compute_hessian(trio, calculator)
+
+
+@pytest.mark.parametrize("quantity", ["energy", "forces"])
+def test_complex_results_of_structures_at_rest(quantity):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    atoms.calc.results[quantity] = atoms.calc.results[quantity] + 0j
+    with pytest.raises(CalculatorError, match=f"complex numbers for {quantity}"):
+        energy_and_forces(atoms, "a test")
 
 
 def test_no_analytic_hessian(trio):

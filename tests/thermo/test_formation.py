@@ -20,8 +20,10 @@ from ase_vibent import (
     SiteModel,
     bulk_site_entropies,
 )
+from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.cli import main
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
+from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
 from ase_vibent.structures.symmetry import defect_multiplicity
@@ -32,6 +34,7 @@ from ase_vibent.thermo import (
     defect_formation,
     size_convergence,
 )
+from ase_vibent.thermo.reservoirs import Surroundings
 
 TEMPERATURES = np.array([300.0, 900.0])
 
@@ -170,6 +173,16 @@ def test_a_model_predicts_what_it_was_trained_on(silicon, silicon_model: SiteMod
         defect_formation(defect, silicon, calculator, multiplicity=1).concentrations  # noqa: B018
 
 
+ROOM = np.array([300.0])
+
+
+class StubCalculator(EntropyCalculator):
+    """Crystals without entropy."""
+
+    def bulk_vibrations(self, crystal, temperatures):
+        return Vibrations.classical(0.0, 3.0 * len(crystal), temperatures)
+
+
 @pytest.fixture(scope="module")
 def alloy() -> Atoms:
     """Ordered Cu3Au under EMT, 32 atoms."""
@@ -225,6 +238,37 @@ def test_stoichiometric_defects_need_no_chemical_potentials(alloy, exact):
     found = defect_formation(relax(defect, EMT(), fmax=1e-3), alloy, exact)
     assert found.excess == {}
     assert found.energy > 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "given", "excess", "missing"),
+    [
+        ("MgO", (), {"O": -1}, "O, or Mg;"),
+        ("MgO", (), {"Mg": -1}, "Mg, or O;"),
+        ("MgO", (), {"Mg": -1, "O": 1}, "O, or Mg;"),
+        ("MgO", (), {"Ca": 1}, "Ca;"),
+        ("MgO", (), {"Ca": 1, "Mg": -1}, "Ca and Mg, or Ca and O;"),
+        ("MgO", ("O",), {"Ca": 1, "Mg": -1}, "Ca;"),
+        ("SrTiO3", (), {"O": -1}, "O, or Sr and Ti;"),
+        ("SrTiO3", ("Ti",), {"O": -1}, "O, or Sr;"),
+        ("SrTiO3", ("Ti",), {"O": -1, "Sr": 1}, "O, or Sr;"),
+    ],
+)
+def test_sets_of_chemical_potentials_that_would_do(formula, given, excess, missing):
+    potentials = dict.fromkeys(given, 0.0)
+    surroundings = Surroundings(Atoms(formula), -9.0, StubCalculator(), ROOM, potentials)
+    with pytest.raises(InvalidInputError) as caught:
+        surroundings.of(excess)
+    assert f"missing for {missing}" in str(caught.value)
+    for choice in missing.rstrip(";").split(", or "):
+        more = potentials | dict.fromkeys(choice.split(" and "), 0.0)
+        Surroundings(Atoms(formula), -9.0, StubCalculator(), ROOM, more).of(excess)
+
+
+def test_potentials_of_what_is_exchanged_suffice():
+    known = {"O": -1.0}
+    surroundings = Surroundings(Atoms("SrTiO3"), -9.0, StubCalculator(), ROOM, known)
+    assert surroundings.of({"O": -2}).energy == 2.0
 
 
 def test_impurities_come_from_somewhere(crystal, exact):

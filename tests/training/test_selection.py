@@ -108,7 +108,7 @@ def test_what_is_known_is_chosen_last(silicon_model, silicon, pool):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": 0}, "budget: expected at least one"),
+        ({"budget": 0}, "budget: expected an integer ≥ 1"),
         ({"budget": 1, "unit": "hours"}, "unit: expected"),
         ({"budget": 1, "quantities": ["energy"]}, "quantities: expected some of"),
         ({"budget": 1, "quantities": []}, "quantities: expected at least one"),

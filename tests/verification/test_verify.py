@@ -190,7 +190,7 @@ def test_radius_follows_the_cell(primitive):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_sites": 0}, "n_sites: expected at least one"),
+        ({"n_sites": 0}, "n_sites: expected an integer ≥ 1"),
         ({"radius": 3.0}, "radius: a ball of 3.0 Å would meet its own images"),
         ({"radius": -1.0}, "radius: expected a number > 0"),
     ],

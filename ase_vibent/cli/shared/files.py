@@ -8,6 +8,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,40 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.files.writing import check_place
 
 
-def read_structures(paths: Sequence[str]) -> tuple[list[str], list[Atoms]]:
-    """Names, file and frame, and structures of all frames of all files."""
-    import ase.io
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add --format, of all files that `read_structures` reads."""
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="of the structure files, as ASE calls it: vasp, cif, lammps-data, …; default: told by "
+        "name and content",
+    )
 
+
+def read_structures(
+    paths: Sequence[str], format_name: str | None = None
+) -> tuple[list[str], list[Atoms]]:
+    """Names, file and frame, and structures of all frames of all files, in ASE's format."""
+    import ase.io
+    from ase.io.formats import ioformats
+
+    if format_name is not None and format_name not in ioformats:
+        near = get_close_matches(format_name, ioformats, n=1)
+        raise InvalidInputError(
+            f"--format: ASE knows no {format_name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "; see 'ase info --formats'")
+        )
     sources: list[str] = []
     structures: list[Atoms] = []
     for path in paths:
         if not Path(path).exists():
             raise InvalidStructureError(f"{path}: no such file")
         try:
-            frames: list[Atoms] = ase.io.read(path, index=":")
+            frames: list[Atoms] = ase.io.read(path, index=":", format=format_name)
         except Exception as error:
             raise InvalidStructureError(
-                f"{path}: ASE cannot read it ({type(error).__name__}: {error})"
+                f"{path}: ASE cannot read it ({type(error).__name__}: {error}); --format says "
+                "what it is"
             ) from error
         sources += [f"{Path(path).name} frame {k}" for k in range(len(frames))]
         structures += frames
