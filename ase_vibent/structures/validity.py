@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ase_vibent.dataset import PREFIX
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.harmonic.modes import rotation_axes
 
 #: No atom is closer to its own image, Å.
 THINNEST = 0.1
@@ -113,11 +112,6 @@ def check_crystal(crystal: Atoms) -> None:
         raise InvalidStructureError(
             "crystal: expected a structure periodic along three directions, got "
             f"pbc={crystal.pbc.tolist()}; set pbc"
-        )
-    if len(rotation_axes(crystal)):
-        raise InvalidStructureError(
-            "crystal: expected a structure periodic along three directions, got a wire or cluster "
-            "in vacuum"
         )
 
 

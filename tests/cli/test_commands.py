@@ -213,11 +213,13 @@ def test_verify_measures_sites(done, vibent, strict_json):
     assert sorted(row["site"] for row in data["sites"]) == list(range(8))
     errors = np.array([row["error"] for row in data["sites"]])
     assert data["total"]["error"] == pytest.approx(errors.sum())
+    assert data["total"]["error_std"] is None  # nothing is drawn, and the rest is unknown
     assert data["summary"]["uncertain"]["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
     table = vibent(*arguments, "--sites", 3)
     assert (table.code, table.err) == (0, "")
     assert sum("uncertain" in line for line in table.out.splitlines()) == 4
     assert "split between the sites" in table.out
+    assert ", of all sites, predicted standard deviation" in table.out
 
 
 def test_label_selects_what_teaches_most(done, tmp_path, vibent, strict_json):
