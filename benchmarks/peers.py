@@ -106,9 +106,11 @@ def lammps_with_snap(atoms: Atoms, n_features: int, twojmax: int, quadratic: boo
         data, coefficients, parameters = (Path(folder) / k for k in ("data", "coeff", "param"))
         write(data, atoms, format="lammps-data", masses=True)
         # A pair's cutoff is rcutfac times the sum of its radii, here 0.5 each.
-        coefficients.write_text(f"1 {n_features + 1}\n{symbol} 0.5 1.0\n{weights}\n")
+        lines = f"1 {n_features + 1}\n{symbol} 0.5 1.0\n{weights}\n"
+        coefficients.write_text(lines, encoding="utf-8")
         parameters.write_text(
-            f"rcutfac {CUTOFF}\ntwojmax {twojmax}\nquadraticflag {int(quadratic)}\n"
+            f"rcutfac {CUTOFF}\ntwojmax {twojmax}\nquadraticflag {int(quadratic)}\n",
+            encoding="utf-8",
         )
         lmp.commands_string(
             f"""

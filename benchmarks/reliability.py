@@ -277,7 +277,7 @@ def same_frame(one: Atoms, other: Atoms) -> bool:
 def attack_labels(count: int, rng: Rng, folder: Path) -> Counter[str]:
     path, cut = folder / "labels.xyz", folder / "labels.xyz.cut"
     dataset.write_labels(path, labelled(30))
-    text, original = path.read_text(), dataset.read_labels(path)
+    text, original = path.read_text(encoding="utf-8"), dataset.read_labels(path)
     ends = np.cumsum([len(frame) for frame in re.split(r"(?m)^(?=\d+$)", text)[1:]])
     records: Frames[Atoms] = Frames("emt", lambda frames, _: frames)
 
@@ -325,7 +325,7 @@ class Slow(EMT):
 
 
 def attack_runs(count: int, rng: Rng, folder: Path) -> Counter[str]:
-    (folder / "slow.py").write_text(SLOW_CALCULATOR)
+    (folder / "slow.py").write_text(SLOW_CALCULATOR, encoding="utf-8")
     cells = [atoms[[0, 1, 2, 3]] for atoms in labelled(6)]
     ase.io.write(folder / "in.traj", cells)
     command = [sys.executable, "-m", "ase_vibent.cli", "label", "in.traj", "--mesh", "gamma"]

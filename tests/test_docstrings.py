@@ -12,7 +12,7 @@ PACKAGE = Path(ase_vibent.__file__).parent
 MODULES = [
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     for path in sorted(PACKAGE.rglob("*.py"))
-    if ">>> " in path.read_text()
+    if ">>> " in path.read_text(encoding="utf-8")
 ]
 
 

@@ -15,6 +15,7 @@ from ase_vibent.cli import build_parser
 from ase_vibent.structures import rattle
 
 README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def presupposed(copper_jump, silicon_model, tmp_path) -> dict[str, object]:
 @pytest.mark.filterwarnings("ignore::ase_vibent.errors.ExtrapolationWarning")
 def test_readme_runs(presupposed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     names = dict(presupposed)
     for block in blocks:
         exec(compile(block, README.name, "exec"), names)
@@ -53,7 +54,7 @@ def test_readme_runs(presupposed, tmp_path, monkeypatch):
 
 
 def test_commands_are_understood():
-    commands = re.findall(r"^(?: {4})?vibent (.*)$", README.read_text(), re.MULTILINE)
+    commands = re.findall(r"^(?: {4})?vibent (.*)$", TEXT, re.MULTILINE)
     assert len(commands) > 10
     for command in commands:
         words = shlex.split(command, comments=True)

@@ -78,7 +78,7 @@ class Package:
 
     def _targets(self, importer: str, path: Path) -> Iterator[tuple[int, str]]:
         """Lines and modules of all imports, deferred ones and those for types included."""
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 named = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -176,7 +176,7 @@ def test_every_offence_is_named(tmp_path):
     for name, content in house.items():
         path = tmp_path / "house" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     package = Package(tmp_path / "house")
     (crowd,) = crowded_root(package)
     assert crowd.startswith("9 files: ")

@@ -82,7 +82,7 @@ class Records:
 
     def __init__(self, path: Path):
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("}")]
 
     def found(self, **key: Any) -> bool:
@@ -92,7 +92,7 @@ class Records:
     def add(self, row: dict[str, Any]) -> None:
         """Keep a result."""
         self.rows.append(row)
-        with self.path.open("a") as stream:
+        with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
 

@@ -28,7 +28,7 @@ class AmorphousSilicon(PeriodicCell):
     def __init__(self, folder: Path):
         path = folder / "vink.sw"
         if not path.exists():
-            path.write_text(VINK)
+            path.write_text(VINK, encoding="utf-8")
         super().__init__("sw", f"{path} Si")
 
     def get_hessian(self, atoms: Atoms) -> Array:

@@ -250,7 +250,8 @@ def folder(tmp_path_factory):
     ase.io.write(path / "small.xyz", pair_lattice(3, 1).sites, write_results=False)
     (path / "springs.py").write_text(
         "from ase_vibent.analysis import pair_lattice\n"
-        "def chain():\n    return pair_lattice(60, 1, delta=0.5)\n"
+        "def chain():\n    return pair_lattice(60, 1, delta=0.5)\n",
+        encoding="utf-8",
     )
     return path
 
@@ -258,7 +259,7 @@ def folder(tmp_path_factory):
 def test_command(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     common = "locality displaced.xyz --calculator springs:chain --sites 0 5 --engine contour "
-    common += "--reference chain.xyz --cutoffs 3 5 7 9 12"
+    common += "--undisplaced chain.xyz --cutoffs 3 5 7 9 12"
     assert main([*common.split(), "--json", "--plot", "l.png"]) == 0
     data = json.loads(capsys.readouterr().out)
     chain, atoms = (ase.io.read(f"{name}.xyz") for name in ("chain", "displaced"))
@@ -299,11 +300,11 @@ def test_slow_decay_has_no_cutoff(folder, capsys, monkeypatch):
         ("missing.xyz --calculator springs:chain", "no such file"),
         ("displaced.xyz --calculator springs:chain --plot l.docx", "no figure format"),
         (
-            "displaced.xyz --calculator springs:chain --reference chain.xyz --cutoffs 31",
+            "displaced.xyz --calculator springs:chain --undisplaced chain.xyz --cutoffs 31",
             "half the width",
         ),
         (
-            "displaced.xyz --calculator springs:chain --reference small.xyz --cutoffs 3",
+            "displaced.xyz --calculator springs:chain --undisplaced small.xyz --cutoffs 3",
             "atoms in its order",
         ),
     ],

@@ -93,7 +93,7 @@ def test_machine_code_is_kept_for_exactly_these_sources(tmp_path, monkeypatch):
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(jit, "__file__", str(tmp_path / "compiled" / "jit.py"))
 
     def compute():
@@ -111,9 +111,9 @@ def test_machine_code_is_kept_for_exactly_these_sources(tmp_path, monkeypatch):
         "kernels/caller.py": False,
         "elsewhere.py": False,
     }.items():
-        (tmp_path / name).write_text(files[name] + "\n# changed")
+        (tmp_path / name).write_text(files[name] + "\n# changed", encoding="utf-8")
         assert (compute() != before) == counts, name
-        (tmp_path / name).write_text(files[name])
+        (tmp_path / name).write_text(files[name], encoding="utf-8")
 
 
 def test_kernels_depend_on_few_files():

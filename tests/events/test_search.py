@@ -103,7 +103,7 @@ def test_every_search_is_accounted_for(run, events):
     assert (summary.done, summary.skipped, summary.failed) == (SEARCHES, 0, [])
     assert summary.outcomes.total() == SEARCHES
     assert summary.outcomes["event"] == len(events) >= 3
-    outcomes = [json.loads(line)["outcome"] for line in search_list(path).open()]
+    outcomes = [json.loads(line)["outcome"] for line in search_list(path).open(encoding="utf-8")]
     assert sorted(outcomes) == sorted(summary.outcomes.elements())
     unstable = [atoms.info[dataset.N_UNSTABLE] for atoms in dataset.read_labels(path)]
     assert unstable == [0, 1, 0] * len(events)
@@ -141,12 +141,12 @@ def test_rerun_and_longer_runs(run, file, minimum, around):
 
 @pytest.mark.filterwarnings("ignore::ase_vibent.errors.CutRecordWarning")
 def test_a_killed_run_goes_on(run, file, minimum, around):
-    whole, listed = file.read_text(), search_list(file).read_text()
+    whole, listed = file.read_text(encoding="utf-8"), search_list(file).read_text(encoding="utf-8")
     kept = [event.key for event in read_events(file)]
     # In the middle of the last event, between two of its frames, and of a line of the list.
     cut = whole.rfind(f"{len(minimum)}\n") + 40
-    file.write_text(whole[:cut])
-    search_list(file).write_text(listed[: listed.rfind(kept[-1]) + 3])
+    file.write_text(whole[:cut], encoding="utf-8")
+    search_list(file).write_text(listed[: listed.rfind(kept[-1]) + 3], encoding="utf-8")
     assert [event.key for event in read_events(file)] == kept[:-1]
     summary = searched([minimum], file, around)
     assert summary.outcomes == run[1].outcomes
@@ -183,8 +183,8 @@ def test_a_killed_run_goes_on(run, file, minimum, around):
     ],
 )
 def test_damaged_lists_of_searches(file, minimum, around, damage, match):
-    first, rest = search_list(file).read_text().split("\n", 1)
-    search_list(file).write_text(f"{damage(first)}\n{rest}")
+    first, rest = search_list(file).read_text(encoding="utf-8").split("\n", 1)
+    search_list(file).write_text(f"{damage(first)}\n{rest}", encoding="utf-8")
     before = search_list(file).read_bytes(), file.read_bytes()
     with pytest.raises(LabelError, match=rf"line 1 is no outcome.*{match}"):
         searched([minimum], file, around)
@@ -336,7 +336,7 @@ def test_what_is_no_search(minimum, around, file, tmp_path, rattle):
     with pytest.raises(LabelError, match="calculator 'emt'"):
         searched([minimum], file, around, name="another")
     foreign = tmp_path / "foreign.xyz"
-    foreign.write_text("some text\n")
+    foreign.write_text("some text\n", encoding="utf-8")
     with pytest.raises(LabelError, match="no file of labels"):
         searched([minimum], foreign, around)
     labels = [atoms for atoms in dataset.read_labels(file) if atoms.info["vibent_n_unstable"]]
@@ -363,7 +363,7 @@ def test_rates_are_in_detailed_balance(events, tmp_path):
     table = EventTable.from_events(events)
     temperatures = [300.0, 900.0]
     table.write(tmp_path / "rates.csv", temperatures)
-    rows = list(csv.DictReader((tmp_path / "rates.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "rates.csv").open(encoding="utf-8")))
     exact = HessianEntropyCalculator(EMT(), mesh="gamma")
     assert len(rows) == len(events)
     for row, event in zip(rows, events, strict=True):
@@ -392,14 +392,14 @@ def test_states_are_matched(events, minimum, tmp_path):
     assert np.array_equal(back.initial, table.final)
     assert len(back.states) == len(table.states)
     table.write(tmp_path / "rates.json", 500.0)
-    found = json.loads((tmp_path / "rates.json").read_text())
+    found = json.loads((tmp_path / "rates.json").read_text(encoding="utf-8"))
     lowest = minimum.get_potential_energy()
     assert found["states"][0]["energy_eV"] == pytest.approx(lowest, abs=1e-5)
     assert found["events"] == table.rows(500.0)
     with pytest.raises(InvalidInputError, match=r"\.csv or \.json"):
         table.write(tmp_path / "rates.txt")
     EventTable.from_events([]).write(tmp_path / "none.csv")
-    assert (tmp_path / "none.csv").read_text().startswith("event,")
+    assert (tmp_path / "none.csv").read_text(encoding="utf-8").startswith("event,")
 
 
 def test_commands(run, file, minimum, tmp_path, monkeypatch, capsys):
@@ -420,7 +420,7 @@ def test_commands(run, file, minimum, tmp_path, monkeypatch, capsys):
     assert main(words) == 0
     table = EventTable.from_events(read_events(file))
     assert len(ase.io.read("states.xyz", ":")) == len(table.states)
-    assert len(Path("rates.csv").read_text().splitlines()) == 1 + len(table.events)
+    assert len(Path("rates.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(table.events)
     assert main(["export", file.name, "-o", "rates.txt"]) == 1
     assert ".csv or .json" in capsys.readouterr().err
 

@@ -20,7 +20,7 @@ from ase_vibent.runs.files import lock
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "results"
-    path.write_text("before")
+    path.write_text("before", encoding="utf-8")
     return path
 
 
@@ -62,7 +62,7 @@ def test_a_failure_leaves_what_was_there(path, failure):
 
     with pytest.raises(type(failure)):
         write()
-    assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "before"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_what_was_there(path, monkeypatch):
         write_labels(path, [bulk("Cu")])
     with pytest.raises(OSError, match="No space left"):
         append_bytes(path, b"half")
-    assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "before"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -84,7 +84,7 @@ def test_links_are_replaced_and_not_followed(path, tmp_path):
     link.symlink_to(path)
     write_text(link, "mine")
     assert not link.is_symlink()
-    assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "before"
 
 
 def test_temporary_files_cannot_be_foreseen(path, tmp_path):
@@ -118,10 +118,13 @@ def test_only_regular_files_are_written(tmp_path, kind):
 
 def test_looking_whether_one_can_write_touches_nothing(path):
     probe = path.with_name(".results.probe")
-    probe.write_text("mine")
+    probe.write_text("mine", encoding="utf-8")
     require_writable(str(path))
     assert sorted(path.parent.iterdir()) == [probe, path]
-    assert (probe.read_text(), path.read_text()) == ("mine", "before")
+    assert (probe.read_text(encoding="utf-8"), path.read_text(encoding="utf-8")) == (
+        "mine",
+        "before",
+    )
 
 
 # --- Archives ---------------------------------------------------------------------------------

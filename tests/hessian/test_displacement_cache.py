@@ -282,7 +282,7 @@ def test_concurrent_runs_share_a_folder(tmp_path):
 
 
 def test_folder_that_is_a_file(tmp_path):
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     for path in (tmp_path / "file", tmp_path / "file" / "below", 3):
         with pytest.raises(InvalidInputError, match="cache: expected a folder"):
             differences(argon(), LennardJones(), cache=path)

@@ -89,8 +89,8 @@ def test_factory_in_the_working_folder(place, request, tmp_path, monkeypatch, ca
         options = ["--scheduler", request.getfixturevalue("cluster").scheduler_address]
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_calc", raising=False)
-    Path("my_calc.py").write_text(MY_CALC)
-    Path("parameters.txt").write_text("mine")
+    Path("my_calc.py").write_text(MY_CALC, encoding="utf-8")
+    Path("parameters.txt").write_text("mine", encoding="utf-8")
     ase.io.write("in.traj", [small_cell(0), small_cell(1) * (2, 1, 1), small_cell(2)])
     command = ["label", "in.traj", "-o", "out.xyz", "--calculator", "my_calc:make(fail_above=4)"]
     assert main([*command, *options, "--json"]) == 1

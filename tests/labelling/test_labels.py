@@ -154,7 +154,7 @@ def test_complete_frames_of_text_cut_off_anywhere(tmp_path):
         count = int(np.sum(ends <= cut)) - 1
         assert dataset.complete_frames(whole[:cut]) == (whole[: ends[count]], count)
     for cut in (ends[1] + 1, ends[2] - 1, ends[2], len(whole) - 1):
-        path.write_text(whole[:cut])
+        path.write_text(whole[:cut], encoding="utf-8")
         assert len(read_labels(path)) == np.sum(ends <= cut) - 1
 
 
@@ -163,7 +163,7 @@ def test_complete_frames_of_text_cut_off_anywhere(tmp_path):
 )
 def test_reading_what_holds_no_label_is_one_clear_error(tmp_path, text):
     path = tmp_path / "labels.xyz"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(LabelError, match=r"labels\.xyz"):
         read_labels(path)
 
@@ -218,7 +218,7 @@ def test_text_that_a_structure_carries_never_breaks_the_file(tmp_path, text):
     first.arrays["vibent_entropies"] = np.arange(4.0)  # stands right of the text
     path = tmp_path / "labels.xyz"
     write_labels(path, [first, second])
-    assert dataset.complete_frames(path.read_text())[1] == 2
+    assert dataset.complete_frames(path.read_text(encoding="utf-8"))[1] == 2
     back = read_labels(path)
     for atoms, expected in zip(back, (first, second), strict=True):
         np.testing.assert_allclose(atoms.positions, expected.positions, rtol=1e-12)

@@ -102,16 +102,16 @@ def test_a_whole_frame_of_a_larger_count_is_not_unfinished(number):
 def test_what_a_resumed_run_cuts_off_is_kept(tmp_path):
     path = tmp_path / "labels.xyz"
     for cut in (ENDS[4] + 40, ENDS[3] + 1):  # twice: nothing is overwritten
-        path.write_text(WHOLE[:cut])
+        path.write_text(WHOLE[:cut], encoding="utf-8")
         with pytest.warns(CutRecordWarning, match=r"labels\.xyz\.cut"):
             found = read_finished(path, RECORDS)
         assert_same(found)
-    kept = (tmp_path / "labels.xyz.cut").read_text()
+    kept = (tmp_path / "labels.xyz.cut").read_text(encoding="utf-8")
     assert kept == WHOLE[ENDS[4] : ENDS[4] + 40] + WHOLE[ENDS[3] : ENDS[3] + 1]
-    path.write_text(WHOLE.replace("12\n", "92\n", 1))
+    path.write_text(WHOLE.replace("12\n", "92\n", 1), encoding="utf-8")
     with pytest.raises(LabelError, match="begins another"):
         read_finished(path, RECORDS)
-    assert path.read_text() == WHOLE.replace("12\n", "92\n", 1)
+    assert path.read_text(encoding="utf-8") == WHOLE.replace("12\n", "92\n", 1)
 
 
 # --- Files of other hands ---------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_what_a_resumed_run_cuts_off_is_kept(tmp_path):
 def test_files_of_ase_need_no_checksum(tmp_path):
     path = tmp_path / "labels.xyz"
     ase.io.write(path, FRAMES)
-    assert dataset.CHECKSUM not in path.read_text()
+    assert dataset.CHECKSUM not in path.read_text(encoding="utf-8")
     assert [len(atoms) for atoms in read_labels(path)] == [len(atoms) for atoms in FRAMES]
 
 
@@ -129,10 +129,15 @@ def test_one_who_changes_a_file_writes_it_again(tmp_path):
     write_labels(path, FRAMES)
     frames = ase.io.read(path, index=":")
     frames[1].info[dataset.WEIGHT] = 2.0
-    path.write_text(WHOLE.replace("vibent_n_unstable=0", "vibent_n_unstable=1", 1))
+    path.write_text(
+        WHOLE.replace("vibent_n_unstable=0", "vibent_n_unstable=1", 1), encoding="utf-8"
+    )
     with pytest.raises(LabelError, match=r"line 1 was altered.*write_labels"):
         read_labels(path)
-    path.write_text("".join([TEXTS[0], *(t.replace(" vibent_checksum", " mine") for t in TEXTS)]))
+    path.write_text(
+        "".join([TEXTS[0], *(t.replace(" vibent_checksum", " mine") for t in TEXTS)]),
+        encoding="utf-8",
+    )
     with pytest.raises(LabelError, match=r"frame 1 has no vibent_checksum.*write_labels"):
         read_labels(path)
     write_labels(path, frames)
@@ -203,7 +208,7 @@ def test_energies_that_are_none(tmp_path, suffix):
     stream = path if suffix == "traj" else io.StringIO()
     ase.io.write(stream, [atoms], format="traj" if suffix == "traj" else "extxyz")
     if suffix == "xyz":
-        path.write_text(stream.getvalue())
+        path.write_text(stream.getvalue(), encoding="utf-8")
     with pytest.raises(LabelError, match=r"energy: expected a finite number, got nan"):
         read_labels(path)
 

@@ -62,17 +62,17 @@ def test_identical_structures_are_each_labelled(tmp_path, tasks, run):
 def test_run_cut_off_anywhere_in_the_last_frame_is_completed(tmp_path, tasks, run):
     whole = tmp_path / "whole.xyz"
     run(tasks, whole)
-    text = whole.read_text()
+    text = whole.read_text(encoding="utf-8")
     lengths = [len(dataset.format_frame(atoms)) for atoms in read_labels(whole)]
     assert sum(lengths) == len(text)
     last = sum(lengths[:2])
     # In the count, after it, in the header, in an atom, before the last newline.
     for cut in (last + 1, last + 2, last + 40, len(text) - 30, len(text) - 1):
         path = tmp_path / f"cut{cut}.xyz"
-        path.write_text(text[:cut])
+        path.write_text(text[:cut], encoding="utf-8")
         summary = run(tasks, path)
         assert (summary.done, summary.skipped) == (1, 2)
-        assert path.read_text() == text
+        assert path.read_text(encoding="utf-8") == text
 
 
 def test_failures_are_recorded_and_the_rest_goes_on(
@@ -99,7 +99,9 @@ def test_failures_are_recorded_and_the_rest_goes_on(
             reasons, ("unstable modes", "no convergence", "NaN", "int"), strict=True
         ):
             assert part in reason
-        listed = [json.loads(line) for line in failure_list(path).read_text().splitlines()]
+        listed = [
+            json.loads(line) for line in failure_list(path).read_text(encoding="utf-8").splitlines()
+        ]
         assert [(entry["number"], entry["reason"]) for entry in listed] == summary.failed
         assert {entry["source"] for entry in listed} == {"bad"}
     assert_labels_of(tasks, path)
@@ -167,18 +169,18 @@ def test_file_damaged_in_the_middle_is_refused_and_left_alone(tmp_path, tasks, r
     """Only the last frame can be a kill's work; whole frames after a damage are not cut off."""
     path = tmp_path / "labels.xyz"
     run(tasks, path)
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     damaged = "".join([*lines[:3], *lines[4:]])  # an atom is lost from the first frame
-    path.write_text(damaged)
+    path.write_text(damaged, encoding="utf-8")
     try:
         with pytest.raises(LabelError):
             run(tasks, path)
     finally:
-        assert path.read_text() == damaged
+        assert path.read_text(encoding="utf-8") == damaged
 
 
 def test_unwritable_place_is_refused(tmp_path, tasks, run):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     for path in (tmp_path / "file" / "labels.xyz", tmp_path / "none" / "labels.xyz", tmp_path):
         with pytest.raises(LabelError, match="cannot"):
             run(tasks, path)
@@ -211,7 +213,7 @@ def wait_until(condition, process=None):
 @pytest.mark.filterwarnings("ignore::ase_vibent.errors.CutRecordWarning")
 def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
     """SIGKILL while the third of four structures is at work in a process of its own."""
-    (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR)
+    (tmp_path / "blocking.py").write_text(BLOCKING_CALCULATOR, encoding="utf-8")
     structures, labels, blocked = (tmp_path / name for name in ("in.traj", "out.xyz", "blocked"))
     cells = [small_cell(k, tag=k) for k in range(4)]
     ase.io.write(structures, cells)
@@ -229,7 +231,7 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
             lambda: (
                 blocked.exists()
                 and labels.exists()
-                and dataset.complete_frames(labels.read_text())[1] == 3
+                and dataset.complete_frames(labels.read_text(encoding="utf-8"))[1] == 3
             ),
             process,
         )
@@ -237,9 +239,9 @@ def test_killed_run_is_continued(tmp_path, monkeypatch, capsys, small_cell):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     if (proc := Path("/proc")).is_dir():  # the worker does not outlive the run
-        worker = proc / blocked.read_text() / "cmdline"
+        worker = proc / blocked.read_text(encoding="utf-8") / "cmdline"
         wait_until(lambda: not worker.exists() or not worker.read_bytes())
-    with labels.open("a") as file:  # and the kill hit a write
+    with labels.open("a", encoding="utf-8") as file:  # and the kill hit a write
         file.write("4\nProperties=spec")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert main([*label, "-j", "1"]) == 0
@@ -354,7 +356,7 @@ class FileSprings(FileIOCalculator):
 
 def test_calculators_with_files_work_in_folders_of_their_own(tmp_path, run, assert_labels_of):
     program = tmp_path / "springs.py"
-    program.write_text(PROGRAM)
+    program.write_text(PROGRAM, encoding="utf-8")
     rng = np.random.default_rng(3)
     triangle = np.array([[0, 0, 0], [2, 0, 0], [1, np.sqrt(3), 0]])
     good = [
@@ -374,7 +376,7 @@ def test_calculators_with_files_work_in_folders_of_their_own(tmp_path, run, asse
     # Only what the failed structure left is there, and the reason says where.
     (folder,) = Path(f"{path}.work").iterdir()
     assert f"its files: {folder}" in summary.failed[0][1]
-    assert len((folder / "in.txt").read_text().splitlines()) == 4
+    assert len((folder / "in.txt").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_every_kind_of_calculator_is_given_its_folder(tmp_path):

@@ -98,7 +98,7 @@ def test_foreign_files(path, tmp_path):
     foreign = tmp_path / "foreign"
     np.savez(tmp_path / "other.npz", a=np.ones(3))
     np.save(tmp_path / "array.npy", np.ones(3))
-    (tmp_path / "text").write_text("Si 5.43\n")
+    (tmp_path / "text").write_text("Si 5.43\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
         archive.writestr("notes.txt", "hello")
     for name in ("other.npz", "array.npy", "text", "some.zip"):

@@ -145,7 +145,7 @@ def test_no_other_record_is_cut(name, damage, position, tmp_path):
 @pytest.mark.parametrize("text", ["some notes", '{"other": 1}', '{"other": 1}\n', "\n", "4\n"])
 def test_what_is_no_line_of_ours_is_left_alone(text, tmp_path):
     path = tmp_path / "results"
-    path.write_text(KINDS["lines"].texts[0] + text)
+    path.write_text(KINDS["lines"].texts[0] + text, encoding="utf-8")
     before = path.read_bytes()
     with (
         pytest.raises(LabelError, match=r"line 2 is no trial .* another file"),
@@ -254,7 +254,7 @@ def test_failures_are_collected_by_number(n_jobs, tmp_path):
             if number not in run.failed:
                 run.append(format_line({"number": result}))
     assert run.failed == {3: "RuntimeError: not this one"}
-    assert sorted(json.loads(line)["number"] for line in path.open()) == [-2, 0]
+    assert sorted(json.loads(line)["number"] for line in path.open(encoding="utf-8")) == [-2, 0]
 
 
 def test_work_that_is_kept_nowhere(tmp_path, monkeypatch):

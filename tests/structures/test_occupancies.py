@@ -75,7 +75,7 @@ def test_occupancies_of_atoms():
 
 def test_command(tmp_path, capsys):
     path = tmp_path / "brass.cif"
-    path.write_text(CIF.format(sites="Cu1 Cu 0 0 0 0.7\nZn1 Zn 0 0 0 0.3"))
+    path.write_text(CIF.format(sites="Cu1 Cu 0 0 0 0.7\nZn1 Zn 0 0 0 0.3"), encoding="utf-8")
     words = ["make", "vacancies", str(path), "-o", str(tmp_path / "v.xyz")]
     assert main(words) != 0
     assert "0.7 Cu and 0.3 Zn" in capsys.readouterr().err

@@ -562,9 +562,9 @@ def test_labels_complete_the_results_of_a_calculator(frames, cells):
 
 def test_other_formats_of_ase(frames, tmp_path):
     ase.io.write(tmp_path / "data.traj", frames)
-    (tmp_path / "blank.xyz").write_text("")
+    (tmp_path / "blank.xyz").write_text("", encoding="utf-8")
     ase.io.write(tmp_path / "blank.xyz", frames, format="extxyz")
-    with open(tmp_path / "blank.xyz", "a") as file:
+    with open(tmp_path / "blank.xyz", "a", encoding="utf-8") as file:
         file.write("\n")
     for name in ("data.traj", "blank.xyz"):
         energies = [a.get_potential_energy() for a in read_labels(tmp_path / name)]

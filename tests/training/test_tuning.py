@@ -54,22 +54,22 @@ def training_set(silicon_frames):
 def test_altered_trials_are_refused(training_set, tmp_path, changes):
     path = tmp_path / "trials.jsonl"
     list(tune(training_set, [SMALL], path=path))
-    entry = {**json.loads(path.read_text()), **changes}
+    entry = {**json.loads(path.read_text(encoding="utf-8")), **changes}
     text = json.dumps({k: v for k, v in entry.items() if v is not ...}) + "\n"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(LabelError, match="line 1 is no trial"):
         list(tune(training_set, [SMALL], path=path))
-    assert path.read_text() == text
+    assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("text", ['{"descriptor": {"name": "ACE"}, "others": [1, 2]}', "[1]", "{}"])
 def test_results_of_others_are_left_alone(training_set, tmp_path, text):
     """Also where no line break tells that their only line is whole."""
     path = tmp_path / "results.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(LabelError, match="line 1 is no trial"):
         list(tune(training_set, [SMALL], path=path))
-    assert path.read_text() == text
+    assert path.read_text(encoding="utf-8") == text
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -148,12 +148,12 @@ def test_tune_resumes(training_set, tmp_path):
     path = tmp_path / "tune.jsonl"
     trials = list(tune(training_set, grid[:4], path=path))
     assert {t.n_features for t in trials} == {d.n_features for d in grid[:4]}
-    lines = path.read_text()
-    path.write_text(lines + '{"descriptor": {"na')  # killed while it wrote
+    lines = path.read_text(encoding="utf-8")
+    path.write_text(lines + '{"descriptor": {"na', encoding="utf-8")  # killed while it wrote
     again = list(tune(training_set, grid, path=path))
     assert len(again) == 8
-    assert path.read_text().startswith(lines)
-    assert len(path.read_text().splitlines()) == 8
+    assert path.read_text(encoding="utf-8").startswith(lines)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 8
     by_key = {json.dumps(t.descriptor): t for t in again}
     for trial in trials:
         assert by_key[json.dumps(trial.descriptor)].rmse == trial.rmse
@@ -162,10 +162,10 @@ def test_tune_resumes(training_set, tmp_path):
     assert other[0].rmse != by_key[json.dumps(other[0].descriptor)].rmse
     assert set(tmp_path.iterdir()) == {path, path.with_name("tune.jsonl.cut")}
     for foreign in ("no trial\n", "no trial"):
-        path.write_text(foreign)
+        path.write_text(foreign, encoding="utf-8")
         with pytest.raises(LabelError, match="line 1"):
             list(tune(training_set, grid, path=path))
-        assert path.read_text() == foreign
+        assert path.read_text(encoding="utf-8") == foreign
     with pytest.raises(LabelError, match="cannot write it"):
         list(tune(training_set, grid, path=tmp_path / "none" / "tune.jsonl"))
 
