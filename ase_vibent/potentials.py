@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -111,7 +111,8 @@ class CalculatorSpec:
             return BUILT_IN[self.text]()
         factory = self._factory()
         try:
-            return factory()
+            with chdir("."):
+                return factory()
         except (Exception, SystemExit) as error:
             raise InvalidInputError(
                 f"calculator: {self.text!r} could not be made: {type(error).__name__}: {error}"
@@ -127,7 +128,8 @@ class CalculatorSpec:
                 f"form module:Name or module:Name(key=value) ({error})"
             ) from error
         try:
-            return partial(getattr(import_module(path), name), **keywords)
+            with chdir("."):
+                return partial(getattr(import_module(path), name), **keywords)
         except (Exception, SystemExit) as error:  # importing a user's module may fail in any way
             raise InvalidInputError(
                 f"calculator: cannot import {name} from {path!r}: {type(error).__name__}: {error}"
@@ -153,7 +155,9 @@ def resolve_calculator(calculator: Any) -> Any:
     if not isinstance(calculator, type) and hasattr(calculator, "get_property"):
         return calculator
     if callable(calculator):
-        return resolve_calculator(calculator())
+        with chdir("."):
+            made = calculator()
+        return resolve_calculator(made)
     raise InvalidInputError(
         "calculator: expected an ASE calculator or a function that returns one, "
         f"got {type(calculator).__name__}"
@@ -165,6 +169,8 @@ def calculator_failures(
     calculator: object, quantity: str, purpose: str = "the harmonic approximation"
 ) -> Iterator[None]:
     """Whatever a calculator raises leaves as a CalculatorError; our own errors stay as they are.
+
+    Wherever it goes, the working folder is as before afterwards.
 
     Parameters
     ----------
@@ -180,7 +186,8 @@ def calculator_failures(
     """
     name = type(calculator).__name__
     try:
-        yield
+        with chdir("."):
+            yield
     except VibentError:
         raise
     except PropertyNotImplementedError as error:

@@ -157,6 +157,7 @@ def find_events(
     mesh: Mesh = "auto",
     n_jobs: int = 1,
     scheduler: str | None = None,
+    time_limit: float | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> SearchSummary:
     """Search for events from minima, by dimers from random displacements, into a file.
@@ -171,7 +172,7 @@ def find_events(
     minima : sequence of Atoms
         At rest.
     make_calculator : callable () -> ASE calculator
-        Must pickle unless `n_jobs` is 1.
+        Must pickle unless `n_jobs` is 1 and there is no time limit.
     path : path
         Appended to.
     searches : int
@@ -192,7 +193,7 @@ def find_events(
     mesh : "auto", "gamma" or three int
         Of the labels, see `HessianEntropyCalculator`. Saddles are proved at Γ; those with further
         branches unstable away from it are turned down, as not of first order.
-    n_jobs, scheduler, progress
+    n_jobs, scheduler, time_limit, progress
         As of `label_structures`.
 
     Returns
@@ -226,6 +227,7 @@ def find_events(
             folders=CalculatorFolders.beside(path, make_calculator),
             n_jobs=n_jobs,
             scheduler=scheduler,
+            time_limit=time_limit,
             progress=progress,
         ):
             outcome, why = _outcome_of(result, events)

@@ -155,14 +155,16 @@ def label_structures(
     calculator_name: str,
     n_jobs: int = 1,
     scheduler: str | None = None,
+    time_limit: float | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> LabellingSummary:
     """Label structures into a file, one whole frame at a time.
 
     A run that was killed continues where it stopped: frames in the file are not redone. No other
     run can write to the file meanwhile, which `PATH.lock` stands for.
-    A structure that fails, or whose worker dies again and again, is listed in
-    `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on.
+    A structure that fails, takes too long, or whose worker dies again and again, is listed in
+    `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on; the next run
+    tries it again. Frames stand in the order in which they were finished.
     Calculators that write files do so in a folder of their own for every structure, below
     `PATH.work`; what a structure that failed left there is kept until the next run.
 
@@ -172,7 +174,7 @@ def label_structures(
     path : path
         Extended XYZ; appended to.
     make_calculator : callable () -> ASE calculator
-        Must pickle unless `n_jobs` is 1.
+        Must pickle unless `n_jobs` is 1 and there is no time limit.
     calculator_name : str
         Kept with every frame; a file never mixes calculators.
     n_jobs : int
@@ -180,6 +182,8 @@ def label_structures(
     scheduler : str, optional
         Address (`tcp://host:port`) or scheduler file of a Dask cluster whose workers are
         used instead; they must see the folder of `path`.
+    time_limit : float, optional
+        Seconds for every structure; one that takes longer fails. Not on a cluster.
     progress : callable (items, total) -> items
         Progress bar around the results.
 
@@ -206,6 +210,7 @@ def label_structures(
             folders=CalculatorFolders.beside(path, make_calculator),
             n_jobs=n_jobs,
             scheduler=scheduler,
+            time_limit=time_limit,
             progress=progress,
         ):
             if number in run.failed:

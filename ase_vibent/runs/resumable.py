@@ -89,6 +89,7 @@ class ResumableRun(Generic[Record]):
         folders: CalculatorFolders | None = None,
         n_jobs: int = 1,
         scheduler: str | None = None,
+        time_limit: float | None = None,
         progress: Progress = lambda items, total: items,
     ) -> Iterator[tuple[int, Any]]:
         """Results of jobs, in the order in which they are ready.
@@ -101,7 +102,7 @@ class ResumableRun(Generic[Record]):
         folders : CalculatorFolders, optional
             Gives the function a calculator for every job. What a failed job left in its folder is
             kept until the next run.
-        n_jobs, scheduler
+        n_jobs, scheduler, time_limit
             See `results_as_completed`.
         progress : callable (items, total) -> items
             Progress bar around the results.
@@ -121,7 +122,9 @@ class ResumableRun(Generic[Record]):
             folders.clear()
             self._until_the_end.callback(folders.tidy, self.failed)
             function, arguments = partial(folders.call, function), list(jobs.items())
-        results = results_as_completed(function, arguments, n_jobs=n_jobs, scheduler=scheduler)
+        results = results_as_completed(
+            function, arguments, n_jobs=n_jobs, scheduler=scheduler, time_limit=time_limit
+        )
         self._until_the_end.enter_context(closing(results))
         for position, result in progress(results, len(arguments)):
             number = numbers[position]

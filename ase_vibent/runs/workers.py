@@ -6,18 +6,20 @@ import json
 import logging
 import os
 import pickle
+import signal
 import sys
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidInputError, LabelError
 
 #: Limits that BLAS and OpenMP read once they are loaded; programs that a calculator runs, too.
@@ -32,6 +34,9 @@ _ONE_THREAD = dict.fromkeys(
     "1",
 )
 
+#: Tells Python to import nothing from the working folder, which `-m` and `-c` put first.
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 #: Seconds to wait for the answer of a scheduler.
 _PATIENCE = 10
 
@@ -42,12 +47,13 @@ def results_as_completed(
     *,
     n_jobs: int = 1,
     scheduler: str | None = None,
+    time_limit: float | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """Results of one function for many arguments, in the order in which they are ready.
 
     Workers use one thread of BLAS and numba each, run in the working folder of this process
-    and import modules from there. A call whose worker dies is made again, and given up only
-    if that goes on.
+    and import modules from there, after all others. A call whose worker dies is made again, and
+    given up only if that goes on.
 
     Parameters
     ----------
@@ -55,9 +61,13 @@ def results_as_completed(
         Must pickle, unless it runs in this process.
     arguments : sequence
     n_jobs : int
-        Processes, -1 for all cores; 1 works in this process, with all its threads.
+        Processes, -1 for all cores; 1 works in this process, with all its threads, unless there
+        is a time limit.
     scheduler : str, optional
-        Address (`tcp://host:port`) or scheduler file of a Dask cluster, used instead.
+        Address (`tcp://host:port`) or scheduler file of a Dask cluster, used instead. It trusts
+        whoever reaches it, and so does this process: pickles run code.
+    time_limit : float, optional
+        Seconds after which a call is given up and its process killed, with all that it started.
 
     Yields
     ------
@@ -67,7 +77,8 @@ def results_as_completed(
     Raises
     ------
     InvalidInputError
-        If the function does not pickle, Dask is not installed, or its scheduler is out of reach.
+        If the function does not pickle, Dask is not installed, or its scheduler is out of reach
+        or is to keep a time limit.
     LabelError
         If the connection to the scheduler is lost on the way.
     """
@@ -76,8 +87,15 @@ def results_as_completed(
 
     if n_jobs != -1 and n_jobs < 1:
         raise InvalidInputError(f"n_jobs: expected 1 or more, or -1 for all cores, got {n_jobs}")
+    if time_limit is not None:
+        check_positive("time_limit", time_limit)
+        if scheduler is not None:
+            raise InvalidInputError(
+                "time_limit: is kept by processes of this machine; workers of a cluster cannot be "
+                "killed for one call, so leave it out, or the scheduler"
+            )
     n_jobs = effective_n_jobs(n_jobs)
-    if scheduler is None and n_jobs == 1:
+    if scheduler is None and n_jobs == 1 and time_limit is None:
         yield from ((number, _attempt(function, a)) for number, a in enumerate(arguments))
         return
     try:
@@ -87,17 +105,25 @@ def results_as_completed(
             f"calculator: the function that makes it cannot be sent to other processes "
             f"({type(error).__name__}: {error}); use one process, or a function of a module"
         ) from error
-    with _cluster(scheduler) if scheduler else _processes(n_jobs) as pool:
+    processes = partial(_processes, min(n_jobs, len(arguments)), function, time_limit)
+    with _cluster(scheduler) if scheduler else processes() as pool:
         yield from _pool_results(pool, function, arguments)
 
 
 def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
     try:
-        return function(argument)
+        with chdir("."):  # and back, wherever a calculator goes
+            return function(argument)
+    except KeyboardInterrupt:  # the user's
+        raise
     except SystemExit as error:
         return CalculatorError(f"calculator: asks to exit, sys.exit({error.code!r})")
-    except Exception as error:
-        return error
+    except BaseException as error:
+        return error if isinstance(error, Exception) else _as_failure(error)
+
+
+def _as_failure(error: BaseException) -> CalculatorError:
+    return CalculatorError(f"calculator: raised {type(error).__name__}")
 
 
 @dataclass(frozen=True)
@@ -110,6 +136,9 @@ class _WorkerPool:
     #: What a future raises when its worker died, and how often its call is then made again.
     worker_died: type[Exception]
     retries: int
+    #: What it raises when it took too long.
+    too_late: tuple[type[Exception], ...] = ()
+    time_limit: float | None = None
 
 
 def _pool_results(
@@ -136,6 +165,8 @@ def _pool_results(
                 waiting.append(number)
                 continue
             result = CalculatorError(f"every process that worked on it died: {error}")
+        except pool.too_late:
+            result = CalculatorError(f"took longer than the time limit, {pool.time_limit:g} s")
         except CancelledError as error:
             raise LabelError(
                 "scheduler: the connection to the Dask scheduler is lost; finished work is "
@@ -160,18 +191,25 @@ def _submit(executor: Executor, function: Callable[[Any], Any], argument: Any) -
 
 def _work(folder: str, call: bytes) -> Any:
     """One call, in a worker, as if it were run in the folder of the process that asked."""
-    import numba
-    from threadpoolctl import threadpool_limits
-
     with suppress(OSError):  # a cluster may lack the folder, and its calculators not need it
         os.chdir(folder)
     if folder not in sys.path:
         sys.path.append(folder)
     os.environ.update(_ONE_THREAD)
+    return _attempt(_call, call)
+
+
+def _call(call: bytes) -> Any:
+    import numba
+    from threadpoolctl import threadpool_limits
+
     function, argument = pickle.loads(call)
     numba.set_num_threads(1)  # and starts its pool, which has a limit of its own
     threadpool_limits(limits=1)  # of what is loaded already
-    return function(argument)
+    try:
+        return function(argument)
+    except KeyboardInterrupt as error:  # a calculator's own: the user's goes to the parent
+        return _as_failure(error)
 
 
 # --- Processes of this machine ----------------------------------------------------------------
@@ -180,63 +218,106 @@ def _work(folder: str, call: bytes) -> Any:
 class _SingleProcesses(Executor):
     """A pool of one process for every slot, so that it is known whose worker died."""
 
-    def __init__(self, n_processes: int):
-        self._idle = [self._start() for _ in range(n_processes)]
-        self._pools = set(self._idle)
+    def __init__(self, n_processes: int, preparation: bytes, time_limit: float | None):
+        from joblib.externals.loky.backend import get_context
 
-    @staticmethod
-    def _start() -> Any:
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(max_workers=1, initializer=_follow, initargs=(os.getpid(),))
+        self._idle: list[Any] = [None] * n_processes  # started where it is needed
+        #: Every pool's first call, which imports what the others need: no time limit counts that.
+        self._prepared: dict[Any, Future[Any]] = {}
+        self._killed: set[Any] = set()
+        self._preparation, self._time_limit = preparation, time_limit
+        # Nothing is ever sent: workers see it close when this process ends, however it does.
+        self._life_line = get_context("loky").Pipe(duplex=False)
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         pool = self._idle.pop()
         try:
-            future = pool.submit(function, *args, **kwargs)
+            pool, future = self._submit(pool, function, *args, **kwargs)
         except BrokenExecutor:  # killed while it had nothing to do
-            pool = self._replace(pool)
-            future = pool.submit(function, *args, **kwargs)
-        future.add_done_callback(lambda done: self._take_back(pool, done))
+            pool, future = self._submit(None, function, *args, **kwargs)
+        timer = threading.Timer(self._time_limit or 0, self._kill, [pool])
+        timer.daemon = True
+        if self._time_limit is not None:
+            self._prepared[pool].add_done_callback(lambda _: timer.start())
+        future.add_done_callback(lambda done: self._take_back(pool, timer, done))
         return future
 
-    def _take_back(self, pool: Any, done: Future[Any]) -> None:
-        broken = isinstance(done.exception(), BrokenExecutor)
-        self._idle.append(self._replace(pool) if broken else pool)
+    def _submit(self, pool: Any, *call: Any, **keywords: Any) -> tuple[Any, Future[Any]]:
+        from joblib.externals.loky import ProcessPoolExecutor
 
-    def _replace(self, pool: Any) -> Any:
-        self._pools.remove(pool)
-        fresh = self._start()
-        self._pools.add(fresh)
-        return fresh
+        # Processes begin by importing much, where calculators have nothing to say yet.
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            if pool is None:
+                arguments = self._life_line[0], before
+                pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments)
+                self._prepared[pool] = pool.submit(_work, os.getcwd(), self._preparation)
+            return pool, pool.submit(*call, **keywords)
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+
+    def _kill(self, pool: Any) -> None:
+        self._killed.add(pool)
+        pool.shutdown(wait=False, kill_workers=True)
+
+    def _take_back(self, pool: Any, timer: threading.Timer, done: Future[Any]) -> None:
+        timer.cancel()
+        lost = pool in self._killed or done.exception() is not None
+        self._idle.append(None if lost else pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for pool in list(self._pools):
+        for pool in list(self._prepared):
             pool.shutdown(wait=wait, kill_workers=cancel_futures)
 
 
-def _follow(parent: int) -> None:
+def _begin(life_line: Any, safe_path: str | None) -> None:
     """End a worker with its parent, which may be killed, and leave Ctrl-C to the parent."""
-    import signal
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        with suppress(EOFError, OSError):
+            life_line.recv_bytes()
         os._exit(1)
 
+    if safe_path is None:  # programs that a calculator runs are its own business
+        del os.environ[_SAFE_PATH]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
-def _processes(n_jobs: int) -> Iterator[_WorkerPool]:
-    executor = _SingleProcesses(n_jobs)
+def _processes(
+    n_jobs: int, function: Callable[[Any], Any], time_limit: float | None
+) -> Iterator[_WorkerPool]:
+    import cloudpickle
+    from joblib.externals.loky.process_executor import ShutdownExecutorError
+
+    executor = _SingleProcesses(n_jobs, cloudpickle.dumps((callable, function)), time_limit)
+    late = (ShutdownExecutorError,)  # no other call is killed
     try:
-        yield _WorkerPool(executor, n_jobs, BrokenExecutor, retries=2)
+        with _orderly_end():
+            yield _WorkerPool(executor, n_jobs, BrokenExecutor, 2, late, time_limit)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise
     executor.shutdown(wait=False)  # they have nothing to do, and end by themselves
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let a request to end, as by a batch system, do what Ctrl-C does: no process is left."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # --- A cluster --------------------------------------------------------------------------------
@@ -255,7 +336,9 @@ def _cluster(scheduler: str) -> Iterator[_WorkerPool]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         file = Path(scheduler)
-        address = json.loads(file.read_text())["address"] if file.is_file() else scheduler
+        address = (
+            json.loads(file.read_text(encoding="utf-8"))["address"] if file.is_file() else scheduler
+        )
         get_address_host(address)  # a Client would hang for a while on what is no address
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except Exception as error:  # of the network, of the address, of the file
