@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -74,7 +76,28 @@ def compiled(function: Function) -> Function:
         file = dispatcher._cache._cache_file
         own = Path(function.__code__.co_filename)
         file._source_stamp = (file._source_stamp, _digest_of_sources(own))
+        dispatcher._cache.load_overload = _announcing(dispatcher._cache.load_overload)
     return cast(Function, dispatcher)
+
+
+def _announcing(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Machine code from the disk, or a word about what is to be done where there is none."""
+
+    def load_or_announce(*arguments: Any) -> Any:
+        found = load(*arguments)
+        if found is None and parent_process() is None:  # workers have nothing to add
+            _announce()
+        return found
+
+    return load_or_announce
+
+
+@cache
+def _announce() -> None:
+    # Of a logger: on standard error, unless the user wants it elsewhere.
+    logging.getLogger("ase_vibent").warning(
+        "ase_vibent: compiling for this machine, once; it may take half a minute"
+    )
 
 
 def inlined(function: Function) -> Function:
