@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line says its version without numpy
@@ -119,6 +121,22 @@ class VacuumWarning(UserWarning):
 
 class CutRecordWarning(UserWarning):
     """The last record of a file was unfinished, and was cut off: a run had been killed."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """A question at the end of a message, if a name is much like one that there is.
+
+    Parameters
+    ----------
+    given : str
+    known : iterable of str
+
+    Returns
+    -------
+    str
+    """
+    near = get_close_matches(given.lower(), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def reason(error: Exception) -> str:

@@ -7,15 +7,17 @@ Every command is a file of this folder, with the functions `add_arguments(parser
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
+from contextlib import suppress
 from importlib import import_module
 from typing import TextIO
 
 from ase_vibent._version import __version__
-from ase_vibent.errors import VibentError
+from ase_vibent.cli.shared.output import never_fail_to_encode, results_alone
+from ase_vibent.errors import VibentError, did_you_mean
 
 #: What each command does, in one line.
 COMMANDS = {
@@ -42,19 +44,21 @@ _KEEPING = ("demo", "events", "label", "make")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 if done, 1 if failed, 2 for wrong usage."""
+    never_fail_to_encode()
+    _hide_working_folder()
+    by_itself = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     command = next(iter(arguments), "")
     parser = build_parser(command)
     if command not in ("", *COMMANDS) and not command.startswith("-"):
-        near = get_close_matches(command, COMMANDS, n=1)
-        meant = f"did you mean {near[0]!r}?" if near else "'vibent --help' lists them"
-        parser.error(f"there is no command {command!r}; {meant}")
+        meant = did_you_mean(command, COMMANDS) or "; 'vibent --help' lists them"
+        parser.error(f"there is no command {command!r}{meant}")
     options = parser.parse_args(arguments)
     # A calculator may live in a module of the working folder; none there hides an installed one.
-    if "" not in sys.path:
+    if ":" in (getattr(options, "calculator", None) or "") and "" not in sys.path:
         sys.path.append("")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), results_alone(until_exit=by_itself):
             warnings.showwarning = _show_warning
             return int(options.run(options))
     except VibentError as error:
@@ -66,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"vibent {options.command}: {place}{error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _hide_working_folder() -> None:
+    """Import nothing from where a command happens to run; `python -m` puts that first."""
+    with suppress(FileNotFoundError):  # the folder is gone
+        if sys.path and not sys.flags.safe_path and os.path.abspath(sys.path[0]) == os.getcwd():
+            del sys.path[0]
 
 
 def _show_warning(

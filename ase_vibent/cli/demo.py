@@ -22,6 +22,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import positive_number
 from ase_vibent.cli.shared.files import json_ready, progress_bar
+from ase_vibent.cli.shared.output import write_result
 from ase_vibent.descriptors import ACE
 from ase_vibent.errors import VibentError
 from ase_vibent.figures import parity_plot
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     say("  labels.xyz   exact labels      report.txt, report.json   these tables")
     say("  parity.png   predicted against exact, held-out cells")
     if options.json:
-        print(json.dumps(json_ready(result), indent=2, allow_nan=False))
+        write_result(json.dumps(json_ready(result), indent=2, allow_nan=False))
     return 0
 
 
@@ -84,7 +85,7 @@ class _Log:
 
     def __call__(self, line: str) -> None:
         if not self._quiet:
-            print(line, flush=True)
+            write_result(line)
         append_bytes(self._path, f"{line}\n".encode())
 
 

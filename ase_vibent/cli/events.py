@@ -7,7 +7,9 @@ import sys
 
 from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
+    add_fmax,
     add_mesh,
+    add_workers,
     hessian_options,
     length,
     natural_number,
@@ -51,18 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Å",
         help="standard deviation of the first displacements; default 0.1",
     )
-    parser.add_argument(
-        "--fmax", type=length, default=1e-3, metavar="EV/Å", help="largest force; default 0.001"
-    )
+    add_fmax(parser, 1e-3)
     parser.add_argument(
         "--steps", type=positive_number, default=2000, help="most, of every dimer; default 2000"
     )
-    parser.add_argument(
-        "-j", type=positive_number, default=-1, metavar="N", help="processes; default: all cores"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a Dask cluster, as of 'vibent label'"
-    )
+    add_workers(parser, "a search")
     add_mesh(parser)
     add_finite_differences(parser)
 
@@ -92,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         mesh=options.mesh,
         n_jobs=options.j,
         scheduler=options.scheduler,
+        time_limit=options.time_limit,
         progress=lambda items, total: progress_bar(items, total, "searches"),
     )
     for minimum, number, reason in summary.failed[:10]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from ase_vibent.cli.shared.files import (
     require_plottable,
     show,
 )
+from ase_vibent.cli.shared.output import write_result
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
@@ -38,6 +39,8 @@ from ase_vibent.thermo import (
     size_convergence,
 )
 
+#: Force to which --relax goes, eV/Å, unless less is asked for.
+RELAXED = 1e-3
 #: Below the tables.
 NOTES = (
     "images: to be added to E_f, and to S_f (--image-entropy), for what periodic images hold back,",
@@ -121,13 +124,19 @@ def run(options: argparse.Namespace) -> int:
     crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))
-    for source, defect, crystal in progress_bar(pairs, len(pairs), "defects"):
+    # As text, the rows themselves say how far it is.
+    steps = progress_bar(pairs, len(pairs), "defects") if options.json else pairs
+    width = max(map(len, sources))
+    for source, defect, crystal in steps:
         try:
-            rows.append(
-                (source, _formation_of(defect, crystal, calculator, potential, surrogate, options))
-            )
+            found = _formation_of(defect, crystal, calculator, potential, surrogate, options)
         except VibentError as error:
             print(f"vibent formation: {source}: {error}", file=sys.stderr)
+            continue
+        if not options.json:
+            titles, *lines = _entropy_table(source, found, width)
+            write_result("\n".join(lines if rows else [titles, *lines]))
+        rows.append((source, found))
     if not rows:
         return 1
     limits = _limits([found for _, found in rows])
@@ -139,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
             "defects": [{"structure": name, **_formation_data(found)} for name, found in rows],
             "large_cells": {k: _limit_data(v) for k, v in limits.items()},
         },
-        _formation_table(rows, limits),
+        _limits_and_shares(rows, limits),
     )
     return int(len(rows) < len(defects))
 
@@ -153,7 +162,7 @@ def _formation_of(
     options: argparse.Namespace,
 ) -> DefectFormation:
     found = defect_formation(
-        relax(defect, potential) if options.relax else defect,
+        relax(defect, potential, fmax=min(RELAXED, options.fmax)) if options.relax else defect,
         crystal,
         calculator,
         options.temperature,
@@ -210,10 +219,10 @@ def _limit_data(limit: Extrapolation) -> dict[str, Any]:
     }
 
 
-def _formation_table(
-    rows: Sequence[tuple[str, DefectFormation]], limits: dict[str, Extrapolation]
-) -> str:
-    lines = format_table(
+def _entropy_table(source: str, found: DefectFormation, width: int) -> list[str]:
+    """Energy and entropy of one defect, below titles."""
+    cells = [found] if found.small_cell is None else [found.small_cell, found]
+    return format_table(
         {
             "structure": "<",
             "crystal": ">",
@@ -228,20 +237,27 @@ def _formation_table(
         },
         [
             (
-                name,
-                found.n_atoms,
-                " ".join(f"{count:+d} {s}" for s, count in found.excess.items()) or "none",
-                found.energy,
-                found.image_energy,
-                found.entropies[0] / kB,
-                found.entropy_std / kB,
-                found.image_entropies[0] / kB,
-                found.multiplicity,
-                found.condition,
+                source,
+                cell.n_atoms,
+                " ".join(f"{count:+d} {s}" for s, count in cell.excess.items()) or "none",
+                cell.energy,
+                cell.image_energy,
+                cell.entropies[0] / kB,
+                cell.entropy_std / kB,
+                cell.image_entropies[0] / kB,
+                cell.multiplicity,
+                cell.condition,
             )
-            for name, found in _with_small_cells(rows)
+            for cell in cells
         ],
+        {"structure": width, "excess": len("-1 Xx +1 Xx")},
     )
+
+
+def _limits_and_shares(
+    rows: Sequence[tuple[str, DefectFormation]], limits: dict[str, Extrapolation]
+) -> str:
+    lines = []
     for kind, unit, scale in (("entropy", "k_B", kB), ("energy", "eV", 1.0)):
         if kind in limits:
             limit = limits[kind]
@@ -259,15 +275,6 @@ def _formation_table(
     }
     lines += format_table(columns, [row for name, found in rows for row in _shares(name, found)])
     return "\n".join([*lines, *NOTES])
-
-
-def _with_small_cells(
-    rows: Sequence[tuple[str, DefectFormation]],
-) -> Iterator[tuple[str, DefectFormation]]:
-    for name, found in rows:
-        if found.small_cell is not None:
-            yield name, found.small_cell
-        yield name, found
 
 
 def _shares(name: str, found: DefectFormation) -> list[tuple]:

@@ -13,11 +13,13 @@ from ase import Atoms
 from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
     add_mesh,
+    add_workers,
     hessian_options,
     number_or_any,
     positive_number,
 )
 from ase_vibent.cli.shared.files import add_format, model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.output import write_result
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -42,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help=f"{', '.join(BUILT_IN)}, or an import path: 'ase.calculators.lj:LennardJones"
         "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
-        "this folder, and gets a folder of its own below OUTPUT.work for its files",
+        "this folder, and gets a folder of its own below OUTPUT.work for its files. Whatever it "
+        "names is run",
     )
     parser.add_argument(
         "--reference",
@@ -89,19 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="expected number of unstable modes, or 'any' (log⁺ of rattled cells); default 0. A "
         "structure's own info entry 'unstable' goes before it",
     )
-    parser.add_argument(
-        "-j",
-        type=positive_number,
-        default=-1,
-        metavar="N",
-        help="processes, one thread each; default: one for every core",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="label on the workers of a Dask cluster instead: tcp://host:port, or the "
-        "scheduler file; they must see this folder, and -j does not count",
-    )
+    add_workers(parser, "a structure")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     if options.check_size:
         checked = _add_larger_cell(tasks, chosen, matches, crystals, spec)
     if choices is not None and not options.json:
-        print(_choice_table(choices, sources), flush=True)
+        write_result(_choice_table(choices, sources))
     summary = label_structures(
         tasks,
         options.output,
@@ -128,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
         calculator_name=spec.text,
         n_jobs=options.j,
         scheduler=options.scheduler,
+        time_limit=options.time_limit,
         progress=lambda items, total: progress_bar(items, total, "labelling"),
     )
     for number, reason in summary.failed[:10]:

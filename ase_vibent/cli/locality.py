@@ -71,12 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the cell's width",
     )
     parser.add_argument(
-        "--reference",
-        metavar="UNDISPLACED",
+        "--undisplaced",
+        metavar="STRUCTURE",
         help="the same atoms before they were displaced: with --cutoffs, entropies are measured "
         "with the displacements beyond a cutoff taken back",
     )
-    parser.add_argument("--cutoffs", nargs="+", type=length, metavar="Å", help="of --reference")
+    parser.add_argument("--cutoffs", nargs="+", type=length, metavar="Å", help="of --undisplaced")
     parser.add_argument(
         "--smooth", action="store_true", help="let displacements fade from half the cutoff on"
     )
@@ -101,8 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent locality`: gradients against distance, and cutoffs."""
     require_plottable(options.plot)
-    if (options.reference is None) != (options.cutoffs is None):
-        raise InvalidInputError("--reference, --cutoffs: one needs the other")
+    if (options.undisplaced is None) != (options.cutoffs is None):
+        raise InvalidInputError("--undisplaced, --cutoffs: one needs the other")
     atoms = read_structures([options.structure], options.format)[1][-1]
     calculator = HessianEntropyCalculator(
         CalculatorSpec(options.calculator)(),
@@ -115,8 +115,8 @@ def run(options: argparse.Namespace) -> int:
     fit_range = None if options.fit_range is None else tuple(options.fit_range)
     sites = site_locality(atoms, calculator, options.sites, fit_range=fit_range)
     truncated: list[TruncatedEntropies] = []
-    if options.reference is not None:
-        reference = read_structures([options.reference], options.format)[1][-1]
+    if options.undisplaced is not None:
+        reference = read_structures([options.undisplaced], options.format)[1][-1]
         truncated = [
             truncated_site_entropies(
                 atoms, reference, calculator, site, options.cutoffs, smooth=options.smooth

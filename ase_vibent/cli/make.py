@@ -14,6 +14,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase_vibent.cli.make_kinds import JOBS
 from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
+    add_fmax,
     direction,
     length,
     natural_number,
@@ -86,11 +87,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "of the atoms that are displaced; default 0.1",
     },
     "--cell": {"action": "store_true", "help": "relax the cell too"},
-    "--fmax": {
-        "type": length,
-        "default": 1e-3,
-        "help": "eV/Å, largest force that may be left; default 0.001",
-    },
     "--steps": {"type": positive_number, "default": 2000, "help": "at most; default 2000"},
     "--energy-tolerance": {
         "type": length,
@@ -176,7 +172,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         own.add_argument("-o", "--output", required=True, metavar="OUT.xyz")
         for name in names.split():
             flag = name.rstrip("!")
-            if flag == "--amplitude":
+            if flag == "--fmax":
+                add_fmax(own, 1e-3)
+            elif flag == "--amplitude":
                 default, text = _AMPLITUDES[kind]
                 own.add_argument(flag, type=length, default=default, help=text)
             else:

@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     parser.add_argument("--calculator", required=True, metavar="SPEC", help="as of 'vibent label'")
     parser.add_argument(
-        "--sites",
+        "--n-sites",
         type=positive_number,
         default=60,
         metavar="N",
-        help="half of them the least certain ones, half at random; default 60",
+        help="sites to measure, half of them the least certain, half at random; default 60",
     )
     parser.add_argument(
         "--radius",
@@ -59,13 +59,13 @@ def run(options: argparse.Namespace) -> int:
         model,
         structures[-1],
         CalculatorSpec(options.calculator),
-        n_sites=options.sites,
+        n_sites=options.n_sites,
         crystal=crystal,
         radius=options.radius,
         seed=options.seed,
         options=hessian_options(options),
     )
-    show(options, _as_data(found), _table(found, options.sites))
+    show(options, _as_data(found), _table(found, options.n_sites))
     return 0
 
 

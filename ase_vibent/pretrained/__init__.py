@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, did_you_mean
 
 if TYPE_CHECKING:
     from ase_vibent.model import SiteModel
@@ -38,7 +38,7 @@ def path(name: str) -> Path:
     if name not in names():
         raise InvalidInputError(
             f"name: expected one of {', '.join(names())}, got {name!r}; a model of your own is "
-            "loaded by its path, SiteEntropyCalculator(path)"
+            f"loaded by its path, SiteEntropyCalculator(path){did_you_mean(name, names())}"
         )
     return _FOLDER / f"{name}.vibent"
 

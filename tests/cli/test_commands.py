@@ -215,7 +215,7 @@ def test_verify_measures_sites(done, vibent, strict_json):
     assert data["total"]["error"] == pytest.approx(errors.sum())
     assert data["total"]["error_std"] is None  # nothing is drawn, and the rest is unknown
     assert data["summary"]["uncertain"]["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
-    table = vibent(*arguments, "--sites", 3)
+    table = vibent(*arguments, "--n-sites", 3)
     assert (table.code, table.err) == (0, "")
     assert sum("uncertain" in line for line in table.out.splitlines()) == 4
     assert "split between the sites" in table.out
@@ -266,7 +266,7 @@ def test_search_and_learning_curves(done, tmp_path, vibent, strict_json):
     assert (table.code, table.err) == (0, "")
     assert len(table.out.splitlines()) == 7
     again = strict_json(vibent(*line, "--json").out)
-    assert len(again) == len(trials.read_text().splitlines()) == 5
+    assert len(again) == len(trials.read_text(encoding="utf-8").splitlines()) == 5
     assert again == sorted(again, key=lambda trial: trial["score"])
     for against, extra in (
         ("configurations", ["--values", 2, 4]),
@@ -280,7 +280,7 @@ def test_search_and_learning_curves(done, tmp_path, vibent, strict_json):
             *("-o", tmp_path / "curve.json", *extra),
         )
         assert (curve.code, curve.err) == (0, "")
-        points = strict_json((tmp_path / "curve.json").read_text())
+        points = strict_json((tmp_path / "curve.json").read_text(encoding="utf-8"))
         assert {point["x"] for point in points}
         assert (tmp_path / "curve.png").stat().st_size > 10_000
 
@@ -484,9 +484,9 @@ def test_works_where_nothing_can_be_written(done, tmp_path):
         Path(ase_vibent.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
     )
     for folder in [package, *(path for path in package.rglob("*") if path.is_dir())]:
-        (folder / "__pycache__").write_text("in the way")
+        (folder / "__pycache__").write_text("in the way", encoding="utf-8")
     home = tmp_path / "home"
-    home.write_text("no folder")
+    home.write_text("no folder", encoding="utf-8")
     code = f"""if True:
         import ase.io, ase_vibent
         calculator = ase_vibent.SiteEntropyCalculator({str(done.paths["si.vibent"])!r})

@@ -52,7 +52,9 @@ def test_wrong_mentions_are_found(wrong_mentions):
 
 def test_commands_that_are_mentioned_exist(wrong_mentions):
     files = [README, *PACKAGE.rglob("*.py")]
-    assert not {path: wrong for path in files if (wrong := wrong_mentions(path.read_text()))}
+    assert not {
+        path: wrong for path in files if (wrong := wrong_mentions(path.read_text(encoding="utf-8")))
+    }
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("lable", "'label'"), ("rates", "'rate'")])
@@ -60,3 +62,14 @@ def test_a_slip_of_the_keys_is_answered_with_the_command(vibent, typed, meant):
     result = vibent(typed)
     assert result.code == 2
     assert f"did you mean {meant}?" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("predict si_sw x.xyz", "si-sw"), ("info CU-EMT", "cu-emt"), ("models fe_am04", "fe-am04")],
+)
+def test_a_slip_of_the_keys_is_answered_with_the_model(vibent, words, meant):
+    result = vibent(*words.split())
+    assert result.code == 1
+    assert result.err.endswith(f"did you mean '{meant}'?\n")
+    assert "did you mean" not in vibent("info", "nonsense").err

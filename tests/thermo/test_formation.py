@@ -349,6 +349,29 @@ def test_sizes_of_one_defect(crystal, formation, exact):
         size_convergence([formation, tiny], "free_energy")
 
 
+def test_a_row_is_shown_as_soon_as_it_is_known(
+    tmp_path, monkeypatch, vibent, crystal, vacancy, formation
+):
+    ase.io.write(tmp_path / "crystal.xyz", crystal)
+    ase.io.write(tmp_path / "defects.traj", [vacancy, vacancy])
+    found = iter([formation])
+
+    def next_or_interrupt(*_arguments):
+        try:
+            return next(found)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("ase_vibent.cli.formation._formation_of", next_or_interrupt)
+    words = ("--reference", tmp_path / "crystal.xyz", "--calculator", "emt")
+    done = vibent("formation", tmp_path / "defects.traj", *words)
+    assert (done.code, done.err) == (1, "vibent formation: interrupted\n")
+    titles, row = done.out.splitlines()
+    assert titles.startswith("structure")
+    assert row.startswith("defects.traj frame 0 ")
+    assert f"{formation.energy:.4f}" in row
+
+
 def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
     monkeypatch.chdir(tmp_path)
     ase.io.write("vacancy.xyz", vacancy)

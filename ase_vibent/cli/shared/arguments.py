@@ -33,6 +33,17 @@ def add_temperatures(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fmax(parser: argparse.ArgumentParser, default: float) -> None:
+    """Add --fmax, of what is at rest."""
+    parser.add_argument(
+        "--fmax",
+        type=length,
+        default=default,
+        metavar="EV/Å",
+        help=f"largest force in a structure at rest; default {default:g}",
+    )
+
+
 def add_finite_differences(parser: argparse.ArgumentParser) -> None:
     """Options of exact Hessians."""
     parser.add_argument(
@@ -70,6 +81,31 @@ def add_mesh(parser: argparse.ArgumentParser) -> None:
         metavar="MESH",
         help="of the cell's own Brillouin zone, over which exact entropies are averaged, as of the "
         "cell repeated for ever: 2x2x2, say, 'gamma' for the cell alone; default: by its width",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
+    """Where work is done, and how long it may take."""
+    parser.add_argument(
+        "-j",
+        type=positive_number,
+        default=-1,
+        metavar="N",
+        help="processes, one thread each; default: one for every core",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="work on the workers of a Dask cluster instead: tcp://host:port, or the scheduler "
+        "file; they must see this folder, and -j does not count. Both sides run what the other "
+        "sends: trust it",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=length,
+        metavar="SECONDS",
+        help=f"give up {what} that takes longer, and list it among those that failed; not on a "
+        "cluster",
     )
 
 

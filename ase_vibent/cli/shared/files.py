@@ -16,7 +16,13 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent import pretrained
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.cli.shared.output import write_result
+from ase_vibent.errors import (
+    InvalidInputError,
+    InvalidStructureError,
+    ModelFileError,
+    did_you_mean,
+)
 from ase_vibent.files.writing import check_place
 
 
@@ -64,8 +70,12 @@ def read_structures(
 
 def model_file(text: str) -> Path:
     """Coefficient file of that path, else the model of that name that comes with the package."""
-    shipped = text in pretrained.names() and not Path(text).exists()
-    return pretrained.path(text) if shipped else Path(text)
+    if Path(text).exists():
+        return Path(text)
+    names = pretrained.names()
+    if text in names:
+        return pretrained.path(text)
+    raise ModelFileError(f"{text}: no such file{did_you_mean(text, names)}")
 
 
 def require_writable(path: str) -> None:
@@ -101,7 +111,7 @@ def progress_bar(items: Iterable[Any], total: int | None, title: str) -> Iterabl
 
 def show(options: argparse.Namespace, data: Any, text: str) -> None:
     """Print a table for people, or JSON for machines."""
-    print(json.dumps(json_ready(data), indent=2, allow_nan=False) if options.json else text)
+    write_result(json.dumps(json_ready(data), indent=2, allow_nan=False) if options.json else text)
 
 
 def json_ready(data: Any) -> Any:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 
-def format_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> list[str]:
+def format_table(
+    columns: Mapping[str, str],
+    rows: Iterable[Sequence[Any]],
+    widths: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
     """Lines of a table whose columns are as wide as what they hold.
 
     Parameters
@@ -19,6 +24,8 @@ def format_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> l
     rows : iterable of sequence
         One value for every column. None and NaN, unknown, are shown as "-", and what the format
         does not suit, such as a text among numbers, as it is.
+    widths : mapping of str to int
+        By title: least width of a column, for tables whose rows come one by one.
 
     Returns
     -------
@@ -28,8 +35,9 @@ def format_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> l
     styles = list(columns.values())
     cells = [list(columns)]
     cells += [[_cell(v, style[1:]) for v, style in zip(row, styles, strict=True)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    layout = "  ".join(f"{{:{style[0]}{n}}}" for style, n in zip(styles, widths, strict=True))
+    least = [widths.get(title, 0) for title in columns]
+    wide = [max(n, *map(len, c)) for n, c in zip(least, zip(*cells, strict=True), strict=True)]
+    layout = "  ".join(f"{{:{style[0]}{n}}}" for style, n in zip(styles, wide, strict=True))
     return [layout.format(*line).rstrip() for line in cells]
 
 

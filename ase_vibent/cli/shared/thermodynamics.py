@@ -12,10 +12,10 @@ from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import (
     MODEL,
     add_finite_differences,
+    add_fmax,
     add_mesh,
     add_temperatures,
     hessian_options,
-    length,
     positive_number,
 )
 from ase_vibent.cli.shared.files import model_file
@@ -35,13 +35,7 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantum", action="store_true", help="quantum statistics, zero-point energy included"
     )
-    parser.add_argument(
-        "--fmax",
-        type=length,
-        default=0.01,
-        metavar="EV/Å",
-        help="largest force of a structure at rest; default 0.01",
-    )
+    add_fmax(parser, 0.01)
     parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
     add_mesh(parser)
     add_finite_differences(parser)
