@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -219,15 +219,11 @@ class _SingleProcesses(Executor):
     """A pool of one process for every slot, so that it is known whose worker died."""
 
     def __init__(self, n_processes: int, preparation: bytes, time_limit: float | None):
-        from joblib.externals.loky.backend import get_context
-
         self._idle: list[Any] = [None] * n_processes  # started where it is needed
         #: Every pool's first call, which imports what the others need: no time limit counts that.
         self._prepared: dict[Any, Future[Any]] = {}
         self._killed: set[Any] = set()
         self._preparation, self._time_limit = preparation, time_limit
-        # Nothing is ever sent: workers see it close when this process ends, however it does.
-        self._life_line = get_context("loky").Pipe(duplex=False)
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         pool = self._idle.pop()
@@ -250,7 +246,7 @@ class _SingleProcesses(Executor):
         os.environ[_SAFE_PATH] = "1"
         try:
             if pool is None:
-                arguments = self._life_line[0], before
+                arguments = _life_line()[0], before
                 pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments)
                 self._prepared[pool] = pool.submit(_work, os.getcwd(), self._preparation)
             return pool, pool.submit(*call, **keywords)
@@ -272,6 +268,18 @@ class _SingleProcesses(Executor):
             pool.shutdown(wait=wait, kill_workers=cancel_futures)
 
 
+@cache
+def _life_line() -> tuple[Any, Any]:
+    """Ends of a pipe: nothing is ever sent, but workers see it close when this process ends.
+
+    Not before: one of a run would close while its workers still put down their locks.
+    """
+    from joblib.externals.loky.backend import get_context
+
+    reader, writer = get_context("loky").Pipe(duplex=False)
+    return reader, writer
+
+
 def _begin(life_line: Any, safe_path: str | None) -> None:
     """End a worker with its parent, which may be killed, and leave Ctrl-C to the parent."""
 
@@ -281,7 +289,7 @@ def _begin(life_line: Any, safe_path: str | None) -> None:
         os._exit(1)
 
     if safe_path is None:  # programs that a calculator runs are its own business
-        del os.environ[_SAFE_PATH]
+        os.environ.pop(_SAFE_PATH, None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
 
