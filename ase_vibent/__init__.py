@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase_vibent.crystal.bulk import bulk_site_entropies
     from ase_vibent.dataset import read_labels, write_labels
     from ase_vibent.descriptors import ACE, AFS, Bispectrum
-    from ase_vibent.hessian import HessianOptions
+    from ase_vibent.hessian import HessianOptions, read_hessian
     from ase_vibent.labelling.labels import attach_labels
     from ase_vibent.model import SiteModel
     from ase_vibent.training.selection import select
@@ -39,6 +39,7 @@ __all__ = [
     "SiteModel",
     "attach_labels",
     "bulk_site_entropies",
+    "read_hessian",
     "read_labels",
     "select",
     "train",
@@ -60,6 +61,7 @@ _HOMES = {
     "SiteModel": "model",
     "attach_labels": "labelling.labels",
     "bulk_site_entropies": "crystal.bulk",
+    "read_hessian": "hessian",
     "read_labels": "dataset",
     "select": "training.selection",
     "train": "training.trainer",

@@ -49,10 +49,11 @@ class HessianEntropyCalculator(EntropyCalculator):
     calculator : ASE calculator or factory () -> ASE calculator, optional
         Needs forces; an analytic Hessian (matscipy's `get_hessian`, a property `hessian`)
         is used where there is one. Entropy gradients take two force calls per mode.
-    hessian : callable (atoms) -> matrix, or matrix, optional
+    hessian : callable (atoms) -> matrix, matrix, StoredHessian or path, optional
         Takes the place of the calculator's, in eV/Å²: sparse, or shape (3N, 3N), (3N, N, 3) or
         phonopy's (N, N, 3, 3). A matrix belongs to the first structure that is calculated, and
-        serves no other. Without a calculator there are no gradients.
+        serves no other. Or a file of phonopy's and others', what `read_hessian` gives, or a list of
+        these, which know their structures. Without a calculator there are no gradients.
     crystal : Atoms, optional
         Perfect crystal, for the normalised decomposition (same sites) and the ball engine (any
         cell).
@@ -235,11 +236,7 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
         """See `EntropyCalculator.bulk_vibrations`; from a q-mesh through phonopy."""
-        if self.wrapped is None:
-            raise InvalidInputError(
-                "calculator: the infinite crystal needs force constants of wide supercells; pass a "
-                "calculator beside the Hessian"
-            )
+        source = self.bulk_source(crystal)
         known = self._infinite
         if (
             known is None
@@ -247,10 +244,46 @@ class HessianEntropyCalculator(EntropyCalculator):
             or np.any(known.crystal.get_masses() != crystal.get_masses())
             or not same_marks(known.crystal, crystal)
         ):
-            known = self._infinite = InfiniteCrystal(
-                crystal, self.wrapped, options=self.bulk_options
-            )
+            known = self._infinite = InfiniteCrystal(crystal, source, options=self.bulk_options)
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
+
+    def brings_hessian(self, atoms: Atoms) -> bool:
+        """Whether a structure's Hessian is stored, rather than made by the calculator.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        """
+        return self._source.stored is not None and self._source.stored.find(atoms) is not None
+
+    def bulk_source(self, crystal: Atoms) -> Any:
+        """What gives converged values of a crystal: its stored Hessian, or the calculator.
+
+        Born charges of a stored one play no part: cells with defects have no non-analytic
+        correction, and in formation entropies all must be treated alike.
+
+        Parameters
+        ----------
+        crystal : Atoms
+
+        Returns
+        -------
+        StoredHessian, or ASE calculator
+
+        Raises
+        ------
+        InvalidInputError
+            If there is neither.
+        """
+        stored = None if self._source.stored is None else self._source.stored.find(crystal)
+        if stored is not None:
+            return replace(stored.reordered(crystal), polarity=None)
+        if self.wrapped is None:
+            raise InvalidInputError(
+                "calculator: the infinite crystal needs force constants of wide supercells; pass a "
+                "calculator beside the Hessian, or the crystal's Hessian as read_hessian gives it"
+            )
+        return self.wrapped
 
     def _engine_for(self, atoms: Atoms, *, gradient: bool) -> Any:
         engine = self.parameters["engine"]

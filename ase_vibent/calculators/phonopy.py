@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from ase_vibent.crystal.phonons import (
     Spectrum,
     build_phonons,
     commensurate_points,
+    hessian_at,
     prepared_crystal,
     solve_spectrum,
+    supercell_hessian_at,
 )
+from ase_vibent.crystal.stored import sites_in, stored_phonons
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical, quantum
 from ase_vibent.harmonic.mesh import (
@@ -37,6 +41,7 @@ from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.hessian.options import STEP
+from ase_vibent.hessian.readers import as_stored_hessians
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -55,9 +60,10 @@ class PhonopyEntropyCalculator(EntropyCalculator):
 
     Parameters
     ----------
-    calculator : ASE calculator or factory () -> ASE calculator
+    calculator : ASE calculator or factory () -> ASE calculator, StoredHessian, or path
         Needs forces; an analytic Hessian (matscipy's `get_hessian`, a property `hessian`)
-        is used where there is one.
+        is used where there is one. Or the Hessian of a supercell of the structure, or its file:
+        with the non-analytic correction where Born charges are known; `supercell` plays no part.
     temperature : float, K
     supercell : three int, or 3 × 3 matrix of int
         Of the force constants; the rows of a matrix are its vectors in terms of the
@@ -111,7 +117,9 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         displacement: float = STEP,
         symmetry: bool = HessianOptions.symmetry,
     ):
-        self.wrapped: Any = resolve_calculator(calculator)
+        stored = as_stored_hessians(calculator)
+        self._stored = None if stored is None else stored.hessians[0]
+        self.wrapped: Any = None if stored is not None else resolve_calculator(calculator)
         self._phonons: Any = None
         self._spectrum: Spectrum | None = None
         super().__init__(
@@ -219,7 +227,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         """See `EntropyCalculator.bulk_vibrations`; of the infinite crystal with "gamma", too."""
         if self.parameters["mesh"] != "gamma":
             return self.vibrations(crystal, temperatures)
-        infinite = InfiniteCrystal(crystal, self.wrapped, options=self.hessian_options)
+        source = self.wrapped if self._stored is None else self._stored
+        infinite = InfiniteCrystal(crystal, source, options=self.hessian_options)
         return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:
@@ -239,16 +248,32 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         matrix, mesh = self.parameters["supercell"], choose_mesh(crystal, self.parameters["mesh"])
         # What is wrong with the masses should not cost force calls.
         check_masses(crystal)
-        if self._phonons is None:
-            self._phonons = build_phonons(
-                crystal, self.wrapped, np.array(matrix), self.hessian_options
+        hessian_of: Callable[[Array], Any]
+        if self._stored is not None:
+            if self._phonons is None:
+                self._phonons = stored_phonons(self._stored)
+            hessian_of = partial(
+                supercell_hessian_at, self._phonons, crystal, sites_in(crystal, self._phonons)[1]
             )
+            repeats = self._stored.atoms.cell.array @ np.linalg.inv(crystal.cell.array)
+            matrix = np.rint(repeats).astype(int)
+            if mesh is None and np.abs(repeats - matrix).max() > 1e-4:
+                raise InvalidStructureError(
+                    f"atoms: the supercell of {self._stored.origin} is no repetition of their cell"
+                )
+        else:
+            if self._phonons is None:
+                self._phonons = build_phonons(
+                    crystal, self.wrapped, np.array(matrix), self.hessian_options
+                )
+            hessian_of = partial(hessian_at, self._phonons)
+            matrix = self._phonons.supercell_matrix.T
         if len(self._phonons.supercell) == 1:
             warn_of_one_atom()
         if mesh is None:
-            points = commensurate_points(self._phonons.supercell_matrix)
-            return solve_spectrum(self._phonons, crystal, points, np.ones(len(points), int))
-        return solve_spectrum(self._phonons, crystal, *half_shifted_mesh(mesh))
+            points = commensurate_points(matrix.T)
+            return solve_spectrum(hessian_of, crystal, points, np.ones(len(points), int))
+        return solve_spectrum(hessian_of, crystal, *half_shifted_mesh(mesh))
 
 
 def _check_supercell(supercell: Any) -> tuple:

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "errors of a model on labelled structures",
     "predict": "entropies and free energies, or potential energies, of structures",
     "verify": "exact entropies of some sites of a structure of any size beside predictions",
+    "entropy": "exact entropies from files of force constants: phonopy, VASP, LAMMPS and others",
     "formation": "formation entropy, free energy and concentration of defects",
     "rate": "attempt frequency and rate from a minimum over a saddle",
     "events": "saddles next to minima, with barriers and exact attempt frequencies",

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ase_vibent.cli.shared.files import (
     require_plottable,
     show,
 )
+from ase_vibent.cli.shared.hessians import add_hessians, stored_hessians
 from ase_vibent.cli.shared.output import write_result
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
@@ -53,14 +55,17 @@ NOTES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("defects", nargs="+", help="files that ASE reads, all frames of each")
-    add_format(parser)
     parser.add_argument(
-        "--reference",
-        required=True,
-        metavar="CRYSTAL",
-        help="perfect crystal, a unit cell or a supercell",
+        "defects",
+        nargs="*",
+        help="files that ASE reads, all frames of each; with --hessian those of its files, if left "
+        "out",
     )
+    parser.add_argument(
+        "--reference", metavar="CRYSTAL", help="perfect crystal, a unit cell or a supercell"
+    )
+    add_format(parser)
+    add_hessians(parser)
     add_thermodynamics(parser)
     parser.add_argument(
         "--relax", action="store_true", help="relax the defects first, in their cells"
@@ -112,15 +117,24 @@ def _chemical_potential(text: str) -> tuple[str, float]:
 def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
-    calculator, potential, surrogate = calculators(options)
-    sources, defects = read_structures(options.defects, options.format)
+    stored = stored_hessians(options, options.defects, options.reference)
+    calculator, potential, surrogate = calculators(options, stored.all)
+    if stored.defects:
+        sources = [Path(path).name for path in options.hessian]
+        defects = [hessian.atoms for hessian in stored.defects]
+    elif options.defects:
+        sources, defects = read_structures(options.defects, options.format)
+    else:
+        raise InvalidInputError("defects: give files, or --hessian")
     if len(set(sources)) < len(sources):
         sources = [f"{number}: {source}" for number, source in enumerate(sources)]
     if options.relax and potential is None:
         raise InvalidInputError("--relax: needs the potential, --calculator")
     if options.energy is not None and len(defects) > 1:
         raise InvalidInputError(f"--energy: is that of one defect, got {len(defects)} structures")
-    given = read_structures([options.reference], options.format)[1]
+    if not stored.crystals and not options.reference:
+        raise InvalidInputError("--reference, --reference-hessian: give the perfect crystal")
+    given = stored.crystals or read_structures([options.reference], options.format)[1]
     crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
     pairs = list(zip(sources, defects, crystals, strict=True))

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from ase import Atoms
 
@@ -19,6 +20,7 @@ from ase_vibent.cli.shared.arguments import (
     positive_number,
 )
 from ase_vibent.cli.shared.files import add_format, model_file, progress_bar, read_structures, show
+from ase_vibent.cli.shared.hessians import Stored, add_hessians, stored_hessians
 from ase_vibent.cli.shared.output import write_result
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError, LabelError
@@ -35,14 +37,19 @@ from ase_vibent.verification.size_check import in_larger_cell, size_check
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("structures", nargs="+", help="files that ASE reads, all frames of each")
+    parser.add_argument(
+        "structures",
+        nargs="*",
+        help="files that ASE reads, all frames of each; with --hessian those of its files, if left "
+        "out",
+    )
     add_format(parser)
     parser.add_argument("-o", "--output", required=True, help="extended XYZ; a rerun continues it")
     parser.add_argument(
         "--calculator",
-        required=True,
         metavar="SPEC",
-        help=f"{', '.join(BUILT_IN)}, or an import path: 'ase.calculators.lj:LennardJones"
+        help="needed unless --hessian is given: "
+        f"{', '.join(BUILT_IN)}, or an import path: 'ase.calculators.lj:LennardJones"
         "(sigma=2.5, epsilon=0.4)', or the same of a function that returns one; it may live in "
         "this folder, and gets a folder of its own below OUTPUT.work for its files. Whatever it "
         "names is run",
@@ -57,11 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         nargs="+",
         choices=tuple(LABELS),
-        default=DEFAULT_LABELS,
         metavar="NAME",
         help="behind the structures: beside totals, some of "
         + "; ".join(f"{name}: {text}" for name, text in LABELS.items())
-        + f"; default: {' '.join(DEFAULT_LABELS)}",
+        + f"; default: {' '.join(DEFAULT_LABELS)}, "
+        "of Hessians without a calculator: sites",
     )
     parser.add_argument(
         "--check-size",
@@ -70,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "says how far the labels of small cells are off, and training takes the error in large "
         "cells from it",
     )
+    add_hessians(parser)
     add_mesh(parser)
     add_finite_differences(parser)
     parser.add_argument(
@@ -97,18 +105,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent label`: exact labels into an extended XYZ file."""
-    sources, structures = read_structures(options.structures, options.format)
-    spec = CalculatorSpec(options.calculator)
-    if options.scheduler is None:  # a cluster may have what this machine lacks
-        spec()  # a wrong specification fails here, once, and not in every structure
+    stored = stored_hessians(options, options.structures, options.reference)
+    spec = _calculator(options, stored)
+    sources, structures = _structures(options, stored)
     choices = _choices(options, structures)
     picked = range(len(structures)) if choices is None else [c.index for c in choices]
     chosen = [structures[k] for k in picked]
-    crystals = read_structures([options.reference], options.format)[1] if options.reference else []
+    crystals = stored.crystals
+    if options.reference and not crystals:
+        crystals = read_structures([options.reference], options.format)[1]
     matches = match_references(chosen, crystals) if crystals else []
-    tasks = _label_tasks(options, [sources[k] for k in picked], chosen, matches)
+    tasks = _label_tasks(options, [sources[k] for k in picked], chosen, matches, stored)
     checked = None
-    if options.check_size:
+    if options.check_size and spec is not None:
         checked = _add_larger_cell(tasks, chosen, matches, crystals, spec)
     if choices is not None and not options.json:
         write_result(_choice_table(choices, sources))
@@ -116,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
         tasks,
         options.output,
         spec,
-        calculator_name=spec.text,
+        calculator_name=_name(spec),
         n_jobs=options.j,
         scheduler=options.scheduler,
         time_limit=options.time_limit,
@@ -151,11 +160,39 @@ def run(options: argparse.Namespace) -> int:
         + _size_line(checked, tasks, options.output, spec)
         + (
             ""
-            if options.reference
+            if crystals
             else "\nNo perfect crystal: to train on defects of a crystal, pass --reference."
         ),
     )
     return 1 if summary.failed else 0
+
+
+def _calculator(options: argparse.Namespace, stored: Stored) -> CalculatorSpec | None:
+    """The calculator, or None where Hessians are enough."""
+    if options.calculator is None:
+        if not stored.defects:
+            raise InvalidInputError("--calculator, --hessian: give one of them, or both")
+        if options.check_size:
+            raise InvalidInputError("--check-size: needs --calculator, for the larger cell")
+        return None
+    spec = CalculatorSpec(options.calculator)
+    if options.scheduler is None:  # a cluster may have what this machine lacks
+        spec()  # a wrong specification fails here, once, and not in every structure
+    return spec
+
+
+def _structures(options: argparse.Namespace, stored: Stored) -> tuple[list[str], list[Atoms]]:
+    """Names and structures: those of the Hessians, if there are any."""
+    if stored.defects:
+        return [Path(path).name for path in options.hessian], [s.atoms for s in stored.defects]
+    if not options.structures:
+        raise InvalidInputError("structures: give files, or --hessian")
+    return read_structures(options.structures, options.format)
+
+
+def _name(spec: CalculatorSpec | None) -> str:
+    """Of the calculator, in the label file."""
+    return "Hessians from files" if spec is None else spec.text
 
 
 def _label_tasks(
@@ -163,10 +200,11 @@ def _label_tasks(
     sources: Sequence[str],
     structures: Sequence[Atoms],
     matches: Sequence[Atoms],
+    stored: Stored,
 ) -> list[LabelTask]:
     """Structures to label, after the perfect crystals that they refer to."""
     wanted = {
-        "labels": options.labels,
+        "labels": options.labels or (DEFAULT_LABELS if options.calculator else ("sites",)),
         "mesh": options.mesh,
         "options": hessian_options(options),
     }
@@ -176,7 +214,13 @@ def _label_tasks(
         crystals = list({id(c): c for c in matches}.values())
         titles = {id(c): _crystal_name(c) for c in crystals}
         tasks = [
-            LabelTask(c, name=titles[id(c)], source=f"crystal {titles[id(c)]}", **wanted)
+            LabelTask(
+                c,
+                name=titles[id(c)],
+                source=f"crystal {titles[id(c)]}",
+                hessian=stored.of(c, calculated=options.calculator is not None),
+                **wanted,
+            )
             for c in crystals
         ]
         names = [titles[id(c)] for c in matches]
@@ -186,6 +230,7 @@ def _label_tasks(
             reference=name,
             unstable=_expected_unstable(atoms, options.unstable),
             source=source,
+            hessian=stored.of(atoms, calculated=options.calculator is not None),
             **wanted,
         )
         for atoms, name, source in zip(structures, names, sources, strict=True)
@@ -218,13 +263,13 @@ def _add_larger_cell(
 
 
 def _size_line(
-    checked: int | None, tasks: Sequence[LabelTask], path: str, spec: CalculatorSpec
+    checked: int | None, tasks: Sequence[LabelTask], path: str, spec: CalculatorSpec | None
 ) -> str:
     """What the larger cell says, if it is labelled."""
     if checked is None:
         return ""
     try:
-        frames = labelled_frames(tasks, path, spec.text)
+        frames = labelled_frames(tasks, path, _name(spec))
     except LabelError:
         return "\nsize: not known, as not all cells are labelled"
     found = size_check(frames, frames[checked])
@@ -265,7 +310,7 @@ def _choices(options: argparse.Namespace, structures: Sequence[Atoms]) -> list[C
     fitted = model.header.get("quantities", ())
     # Totals are labelled anyway, and forces with energies; of the others, training will use what it
     # used before.
-    given = EVALUATED if model.target == ENERGY.name else options.labels
+    given = EVALUATED if model.target == ENERGY.name else options.labels or DEFAULT_LABELS
     wanted = [q for q in EVALUATED if q == "total" or (q in given and q in fitted)]
     return select(
         model,

@@ -9,6 +9,7 @@ from typing import Any
 from ase.units import kB
 
 from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
+from ase_vibent.cli.shared.hessians import FILES, add_reading, read_hessians
 from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError
@@ -19,8 +20,16 @@ from ase_vibent.thermo import TransitionRate, transition_rate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("minimum", help="file that ASE reads, its last frame")
-    parser.add_argument("saddle", help="file that ASE reads, its last frame")
+    for name in ("minimum", "saddle"):
+        parser.add_argument(
+            name,
+            nargs="?",
+            help="file that ASE reads, its last frame; with --hessian that of its file by default",
+        )
+    parser.add_argument(
+        "--hessian", nargs=2, metavar=("MINIMUM", "SADDLE"), help=f"of both: {FILES}"
+    )
+    add_reading(parser)
     add_format(parser)
     add_thermodynamics(parser)
     add_dilute(parser, "the saddle is found again")
@@ -38,12 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent rate`: attempt frequency, barrier and rate of one event."""
     require_plottable(options.plot)
-    calculator, potential, surrogate = calculators(options)
+    given = [path for path in (options.minimum, options.saddle) if path is not None]
+    if len(given) != 2 and (given or not options.hessian):
+        raise InvalidInputError("minimum, saddle: give both files, or --hessian MINIMUM SADDLE")
+    structures = [read_structures([path], options.format)[1][-1] for path in given]
+    hessians = read_hessians(options, options.hessian or (), structures if options.hessian else ())
+    calculator, potential, surrogate = calculators(options, hessians)
+    minimum, saddle = [stored.atoms for stored in hessians] or structures
     if (options.dilute is None) != (options.reference is None):
         raise InvalidInputError("--dilute, --reference: one goes with the other")
-    minimum, saddle = (
-        read_structures([path], options.format)[1][-1] for path in (options.minimum, options.saddle)
-    )
     crystal = cell = None
     if options.reference:
         crystal = closest_supercell(
@@ -84,8 +96,9 @@ def _data(found: TransitionRate) -> dict[str, Any]:
 
 
 def _table(found: TransitionRate) -> str:
+    barrier = "unknown" if math.isnan(found.barrier) else f"{found.barrier:.4f} eV"
     title = (
-        f"barrier {found.barrier:.4f} eV; attempt frequency "
+        f"barrier {barrier}; attempt frequency "
         f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± "
         f"{error_bar(found.log_std, '.2g')} in its logarithm"
     )

@@ -18,6 +18,7 @@ from ase_vibent.crystal.phonons import (
     prepared_crystal,
     supercell_hessian_at,
 )
+from ase_vibent.crystal.stored import sites_in, stored_phonons
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import (
     T0,
@@ -30,6 +31,7 @@ from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, dynamical_matrix, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
 from ase_vibent.hessian import HessianOptions
+from ase_vibent.hessian.stored import StoredHessian
 from ase_vibent.hessian.symmetry import phonopy_cell, phonopy_failures, tells_symmetry
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.cells import strain_derivatives, strained
@@ -57,7 +59,9 @@ def bulk_site_entropies(
     ----------
     crystal : Atoms
         Perfect crystal, periodic along three directions: a primitive cell or any supercell.
-    calculator : ASE calculator or factory
+    calculator : ASE calculator or factory, or StoredHessian
+        The latter of a supercell of this crystal, with the non-analytic correction where it tells
+        Born charges; width and options then play no part.
     width : float, Å
         The supercell for the force constants is at least this wide in every direction;
         about twice the range of the interaction suffices.
@@ -96,7 +100,7 @@ class InfiniteCrystal:
     Parameters
     ----------
     crystal : Atoms
-    calculator : ASE calculator or factory
+    calculator : ASE calculator or factory, or StoredHessian
     width, tolerance, options
         As of `bulk_site_entropies`.
     """
@@ -114,6 +118,10 @@ class InfiniteCrystal:
         self._masses = check_masses(self.crystal)
         self._tolerance = tolerance
         everyone = np.arange(len(self.crystal))
+        if isinstance(calculator, StoredHessian):
+            self._phonons = stored_phonons(calculator)
+            self._primitive, self._sites = sites_in(self.crystal, self._phonons)
+            return
         self._primitive, self._sites = (
             primitive_cell(self.crystal) if options.symmetry else (self.crystal, everyone)
         )

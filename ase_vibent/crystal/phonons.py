@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,16 +137,16 @@ class Spectrum:
 
 
 def solve_spectrum(
-    phonons: Any, crystal: Atoms, points: Array, multiplicities: IntArray
+    hessian_of: Callable[[Array], Any], crystal: Atoms, points: Array, multiplicities: IntArray
 ) -> Spectrum:
     """Diagonalise the dynamical matrices of a crystal, translations projected out at Γ.
 
     Parameters
     ----------
-    phonons : phonopy.Phonopy
-        From `build_phonons`.
+    hessian_of : callable (q) -> ndarray, shape (3N, 3N), eV/Å²
+        As `hessian_at`.
     crystal : Atoms
-        The same atoms; masses are taken from here.
+        Its atoms; masses are taken from here.
     points : ndarray, shape (n_q, 3)
     multiplicities : ndarray of int, shape (n_q,)
 
@@ -158,7 +158,7 @@ def solve_spectrum(
     eigenvalues = np.zeros((len(points), 3 * n))
     weights = np.zeros((len(points), n, 3 * n))
     for row, q in enumerate(points):
-        values, vectors = _vibrations(crystal, hessian_at(phonons, q), at_gamma=_is_gamma(q))
+        values, vectors = _vibrations(crystal, hessian_of(q), at_gamma=_is_gamma(q))
         vibrations = slice(3 * n - len(values), None)
         eigenvalues[row, vibrations] = values
         weights[row, :, vibrations] = site_weights(vectors)
@@ -292,6 +292,8 @@ def hessians_at(phonons: Any, points: Array) -> NDArray[np.complex128]:
     ndarray, shape (n_q, 3N, 3N), eV/Å²
         Hermitian.
     """
+    if phonons.nac_params is not None:  # the correction is phonopy's, point by point
+        return np.array([hessian_at(phonons, q) for q in points])
     n = len(phonons.primitive)
     first, second, vectors, blocks = _image_blocks(phonons)
     matrices = np.zeros((len(points), n, n, 3, 3), dtype=complex)
@@ -327,12 +329,15 @@ def mesh_hessians(phonons: Any, n_mesh: int) -> Iterator[tuple[Array, NDArray[np
     half_step = np.exp(1j * np.pi / n_mesh * (cells[:, 0] + cells[:, 1]))
     x, y = np.meshgrid(along, along, indexing="ij")
     for z in along[: n_mesh // 2]:
+        points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z)])
+        if phonons.nac_params is not None:
+            yield points, hessians_at(phonons, points)
+            continue
         waves = half_step * np.exp(2j * np.pi * z * cells[:, 2])
         plane = np.zeros((n_mesh, n_mesh, n, n, 3, 3), dtype=complex)
         place = (cells[:, 0] % n_mesh, cells[:, 1] % n_mesh, first, second)
         np.add.at(plane, place, waves[:, None, None] * blocks)
         matrices = np.fft.ifft2(plane, axes=(0, 1), norm="forward")
-        points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z)])
         yield points, _hermitian(matrices.reshape(-1, n, n, 3, 3))
 
 

@@ -78,7 +78,7 @@ def entropy_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
 
 def _dense_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     """From the matrix alone."""
-    balanced = _without_net_forces(system.hessian) if len(system.free) == len(atoms) else None
+    balanced = without_net_forces(system.hessian) if len(system.free) == len(atoms) else None
     motions = system.left_out(mass_weighted=True)
     if not isinstance(system, MeshSystem):
         others = np.nan if np.any(free_standing(atoms).pbc) else 0.0
@@ -113,8 +113,17 @@ def _entropy(hessian: Array, system: Vibrating, motions: Array) -> float:
     return float(reduced_entropy(eigenvalues[eigenvalues > 0]).sum())
 
 
-def _without_net_forces(hessian: Array) -> Array:
-    """Hessian whose blocks of an atom with itself are made to balance all others."""
+def without_net_forces(hessian: Array) -> Array:
+    """Hessian whose blocks of an atom with itself are made to balance all others.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (3n, 3n), eV/Å²
+
+    Returns
+    -------
+    ndarray, shape (3n, 3n), eV/Å²
+    """
     n = len(hessian) // 3
     blocks = hessian.reshape(n, 3, n, 3).copy()
     net = blocks.sum(axis=2)

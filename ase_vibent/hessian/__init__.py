@@ -8,16 +8,21 @@ from ase_vibent.hessian.compute import (
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.finite_differences import measured_interaction_range
 from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.hessian.readers import read_hessian
 from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.source import HessianSource
+from ase_vibent.hessian.stored import Polarity, StoredHessian
 
 __all__ = [
     "DisplacedForces",
     "HessianOptions",
     "HessianSource",
+    "Polarity",
+    "StoredHessian",
     "compute_hessian",
     "has_analytic_hessian",
     "measured_interaction_range",
+    "read_hessian",
     "repeated_hessian",
     "takes_analytic_hessian",
 ]

@@ -15,6 +15,7 @@ from ase_vibent.hessian.compute import compute_hessian, takes_analytic_hessian
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.matrices import Matrix
 from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.hessian.readers import as_stored_hessians
 from ase_vibent.hessian.step import NOISY, STEPS, measure_step, report_step
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
@@ -29,8 +30,9 @@ class HessianSource:
     Parameters
     ----------
     calculator : ASE calculator or factory, optional
-    given : callable (atoms) -> matrix, or matrix, optional
-        In eV/Å², in any shape that `compute_hessian` takes.
+    given : callable (atoms) -> matrix, matrix, StoredHessian, path, or list of these, optional
+        In eV/Å², in any shape that `compute_hessian` takes. What is stored, or in a file, says
+        itself whose it is.
 
     Raises
     ------
@@ -44,7 +46,9 @@ class HessianSource:
                 "calculator: expected an ASE calculator, a factory of one, or hessian=…; got none"
             )
         self.calculator: Any = None if calculator is None else resolve_calculator(calculator)
-        self._given = given
+        #: Hessians that know their structures.
+        self.stored = as_stored_hessians(given)
+        self._given: Any = given if self.stored is None else self.stored
         self._owner: Atoms | None = None
 
     def __call__(
@@ -102,6 +106,8 @@ class HessianSource:
 
     def _given_for(self, atoms: Atoms) -> Any:
         """What is given for a structure; None if it is left to the calculator."""
+        if self.stored is not None and self.calculator is not None and not self.stored.find(atoms):
+            return None
         if self._given is None or callable(self._given) or self._owned_by(atoms):
             return self._given
         if self.calculator is None:

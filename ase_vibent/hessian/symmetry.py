@@ -167,7 +167,9 @@ def phonopy_cell(atoms: Atoms) -> Any:
 
 
 @phonopy_failures()
-def new_phonons(cell: Any, supercell: IntArray, *, symmetry: bool = True) -> Any:
+def new_phonons(
+    cell: Any, supercell: IntArray, primitive: Any = "P", *, symmetry: bool = True
+) -> Any:
     """Phonopy object whose primitive cell is the given one, be it a smallest one or not.
 
     Parameters
@@ -175,6 +177,8 @@ def new_phonons(cell: Any, supercell: IntArray, *, symmetry: bool = True) -> Any
     cell : phonopy.structure.atoms.PhonopyAtoms
     supercell : ndarray of int, shape (3, 3)
         Columns are vectors in terms of the cell's, as in phonopy.
+    primitive : ndarray, shape (3, 3), optional
+        Columns are vectors of another primitive cell in terms of the given one's.
     symmetry : bool
         Whether symmetry is to save displacements; without, six for every atom of the cell.
 
@@ -188,7 +192,7 @@ def new_phonons(cell: Any, supercell: IntArray, *, symmetry: bool = True) -> Any
         # A supercell of fewer symmetries only costs displacements.
         warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
         # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
-        return Phonopy(cell, supercell, "P", is_symmetry=symmetry)
+        return Phonopy(cell, supercell, primitive, is_symmetry=symmetry)
 
 
 def generate_displacements(phonons: Any, displacement: float) -> None:

@@ -46,8 +46,8 @@ def attach_labels(
     `vibent_site_gradients` (eV/K/Å, N × 3N) and `vibent_moments` (N × 3 for one species,
     (eV/Å²)^k). For potentials, `info` gets `vibent_energy` (eV) and `vibent_energy_strain` (eV,
     3 × 3), `arrays` get `vibent_forces` (eV/Å) and `vibent_force_constants` (eV/Å²).
-    How the Hessian was made, `info` says in `vibent_displacement` (Å), `vibent_method`,
-    `vibent_symmetry` and, where it is set, `vibent_interaction_range` (Å).
+    How the Hessian was made, unless it was stored, `info` says in `vibent_displacement` (Å),
+    `vibent_method`, `vibent_symmetry` and, where it is set, `vibent_interaction_range` (Å).
     Entropies are averages over a mesh of the cell (`vibent_mesh`), of whose Hessian the share
     `vibent_guessed_share` was told apart by guess, in cells narrower than the interaction; or sums
     at Γ if that is the calculator's wish: there, only differences to the cell's perfect crystal are
@@ -119,7 +119,8 @@ def attach_labels(
     labelled.info[dataset.N_MODES] = _plain_number(system.n_modes)
     labelled.info[dataset.N_UNSTABLE] = _plain_number(system.n_unstable + system.on_path)
     labelled.info[dataset.ERRORS] = kB * np.array(entropy_errors(atoms, system))
-    for option, value in calculator.hessian_options.decisive.items():
+    made = {} if calculator.brings_hessian(atoms) else calculator.hessian_options.decisive
+    for option, value in made.items():
         labelled.info[f"{dataset.PREFIX}{option}"] = value
     if isinstance(system, MeshSystem):
         labelled.info[dataset.MESH] = np.array(system.mesh)
@@ -158,7 +159,8 @@ def attach_labels(
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
         options = calculator.bulk_options
-        bulk = bulk_site_entropies(atoms, calculator.wrapped, width=bulk_width, options=options)
+        source = calculator.bulk_source(atoms)
+        bulk = bulk_site_entropies(atoms, source, width=bulk_width, options=options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
         if "strain" in labels:
             slope = bulk_strain_derivative(

@@ -21,7 +21,7 @@ from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.errors import InvalidStructureError, LabelError, NarrowCellWarning
 from ase_vibent.harmonic.mesh import Mesh, choose_mesh
 from ase_vibent.harmonic.mesh_system import WARNED
-from ase_vibent.hessian import HessianOptions
+from ase_vibent.hessian import HessianOptions, StoredHessian
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
 from ase_vibent.runs.calculator_folders import CalculatorFolders
@@ -54,6 +54,8 @@ class LabelTask:
         Direction of a path, see `attach_labels`.
     mesh : "auto", "gamma" or three int
         Of the cell's Brillouin zone, see `choose_mesh`.
+    hessian : StoredHessian or None
+        Of the structure, from elsewhere; then a calculator is needed for derivatives only.
     options : HessianOptions
         Labels of other options are other labels; but for the cache.
     source : str
@@ -68,6 +70,7 @@ class LabelTask:
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
     mesh: Mesh = "auto"
+    hessian: StoredHessian | None = None
     options: HessianOptions = HessianOptions()
     source: str = ""
 
@@ -89,6 +92,8 @@ class LabelTask:
         mesh = choose_mesh(self.atoms, self.mesh)
         if mesh is not None:
             digest.update(repr(mesh).encode())
+        if self.hessian is not None:
+            digest.update(self.hessian.fingerprint)
         constraints = [c.todict() for c in self.atoms.constraints]
         options = sorted(self.options.decisive.items())
         digest.update(repr((calculator, self.name, self.reference, constraints, options)).encode())
@@ -110,6 +115,7 @@ class LabelTask:
         """Labelled copy of the structure, from a calculator or a factory of one."""
         exact = HessianEntropyCalculator(
             calculator,
+            hessian=self.hessian,
             crystal=self.crystal,
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
@@ -150,7 +156,7 @@ class LabellingSummary:
 def label_structures(
     tasks: Sequence[LabelTask],
     path: str | os.PathLike[str],
-    make_calculator: Callable[[], Any],
+    make_calculator: Callable[[], Any] | None,
     *,
     calculator_name: str,
     n_jobs: int = 1,
@@ -173,8 +179,9 @@ def label_structures(
     tasks : sequence of LabelTask
     path : path
         Extended XYZ; appended to.
-    make_calculator : callable () -> ASE calculator
-        Must pickle unless `n_jobs` is 1 and there is no time limit.
+    make_calculator : callable () -> ASE calculator, or None
+        Must pickle unless `n_jobs` is 1 and there is no time limit. None where the tasks bring
+        their Hessians, and want no derivatives.
     calculator_name : str
         Kept with every frame; a file never mixes calculators.
     n_jobs : int

@@ -24,21 +24,22 @@ class CalculatorFolders:
     ----------
     root : Path
         Holds the folders.
-    make_calculator : callable () -> ASE calculator
+    make_calculator : callable () -> ASE calculator, or None
     """
 
     root: Path
-    make_calculator: Callable[[], Any]
+    make_calculator: Callable[[], Any] | None
 
     @classmethod
-    def beside(cls, path: Path, make_calculator: Callable[[], Any]) -> CalculatorFolders:
+    def beside(cls, path: Path, make_calculator: Callable[[], Any] | None) -> CalculatorFolders:
         """Folders in `PATH.work`.
 
         Parameters
         ----------
         path : Path
             Of the results.
-        make_calculator : callable () -> ASE calculator
+        make_calculator : callable () -> ASE calculator, or None
+            Where the jobs need none.
 
         Returns
         -------
@@ -66,6 +67,8 @@ class CalculatorFolders:
         number, job = numbered_job
         folder = None
         try:
+            if self.make_calculator is None:
+                return function(job, None)
             calculator = resolve_calculator(self.make_calculator)
             self.root.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=f"structure-{number}-", dir=self.root))

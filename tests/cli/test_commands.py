@@ -402,7 +402,6 @@ WRONG_USAGE = [
     "",
     "nonsense",
     "label",
-    "label good.traj -o new.xyz",
     "label good.traj -o new.xyz --calculator sw-si --unstable few",
     "label good.traj -o new.xyz --calculator sw-si -j 0",
     "label good.traj -o new.xyz --calculator sw-si --unstable -1",

@@ -182,9 +182,17 @@ def mesh(text: str) -> str | tuple[int, ...]:
     """Three numbers of points, or a name."""
     if text in ("auto", "gamma"):
         return text
+    try:
+        return repeats(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto or gamma") from error
+
+
+def repeats(text: str) -> tuple[int, ...]:
+    """Three numbers of cells."""
     if re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
         return tuple(int(number) for number in text.split("x"))
-    raise argparse.ArgumentTypeError(f"expected auto, gamma or numbers as in 2x2x2, got {text!r}")
+    raise argparse.ArgumentTypeError(f"expected numbers as in 2x2x2, got {text!r}")
 
 
 def direction(text: str) -> tuple[int, ...]:

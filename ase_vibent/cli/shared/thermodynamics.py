@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +21,7 @@ from ase_vibent.cli.shared.arguments import (
 )
 from ase_vibent.cli.shared.files import model_file
 from ase_vibent.errors import InvalidInputError
+from ase_vibent.hessian import StoredHessian
 from ase_vibent.potentials import CalculatorSpec
 
 
@@ -53,25 +55,38 @@ def add_dilute(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def calculators(
-    options: argparse.Namespace,
+    options: argparse.Namespace, hessians: Sequence[StoredHessian] = ()
 ) -> tuple[EntropyCalculator, Any, SiteEntropyCalculator | None]:
-    """What gives entropies, what gives energies, if anything, and what refines exact entropies."""
+    """What gives entropies, what gives energies, if anything, and what refines exact entropies.
+
+    Parameters
+    ----------
+    options : Namespace
+    hessians : sequence of StoredHessian
+        They give entropies of their structures, whatever the calculator says.
+    """
     refined = options.dilute is not None
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
     surrogate = None
     if options.model:
         surrogate = SiteEntropyCalculator(model_file(options.model), quantum=options.quantum)
+    if hessians and surrogate is not None and not refined:
+        raise InvalidInputError(
+            "--hessian, --model: both give entropies; leave one out, or take exact ones to a "
+            "larger cell with --dilute and --calculator"
+        )
     if refined and (surrogate is None or potential is None):
         raise InvalidInputError("--dilute: needs both, --calculator and --model")
     if surrogate is not None and not refined:
         return surrogate, potential, None
-    if potential is None:
+    if potential is None and not hessians:
         raise InvalidInputError(
             "--model, --calculator: give a model, or a calculator for exact entropies, or both: "
-            "entropies of the model, energies of the calculator"
+            "entropies of the model, energies of the calculator; or --hessian"
         )
     exact = HessianEntropyCalculator(
         potential,
+        hessian=list(hessians) or None,
         quantum=options.quantum,
         mesh=options.mesh,
         **asdict(hessian_options(options)),
