@@ -19,6 +19,7 @@ from scipy.sparse import csr_array, diags_array, kron
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.harmonic.periodicity import PBC_IS_MEANT
 
 #: The component of a displacement that has the anharmonic terms.
 ANHARMONIC = 2
@@ -295,6 +296,7 @@ def _lattice(n: int, dimension: int, basis: Sequence[str]) -> Atoms:
         masses=np.ones(len(basis) * len(corners)),
         cell=3 * [float(n)],
         pbc=True,
+        info={PBC_IS_MEANT: True},  # springs know no turn
     )
 
 

@@ -27,6 +27,8 @@ class Distance(NamedTuple):
     spacings: float
 
 
+#: In `atoms.info`: true where `pbc` is to be believed, whatever lies between images.
+PBC_IS_MEANT = "vibent_pbc_is_meant"
 #: Images nearer than this touch.
 TOUCHING = Distance(4.0, 1.25)
 #: No interaction is taken to reach over as much vacuum.
@@ -49,7 +51,8 @@ def free_standing(atoms: Atoms) -> Atoms:
     Returns
     -------
     Atoms
-        Itself, if it is periodic as it says, or unusable (see `check_structure`). Otherwise a copy
+        Itself, if it is periodic as it says, if `atoms.info["vibent_pbc_is_meant"]` is true, or if
+        it is unusable (see `check_structure`). Otherwise a copy
         without constraints: `pbc` is False along vacuum, and molecules that the border of the cell
         cut are whole.
 
@@ -65,7 +68,7 @@ def free_standing(atoms: Atoms) -> Atoms:
         several bodies, each of which can turn.
     """
     periodic = np.asarray(atoms.pbc)
-    if not periodic.any() or not _is_usable(atoms):
+    if not periodic.any() or atoms.info.get(PBC_IS_MEANT) or not _is_usable(atoms):
         return atoms
     near = _Network(atoms, TOUCHING)
     if np.all(np.isfinite(near.gaps[periodic])):
