@@ -24,8 +24,8 @@ class HessianOptions:
     Parameters
     ----------
     displacement : float, Å, or "auto"
-        Of the central finite differences. "auto" is 0.01 Å; a dense Hessian that turns out noisy is
-        made again with a longer step.
+        Of the central finite differences. "auto" is 0.01 Å; a dense Hessian that turns out to be
+        off by more than 1 % is made again with 0.003 and 0.03 Å.
     interaction_range : float, Å, optional
         Distance beyond which an atom's displacement changes no force: the cutoff of pair
         potentials, twice that of most others (see `measured_interaction_range`). Atoms that

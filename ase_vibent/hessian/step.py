@@ -15,8 +15,9 @@ from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import STEP
 from ase_vibent.structures.validity import free_atoms
 
-#: Steps that "auto" tries, Å: the next one where a Hessian is noisier than `NOISY`.
-STEPS = (STEP, 2 * STEP, 4 * STEP)
+#: Steps that "auto" tries, Å, until a Hessian is no noisier than `NOISY`: surfaces that are rough
+#: on a small scale want a shorter one, noise a longer one.
+STEPS = (STEP, 0.3 * STEP, 3 * STEP)
 #: From this share of the Hessian on there is a warning, and an error.
 NOISY, UNUSABLE = 0.01, 0.1
 
