@@ -29,7 +29,8 @@ def texts_of_unknown_encoding(source: str) -> Iterator[int]:
             continue
         place = MODES[name]
         modes = [word.value for word in node.keywords if word.arg == "mode"]
-        modes += [] if place is None else node.args[place : place + 1]
+        # Of modules, as of `gzip`, the second one.
+        modes += [] if place is None else node.args[place : place + 2]
         if not any("b" in ast.unparse(mode) for mode in modes):
             yield node.lineno
 

@@ -23,7 +23,7 @@ COMMANDS = [
     "make rattle one.structure -o out.xyz -n 1",
     "label one.structure -o out.xyz --calculator sw-si --mesh gamma -j 1 --reference one.structure",
     "formation one.structure --reference one.structure --calculator sw-si --mesh gamma",
-    "verify si-sw one.structure --calculator sw-si --reference one.structure --sites 1",
+    "verify si-sw one.structure --calculator sw-si --reference one.structure --n-sites 1",
     "rate one.structure two.structure --calculator sw-si",
     "events two.structure -o out.xyz --calculator sw-si -n 1",
     "locality two.structure --calculator sw-si",

@@ -147,7 +147,7 @@ def test_born_charges_from_files(salt, tmp_path):
     born = "default\n" + 2 * "2.4 0 0 0 2.4 0 0 0 2.4\n" + "-1.1 0 0 0 -1.1 0 0 0 -1.1\n"
     born = born.replace("2.4 0 0 0 2.4 0 0 0 2.4\n1", "1").split("\n")
     born[2] = "1.1 0 0 0 1.1 0 0 0 1.1"
-    (tmp_path / "CHARGES").write_text("\n".join(born))
+    (tmp_path / "CHARGES").write_text("\n".join(born), encoding="utf-8")
     np.save(tmp_path / "h.npy", stored.matrix)
     phonons.save(tmp_path / "own.yaml", settings={"force_constants": True})
     found = [
@@ -156,14 +156,16 @@ def test_born_charges_from_files(salt, tmp_path):
         read_hessian(tmp_path / "h.npy", stored.atoms, born=stored.polarity),
     ]
     (tmp_path / "CHARGES").rename(tmp_path / "BORN")
-    text = (tmp_path / "own.yaml").read_text()
-    (tmp_path / "without.yaml").write_text(text.replace("born_effective_charge", "left_out"))
+    text = (tmp_path / "own.yaml").read_text(encoding="utf-8")
+    (tmp_path / "without.yaml").write_text(
+        text.replace("born_effective_charge", "left_out"), encoding="utf-8"
+    )
     found.append(read_hessian(tmp_path / "without.yaml"))
     for known in found:
         assert np.allclose(known.polarity.charges, stored.polarity.charges, atol=1e-8)
         assert np.allclose(known.polarity.dielectric, stored.polarity.dielectric, atol=1e-8)
     turned = found[0].reordered(stored.atoms[::-1])
     assert np.allclose(turned.polarity.charges, stored.polarity.charges[::-1], atol=1e-8)
-    (tmp_path / "BORN").write_text("default\n1 0 0\n")
+    (tmp_path / "BORN").write_text("default\n1 0 0\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="no charges of a primitive cell of 2 atoms"):
         read_hessian(tmp_path / "h.npy", stored.atoms, born=tmp_path / "BORN")

@@ -73,7 +73,7 @@ def test_a_vacancy_is_the_missing_atom_in_the_infinite_crystal(formation, crysta
         formation.free_energies, formation.energy - TEMPERATURES * formation.entropies, atol=1e-12
     )
     assert formation.excess == {"Cu": -1}
-    assert 0 < formation.entropy_std < 0.1 * kB
+    assert 0 < formation.entropy_std < 0.2 * kB
 
 
 def atoms_energy(atoms: Atoms) -> float:

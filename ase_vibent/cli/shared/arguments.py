@@ -51,7 +51,7 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
         type=length_or_auto,
         default="auto",
         metavar="Å",
-        help="of finite differences; default 0.01, or what suits better where forces are rough or noisy",
+        help="of finite differences; default 0.01, or what suits rough or noisy forces better",
     )
     parser.add_argument(
         "--interaction-range",

@@ -100,7 +100,7 @@ def _header(request: Request) -> tuple[Atoms, float]:
     """Unit cell, and the α of the Ewald sum, 1/Å²."""
     from ase.io.espresso import label_to_symbol
 
-    lines = Path(request.path).read_text().splitlines()
+    lines = Path(request.path).read_text(encoding="utf-8").splitlines()
     n_species, n_atoms, ibrav = (int(word) for word in lines[0].split()[:3])
     celldm = [float(word) for word in lines[0].split()[3:9]]
     alat, row = celldm[0] * Bohr, 1

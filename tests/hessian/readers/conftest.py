@@ -98,7 +98,7 @@ def _write_q2r(path: Path, carbide: Carbide) -> None:
             # Quantum ESPRESSO's first atom is the one that is translated.
             value = carbide.constants[homes[j], places[i, x, y, z], b, a] / unit
             lines.append(f" {x + 1} {y + 1} {z + 1} {value:.14e}")
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_vasprun(path: Path, carbide: Carbide) -> None:

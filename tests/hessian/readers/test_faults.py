@@ -65,14 +65,14 @@ def test_wrong_formats(files, carbide, name, wrong):
 
 
 def test_what_is_no_hessian(tmp_path, carbide):
-    (tmp_path / "notes.txt").write_text("the entropy of this crystal is large\n")
+    (tmp_path / "notes.txt").write_text("the entropy of this crystal is large\n", encoding="utf-8")
     assert "not recognised" in sentence(tmp_path / "notes.txt")
     assert "no such file" in sentence(tmp_path / "none.yaml")
     assert "folder" in sentence(tmp_path)
     assert "expected one of phonopy" in sentence(tmp_path / "notes.txt", format="poscar")
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     assert "call one of them 'hessian'" in sentence(tmp_path / "two.npz", carbide.supercell)
-    (tmp_path / "band.yaml").write_text("phonopy:\n  version: 4\nnqpoint: 3\n")
+    (tmp_path / "band.yaml").write_text("phonopy:\n  version: 4\nnqpoint: 3\n", encoding="utf-8")
     assert "band.yaml" in sentence(tmp_path / "band.yaml")
 
 

@@ -109,9 +109,11 @@ def test_atoms_that_were_left_out_are_fixed(tmp_path, carbide):
 def test_nothing_of_the_working_folder_is_read(files, carbide, tmp_path, monkeypatch):
     """phonopy.load takes FORCE_CONSTANTS, FORCE_SETS and BORN from there, whosever they are."""
     shutil.copy(files / "full" / "FORCE_CONSTANTS", tmp_path)
-    (tmp_path / "BORN").write_text("default\n1 0 0 0 1 0 0 0 1\n" + 2 * "9 0 0 0 9 0 0 0 9\n")
-    text = (tmp_path / "FORCE_CONSTANTS").read_text().replace(".", "9.")
-    (tmp_path / "FORCE_CONSTANTS").write_text(text)
+    (tmp_path / "BORN").write_text(
+        "default\n1 0 0 0 1 0 0 0 1\n" + 2 * "9 0 0 0 9 0 0 0 9\n", encoding="utf-8"
+    )
+    text = (tmp_path / "FORCE_CONSTANTS").read_text(encoding="utf-8").replace(".", "9.")
+    (tmp_path / "FORCE_CONSTANTS").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     stored = read_hessian(files / "phonopy_params.yaml")
     assert stored.polarity is None
@@ -127,8 +129,10 @@ def test_dipoles_are_put_back_into_constants_of_espresso(files, carbide, tmp_pat
         return "\n".join(" ".join(f"{x:.6f}" for x in row) for row in value * np.eye(3))
 
     parts = [flag, rows(dielectric), "1", rows(charge), "2", rows(-charge)]
-    text = (files / "carbide.fc").read_text().replace(" F\n", "\n".join([*parts, ""]))
-    (tmp_path / "polar.fc").write_text(text)
+    text = (
+        (files / "carbide.fc").read_text(encoding="utf-8").replace(" F\n", "\n".join([*parts, ""]))
+    )
+    (tmp_path / "polar.fc").write_text(text, encoding="utf-8")
     polar, plain = read_hessian(tmp_path / "polar.fc"), read_hessian(files / "carbide.fc")
     assert np.allclose(polar.polarity.dielectric, dielectric * np.eye(3))
     signs = np.where(polar.atoms.numbers == 14, charge, -charge)
@@ -173,9 +177,9 @@ def test_castep_by_euphonic(files, carbide):
 
 
 def test_masses_are_those_of_the_file(files, carbide):
-    text = (files / "phonopy_params.yaml").read_text()
+    text = (files / "phonopy_params.yaml").read_text(encoding="utf-8")
     heavier = files / "isotopes.yaml"
-    heavier.write_text(text.replace("mass: 12.0", "mass: 13.0"))
-    assert heavier.read_text() != text
+    heavier.write_text(text.replace("mass: 12.0", "mass: 13.0"), encoding="utf-8")
+    assert heavier.read_text(encoding="utf-8") != text
     masses = read_hessian(heavier).atoms.get_masses()
     assert np.all(masses[carbide.supercell.numbers == 6] > 13)
