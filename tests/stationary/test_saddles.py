@@ -198,7 +198,8 @@ def test_label_of_a_saddle_from_what_proved_it(path, mesh):
     assert plain.calls - spared.calls == 6 * len(path.saddle) + 2  # that judge the step
     assert label.info.keys() == expected.info.keys()
     for name, value in expected.info.items():
-        np.testing.assert_array_equal(label.info[name], value)
+        if name != dataset.ERRORS:  # of a Hessian from elsewhere the step is not known
+            np.testing.assert_array_equal(label.info[name], value)
     assert set(label.arrays) == set(expected.arrays)
     for name, values in expected.arrays.items():
         # Of force calls of its own, in which EMT's sums follow the order of its neighbours.

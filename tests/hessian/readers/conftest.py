@@ -137,7 +137,8 @@ def _write_vasprun(path: Path, carbide: Carbide) -> None:
         + vectors("forces", np.zeros((n, 3)))
         + "</calculation>\n<dynmat>\n"
         + vectors("hessian", dynamical)
-        + "</dynmat>\n</modeling>\n"
+        + "</dynmat>\n</modeling>\n",
+        encoding="utf-8",
     )
 
 
