@@ -32,6 +32,7 @@ from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import VibentError
 from ase_vibent.potentials import BUILT_IN, CalculatorSpec
+from ase_vibent.stationary.instabilities import ROUNDS
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
 
@@ -87,6 +88,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "of the atoms that are displaced; default 0.1",
     },
     "--cell": {"action": "store_true", "help": "relax the cell too"},
+    "--follow-unstable": {
+        "action": "store_true",
+        "help": "step down along unstable modes, at Γ of the cell, and relax again, until there "
+        "are none: what symmetry holds on a saddle becomes a minimum",
+    },
+    "--rounds": {
+        "type": positive_number,
+        "default": ROUNDS,
+        "help": f"of --follow-unstable, at most; default {ROUNDS}",
+    },
     "--steps": {"type": positive_number, "default": 2000, "help": "at most; default 2000"},
     "--energy-tolerance": {
         "type": length,
@@ -142,8 +153,8 @@ KINDS: dict[str, tuple[str, str, str]] = {
     ),
     "relax": (
         "STRUCTURE",
-        "relaxed structures (rattle first what symmetry may hold on a saddle)",
-        "--calculator! --fmax --steps --cell --reference",
+        "relaxed structures, with --follow-unstable minima in any case",
+        "--calculator! --fmax --steps --cell --follow-unstable --rounds --reference",
     ),
     "unique": (
         "STRUCTURE",
@@ -179,7 +190,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 own.add_argument(flag, type=length, default=default, help=text)
             else:
                 own.add_argument(flag, required=name.endswith("!"), **_OPTIONS[flag])
-        if kind in ("saddles", "path"):  # which a Hessian proves
+        if kind in ("relax", "saddles", "path"):  # which a Hessian proves
             add_finite_differences(own)
         add_format(own)
         # A default here would undo a --json that stands before the kind.
@@ -251,6 +262,11 @@ _COLUMNS = {
     "barrier_forward": ("forward (eV)", ">.6f"),
     "barrier_backward": ("backward (eV)", ">.6f"),
     "connected": ("connected", "<"),
+    "unstable_before": ("unstable before", ">"),
+    "rounds": ("rounds", ">"),
+    "energy_gained": ("gained (eV)", ">.6f"),
+    "largest_displacement": ("moved (Å)", ">.3f"),
+    "unstable": ("unstable", ">"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -82,7 +83,10 @@ def _relaxations(
 ) -> Iterator[Job]:
     """Every input relaxed."""
     for source, atoms in zip(sources, inputs, strict=True):
-        yield source, partial(_relax, options, partial(list, [atoms]))
+        if options.follow_unstable:
+            yield source, partial(_minimum, options, atoms)
+        else:
+            yield source, partial(_relax, options, partial(list, [atoms]))
 
 
 def _unique(
@@ -179,6 +183,22 @@ def _relax(options: argparse.Namespace, draw: Callable[[], list[Atoms]]) -> list
         keywords["relax_cell"] = options.cell
     calculator = CalculatorSpec(options.calculator)()
     return [stationary.relax(atoms, calculator, **keywords) for atoms in draw()]
+
+
+def _minimum(options: argparse.Namespace, atoms: Atoms) -> list[Atoms]:
+    """The minimum that an input relaxes to, with what that took."""
+    found = stationary.relax_to_minimum(
+        atoms,
+        CalculatorSpec(options.calculator),
+        fmax=options.fmax,
+        steps=options.steps,
+        relax_cell=options.cell,
+        rounds=options.rounds,
+        options=hessian_options(options),
+    )
+    changes = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "atoms"}
+    found.atoms.info |= changes | {"unstable": 0}
+    return [found.atoms]
 
 
 def _event(found: stationary.Saddle) -> list[Atoms]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, BFGSLineSearch
 from numpy.typing import NDArray
 
+from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
 from ase_vibent.errors import CalculatorError, InvalidStructureError, RelaxationError
 from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
 from ase_vibent.structures.validity import check_structure, starting_copy
+
+#: Largest displacement of an atom in a step down from a saddle, Å.
+DESCENT = 0.1
 
 
 def relax(
@@ -28,8 +33,8 @@ def relax(
     """Copy relaxed until no force exceeds a limit; constraints are respected.
 
     FIRE only ever goes downhill. (L-BFGS and BFGS without line search were seen to climb
-    back to the saddle from a start beside one.) Symmetry of the start is kept: rattle a
-    structure first that may sit on a saddle.
+    back to the saddle from a start beside one.) Symmetry of the start is kept:
+    `relax_to_minimum` leaves the saddles on which that may end.
 
     Parameters
     ----------
@@ -115,3 +120,24 @@ def follow(optimizer: Any, fmax: float, steps: int, title: str) -> None:
 def largest_force(forces: NDArray[np.float64]) -> float:
     """Length of the longest force; shape (N, 3), eV/Å."""
     return float(np.linalg.norm(forces, axis=1).max(initial=0))
+
+
+def both_sides(saddle: Atoms, pattern: Array) -> Iterator[Atoms]:
+    """Starts of the two ways down from a saddle.
+
+    Parameters
+    ----------
+    saddle : Atoms
+    pattern : ndarray, shape (N, 3)
+        Direction of the step, of any length.
+
+    Yields
+    ------
+    Atoms
+        Against the direction first.
+    """
+    step = DESCENT / np.linalg.norm(pattern, axis=1).max() * pattern
+    for sign in (-1, 1):
+        side = starting_copy(saddle)
+        side.positions += sign * step
+        yield side

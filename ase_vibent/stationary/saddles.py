@@ -18,13 +18,11 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
-from ase_vibent.stationary.relaxation import follow, relax
+from ase_vibent.stationary.relaxation import both_sides, follow, relax
 from ase_vibent.structures.validity import check_structure, free_atoms, starting_copy
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
 BAND_FORCE = 0.05
-#: Largest displacement of an atom in the step down from a saddle, Å.
-DESCENT = 0.1
 #: Displacements that break the symmetry of an elastic band, Å.
 NOISE = 0.02
 #: Two minima are one if no atom is farther from its place (Å), and energies agree (eV).
@@ -268,11 +266,7 @@ def _follow(
     """The saddle, proved to have one unstable mode, with the minima below it."""
     hessian = compute_hessian(saddle, calculator, options=options)
     frequency, mode = _unstable_mode(saddle, hessian)
-    minima = []
-    for sign in (-1, 1):
-        side = starting_copy(saddle)
-        side.positions += sign * DESCENT / np.linalg.norm(mode, axis=1).max() * mode
-        minima.append(relax(side, calculator, fmax=fmax, steps=steps))
+    minima = [relax(side, calculator, fmax=fmax, steps=steps) for side in both_sides(saddle, mode)]
     if same_minimum(minima[1], starts[0]):
         minima.reverse()
         mode = -mode

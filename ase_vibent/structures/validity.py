@@ -21,6 +21,10 @@ FULL = 0.999
 #: Entries of info that hold for one structure only, and for none that is made from it.
 _OWN = (
     "unstable",
+    "unstable_before",
+    "rounds",
+    "energy_gained",
+    "largest_displacement",
     "point",
     "connected",
     "barrier_forward",

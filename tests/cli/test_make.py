@@ -129,6 +129,22 @@ def test_path_and_saddles_of_a_vacancy(folder, make):
     assert "search 1 failed" in few.err
 
 
+def test_unstable_modes_are_followed_down(folder, make, vibent):
+    cell = bulk("Cu", "bcc", a=2.87, cubic=True) * (2, 2, 2)
+    ase.io.write(folder / "centred.traj", cell)
+    emt = ("--calculator", "emt")
+    held = make(folder, "relax", "centred.traj", *emt)
+    (row,) = make(folder, "relax", "centred.traj", *emt, "--follow-unstable").rows
+    assert row["energy_gained"] == pytest.approx(held.rows[0]["energy"] - row["energy"], abs=1e-9)
+    assert (row["unstable_before"], row["unstable"], row["rounds"]) == (6, 0, 1)
+    shown = vibent("make", "strain", folder / "relax.xyz", "-o", folder / "s.xyz")
+    assert "gained" not in shown.out  # which held for the minimum
+    few = ("--follow-unstable", "--rounds", "1", "--fmax", "9")
+    run = make(folder, "relax", "centred.traj", *emt, *few)
+    assert (run.code, run.rows) == (1, [])
+    assert "unstable modes are left after 1 rounds" in run.err
+
+
 def test_failing_frames_are_reported_and_the_rest_goes_on(folder, make):
     good = rattle(bulk("Cu", cubic=True), 0.1, 1, 0)[0]
     bad = good.copy()
