@@ -127,13 +127,8 @@ class HessianEntropyCalculator(EntropyCalculator):
 
     @property
     def hessian_options(self) -> HessianOptions:
-        """How Hessians of structures are made."""
+        """How Hessians are made, those of infinite crystals too."""
         return HessianOptions.among(self.parameters)
-
-    @property
-    def bulk_options(self) -> HessianOptions:
-        """How those of infinite crystals are made: analytic ones are taken in any case."""
-        return replace(self.hessian_options, method="auto")
 
     def calculate(
         self,
@@ -244,7 +239,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             or np.any(known.crystal.get_masses() != crystal.get_masses())
             or not same_marks(known.crystal, crystal)
         ):
-            known = self._infinite = InfiniteCrystal(crystal, source, options=self.bulk_options)
+            known = self._infinite = InfiniteCrystal(crystal, source, options=self.hessian_options)
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def brings_hessian(self, atoms: Atoms) -> bool:
@@ -506,7 +501,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             self.wrapped,
             radius=self.parameters["radius"],
             steps=self.parameters["steps"],
-            options=self.bulk_options,
+            options=self.hessian_options,
         )
         return self._classical_values(reduced, np.full(len(atoms), 3.0))
 
@@ -519,7 +514,7 @@ class HessianEntropyCalculator(EntropyCalculator):
 class FiniteDifferenceEntropyCalculator(HessianEntropyCalculator):
     """`HessianEntropyCalculator` with the Hessian from central finite differences of forces.
 
-    Takes the same parameters, and ignores an analytic Hessian.
+    Takes the same parameters, and ignores an analytic Hessian, also in infinite crystals.
     """
 
     default_parameters: dict[str, Any] = {  # noqa: RUF012 - the name is ASE's

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, from_tensor
 from ase_vibent.errors import CalculatorError
 from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.cache import DisplacementCache
@@ -75,7 +75,7 @@ class DisplacedForces:
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
         """Result of a function of the calculator, checked to be numbers."""
         with calculator_failures(self.calculator, name):
-            value = function()
+            value = from_tensor(function())
         require_numbers(self.calculator, name, value)
         return value
 

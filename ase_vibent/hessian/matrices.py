@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, from_tensor
 from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.harmonic.spectrum import symmetric_matrix
 
@@ -184,7 +184,7 @@ def _as_sparse(matrix: Any) -> Any:
 
 def _as_array(matrix: Any) -> Array:
     try:
-        values = np.asarray(matrix)
+        values = np.asarray(from_tensor(matrix))
         if not np.iscomplexobj(values):
             return values.astype(float, copy=False)
     except (TypeError, ValueError, RuntimeError):  # not numbers, ragged, a tensor with a history

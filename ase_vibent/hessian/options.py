@@ -39,7 +39,9 @@ class HessianOptions:
     cache : path of a folder, optional
         Finished displacements are kept there, and not done again when a run is repeated.
     method : {"auto", "analytic", "finite-differences"}
-        "auto" takes the calculator's analytic Hessian where it has one.
+        "auto" takes the calculator's analytic Hessian where it has one. Differences may
+        cost less: automatic differentiation takes a pass for each of 3N rows, a symmetric crystal
+        a few force calls. Take one kind for a defect and its crystal: errors then cancel.
 
     Raises
     ------

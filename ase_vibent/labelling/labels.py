@@ -158,7 +158,7 @@ def attach_labels(
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        options = calculator.bulk_options
+        options = calculator.hessian_options
         source = calculator.bulk_source(atoms)
         bulk = bulk_site_entropies(atoms, source, width=bulk_width, options=options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)

@@ -9,7 +9,13 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixSymmetry
 from ase.units import kB
 
-from ase_vibent import PhonopyEntropyCalculator
+from ase_vibent import (
+    HessianEntropyCalculator,
+    PhonopyEntropyCalculator,
+    attach_labels,
+    dataset,
+)
+from ase_vibent.calculators.hessian import FiniteDifferenceEntropyCalculator
 from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
 from ase_vibent.errors import CalculatorError, InvalidStructureError, UnstableStructureError
 from ase_vibent.harmonic.entropy import T0
@@ -104,6 +110,20 @@ def test_method_is_followed(argon, converged):
     assert values[0] != converged
     with pytest.raises(CalculatorError, match="offers no analytic Hessian"):
         bulk_site_entropies(argon, ForcesOnly(), options=HessianOptions(method="analytic"))
+
+
+def test_calculators_mean_their_method(argon):
+    """In values and labels of infinite crystals too."""
+    calculators = [
+        FiniteDifferenceEntropyCalculator(lennard_jones(), mesh="gamma"),
+        HessianEntropyCalculator(ForcesOnly(), mesh="gamma"),
+    ]
+    values = [calc.bulk_vibrations(argon, 300).entropies[0] for calc in calculators]
+    labelled = attach_labels(argon * (2, 2, 2), calculators[0], name="crystal", labels=[])
+    values.append(labelled.arrays[dataset.BULK][0])
+    assert values == pytest.approx([values[0]] * 3, rel=1e-12)
+    analytic = HessianEntropyCalculator(lennard_jones()).bulk_vibrations(argon, 300).entropies[0]
+    assert 1e-7 < abs(values[0] - analytic) / kB < 1e-2
 
 
 @pytest.mark.parametrize(

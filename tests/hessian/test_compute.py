@@ -426,6 +426,69 @@ def test_complex_results_of_structures_at_rest(quantity):
         energy_and_forces(atoms, "a test")
 
 
+class Tensor:
+    """As PyTorch's with a history on another device, of single precision."""
+
+    is_sparse = False
+
+    def __init__(self, values, place="cuda", history=True):
+        self.values, self.place, self.history = np.asarray(values), place, history
+
+    def detach(self):
+        return Tensor(self.values, self.place, history=False)
+
+    def cpu(self):
+        return Tensor(self.values, "cpu", self.history)
+
+    def is_complex(self):
+        return np.iscomplexobj(self.values)
+
+    def double(self):
+        return Tensor(self.values.astype(np.float64), self.place, self.history)
+
+    def numpy(self):
+        if self.history:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        if self.place != "cpu":
+            raise TypeError("can't convert cuda:0 device type tensor to numpy.")
+        return self.values
+
+    def __array__(self, *args, **kwargs):
+        return self.numpy()
+
+
+class TensorSprings(Springs):
+    """Gives its Hessian as a tensor."""
+
+    def get_hessian(self, atoms):
+        return Tensor(self.stiffness.astype(np.float32))
+
+
+class TensorForces(Springs):
+    """Gives its forces as one."""
+
+    def get_property(self, *args, **kwargs):
+        return Tensor(super().get_property(*args, **kwargs))
+
+
+def test_hessians_and_forces_as_tensors(trio):
+    exact = Springs(trio).stiffness
+    given = [Tensor(exact), lambda atoms: Tensor(exact.reshape(3, 3, 3, 3).transpose(0, 2, 1, 3))]
+    found = [compute_hessian(trio, hessian=one) for one in given]
+    found.append(compute_hessian(trio, TensorForces(trio)))
+    found.append(compute_hessian(trio, TensorSprings(trio)))
+    single = np.finfo(np.float32).eps
+    for hessian, error in zip(found, [1e-15, 1e-15, 1e-10, single], strict=True):
+        assert hessian.dtype == np.float64
+        np.testing.assert_allclose(hessian, exact, rtol=0, atol=error * np.abs(exact).max())
+    with pytest.raises(InvalidInputError, match="real numbers"):
+        compute_hessian(trio, hessian=Tensor(exact + 0j))
+    broken = TensorSprings(trio)
+    broken.stiffness *= np.nan
+    with pytest.raises(CalculatorError, match="NaN"):
+        compute_hessian(trio, broken)
+
+
 def test_no_analytic_hessian(trio):
     assert not has_analytic_hessian(Springs(trio))
     with pytest.raises(CalculatorError, match="finite-differences"):

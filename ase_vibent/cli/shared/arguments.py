@@ -46,6 +46,15 @@ def add_fmax(parser: argparse.ArgumentParser, default: float) -> None:
 
 def add_finite_differences(parser: argparse.ArgumentParser) -> None:
     """Options of exact Hessians."""
+    from ase_vibent.hessian.options import METHODS
+
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="auto",
+        help="the calculator's analytic Hessian, where it has one (auto), or must have; or finite "
+        "differences of its forces, which cost less where few displacements differ by symmetry",
+    )
     parser.add_argument(
         "--displacement",
         type=length_or_auto,
@@ -147,6 +156,7 @@ def hessian_options(options: argparse.Namespace) -> HessianOptions:
         interaction_range=options.interaction_range,
         cache=options.cache,
         symmetry=not options.no_symmetry,
+        method=options.method,
     )
 
 
