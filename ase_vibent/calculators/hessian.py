@@ -83,6 +83,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         entropies of small cells are then those of large ones, but for what images do to the
         relaxation. "auto" goes by the cell's width, one point from 25 Å on. "gamma" are the
         vibrations of the cell alone; so are clusters'.
+    bulk_width : float, Å
+        Of the supercell behind values of infinite crystals: twice the range of the interaction.
     displacement : float, Å, or "auto"
         Of all finite differences.
     interaction_range : float, Å, optional
@@ -239,7 +241,12 @@ class HessianEntropyCalculator(EntropyCalculator):
             or np.any(known.crystal.get_masses() != crystal.get_masses())
             or not same_marks(known.crystal, crystal)
         ):
-            known = self._infinite = InfiniteCrystal(crystal, source, options=self.hessian_options)
+            known = self._infinite = InfiniteCrystal(
+                crystal,
+                source,
+                width=self.parameters["bulk_width"],
+                options=self.hessian_options,
+            )
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def brings_hessian(self, atoms: Atoms) -> bool:
@@ -501,6 +508,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             self.wrapped,
             radius=self.parameters["radius"],
             steps=self.parameters["steps"],
+            bulk_width=self.parameters["bulk_width"],
             options=self.hessian_options,
         )
         return self._classical_values(reduced, np.full(len(atoms), 3.0))

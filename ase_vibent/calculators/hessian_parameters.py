@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 from ase_vibent.checks import check_choice, check_integer, check_positive
+from ase_vibent.crystal.bulk import WIDTH
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.mesh import check_mesh
 from ase_vibent.harmonic.spectrum import check_unstable
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "tolerance": 1e-6,
     "radius": 10.0,
     "steps": 20,
+    "bulk_width": WIDTH,
     **asdict(HessianOptions()),
 }
 
@@ -48,7 +50,7 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
     """
     check_unstable(wanted["unstable"])
     HessianOptions.among(wanted)
-    for name, unit in (("tolerance", "k_B"), ("radius", "Å")):
+    for name, unit in (("tolerance", "k_B"), ("radius", "Å"), ("bulk_width", "Å")):
         check_positive(name, wanted[name], unit)
     check_integer("steps", wanted["steps"], 1)
     for name, allowed in _CHOICES.items():

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.calculators.base import EntropyCalculator
-from ase_vibent.crystal.bulk import InfiniteCrystal
+from ase_vibent.checks import check_positive
+from ase_vibent.crystal.bulk import WIDTH, InfiniteCrystal
 from ase_vibent.crystal.phonons import (
     Spectrum,
     build_phonons,
@@ -79,6 +80,8 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         supercell. Any other number raises `UnstableStructureError`; "any" leaves them out (log⁺).
     quantum : bool
         Quantum statistics with zero-point energy instead of classical ones.
+    bulk_width : float, Å
+        Of the supercell behind values of infinite crystals, beside "gamma".
     displacement : float, Å
         Of the finite differences, where the calculator has no analytic Hessian.
     symmetry : bool
@@ -98,6 +101,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         "mesh": "auto",
         "unstable": 0,
         "quantum": False,
+        "bulk_width": WIDTH,
         "displacement": STEP,
         "symmetry": HessianOptions.symmetry,
     }
@@ -114,6 +118,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         mesh: Mesh = "auto",
         unstable: int | str = 0,
         quantum: bool = False,
+        bulk_width: float = WIDTH,
         displacement: float = STEP,
         symmetry: bool = HessianOptions.symmetry,
     ):
@@ -128,6 +133,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
             mesh=mesh,
             unstable=unstable,
             quantum=quantum,
+            bulk_width=bulk_width,
             displacement=displacement,
             symmetry=symmetry,
         )
@@ -146,6 +152,7 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         wanted = {**self.parameters, **kwargs}
         HessianOptions.among(wanted)
         check_unstable(wanted["unstable"])
+        check_positive("bulk_width", wanted["bulk_width"], "Å")
         if wanted["mesh"] != "gamma" and wanted["unstable"] not in (0, "any"):
             raise InvalidInputError(
                 f"unstable: expected 0 or 'any' with a mesh, got {wanted['unstable']!r}; "
@@ -228,7 +235,9 @@ class PhonopyEntropyCalculator(EntropyCalculator):
         if self.parameters["mesh"] != "gamma":
             return self.vibrations(crystal, temperatures)
         source = self.wrapped if self._stored is None else self._stored
-        infinite = InfiniteCrystal(crystal, source, options=self.hessian_options)
+        infinite = InfiniteCrystal(
+            crystal, source, width=self.parameters["bulk_width"], options=self.hessian_options
+        )
         return infinite.vibrations(temperatures, quantum=self.parameters["quantum"])
 
     def _spectrum_of(self, atoms: Atoms | None) -> Spectrum:

@@ -17,7 +17,7 @@ from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
-from ase_vibent.cli.shared.arguments import length
+from ase_vibent.cli.shared.arguments import add_bulk_width, length
 from ase_vibent.cli.shared.files import (
     add_format,
     progress_bar,
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     add_hessians(parser)
     add_thermodynamics(parser)
+    add_bulk_width(parser)
     parser.add_argument(
         "--relax", action="store_true", help="relax the defects first, in their cells"
     )
@@ -118,7 +119,9 @@ def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
     stored = stored_hessians(options, options.defects, options.reference)
-    calculator, potential, surrogate = calculators(options, stored.all)
+    calculator, potential, surrogate = calculators(
+        options, stored.all, bulk_width=options.bulk_width
+    )
     if stored.defects:
         sources = [Path(path).name for path in options.hessian]
         defects = [hessian.atoms for hessian in stored.defects]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ase import Atoms
 
 from ase_vibent.cli.shared.arguments import (
+    add_bulk_width,
     add_finite_differences,
     add_mesh,
     add_workers,
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_hessians(parser)
     add_mesh(parser)
+    add_bulk_width(parser)
     add_finite_differences(parser)
     parser.add_argument(
         "--select",
@@ -206,6 +208,7 @@ def _label_tasks(
     wanted = {
         "labels": options.labels or (DEFAULT_LABELS if options.calculator else ("sites",)),
         "mesh": options.mesh,
+        "bulk_width": options.bulk_width,
         "options": hessian_options(options),
     }
     tasks = []

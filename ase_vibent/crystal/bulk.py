@@ -39,13 +39,20 @@ from ase_vibent.structures.cells import strain_derivatives, strained
 #: Points along every direction where quantum statistics are put beside classical ones, for a
 #: primitive cell; fewer for larger ones.
 CORRECTION_MESH = 8
+#: Width of the supercell for force constants, Å.
+WIDTH = 15.0
+#: Where its atoms are many.
+ADVICE = (
+    "; --bulk-width (bulk_width) sets how wide that cell is, twice the range of the interaction is "
+    "enough"
+)
 
 
 def bulk_site_entropies(
     crystal: Atoms,
     calculator: object,
     *,
-    width: float = 15.0,
+    width: float = WIDTH,
     tolerance: float = 1e-5,
     options: HessianOptions = HessianOptions(),
 ) -> Array:
@@ -110,7 +117,7 @@ class InfiniteCrystal:
         crystal: Atoms,
         calculator: object,
         *,
-        width: float = 15.0,
+        width: float = WIDTH,
         tolerance: float = 1e-5,
         options: HessianOptions = HessianOptions(),
     ):
@@ -206,7 +213,7 @@ def bulk_strain_derivative(
     calculator: object,
     *,
     strain: float = 2e-3,
-    width: float = 15.0,
+    width: float = WIDTH,
     tolerance: float = 1e-5,
     options: HessianOptions = HessianOptions(),
 ) -> Array:
@@ -272,7 +279,7 @@ def _wide_phonons(
     """Phonopy object with force constants of a wide supercell; all masses are 1 amu."""
     heights = 1 / primitive.cell.reciprocal().lengths()
     repeats = np.maximum(1, np.ceil(width / heights - 1e-6)).astype(int)
-    return build_phonons(primitive, calculator, repeats, options)
+    return build_phonons(primitive, calculator, repeats, options, ADVICE)
 
 
 def _mesh_average(phonons: Any, n_mesh: int) -> Array:

@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.arrays import Array
-from ase_vibent.crystal.bulk import bulk_site_entropies
+from ase_vibent.crystal.bulk import WIDTH, bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
@@ -126,6 +126,7 @@ class PerfectCrystal:
         radius: float,
         steps: int,
         sites: ArrayLike | None = None,
+        bulk_width: float = WIDTH,
         options: HessianOptions = HessianOptions(),
     ) -> Array:
         """Extensive reduced site entropies from balls, masses included.
@@ -142,6 +143,7 @@ class PerfectCrystal:
             See `ball_site_differences`.
         sites : array_like of int, shape (n_sites,), optional
             All by default.
+        bulk_width : float, Å
         options : HessianOptions
             Of the converged value, see `bulk_site_entropies`.
 
@@ -174,7 +176,7 @@ class PerfectCrystal:
                     "engine='dense'"
                 )
         if self._bulk is None:
-            values = bulk_site_entropies(self.atoms, calculator, options=options)
+            values = bulk_site_entropies(self.atoms, calculator, width=bulk_width, options=options)
             values = values - mass_entropy(self.atoms.get_masses())
             symbols = np.array(self.atoms.get_chemical_symbols())
             self._bulk = {s: float(values[symbols == s].mean()) for s in set(symbols.tolist())}

@@ -209,6 +209,7 @@ def build_phonons(
     calculator: object,
     supercell: IntArray,
     options: HessianOptions = HessianOptions(),
+    advice: str = "",
 ) -> Any:
     """Phonopy object with the force constants of a supercell; all masses are 1 amu.
 
@@ -222,6 +223,8 @@ def build_phonons(
         Repeats, or rows that are vectors in terms of the crystal's, as in ASE.
     options : HessianOptions
         Displacements are phonopy's, which know no interaction range.
+    advice : str
+        See `DisplacedForces.expect`.
 
     Returns
     -------
@@ -244,7 +247,10 @@ def build_phonons(
         phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
     else:
         generate_displacements(phonons, options.step)
-        solve_force_constants(phonons, DisplacedForces(images, calculator, cache=options.cache))
+        displaced_forces = DisplacedForces(images, calculator, cache=options.cache)
+        n_calls = len(phonons.dataset["first_atoms"])
+        displaced_forces.expect("crystal's force constants", n_calls, advice)
+        solve_force_constants(phonons, displaced_forces)
     return phonons
 
 

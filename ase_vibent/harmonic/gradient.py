@@ -50,6 +50,17 @@ class SpectralGradient:
 class SupportsCurvature(Protocol):
     """Forces of displaced copies of one structure, see `DisplacedForces`."""
 
+    def expect(self, what: str, n_calls: int, advice: str = "") -> None:
+        """Say what so many calls for something will take, once that can be told, if it is long.
+
+        Parameters
+        ----------
+        what : str
+        n_calls : int
+        advice : str
+            How there would be less to do, to be appended to a sentence.
+        """
+
     def curvature(self, pattern: Array, displacement: float) -> ForcesAndVirial:
         """Second derivatives d²/dt² of forces and virial at u + t x.
 
@@ -96,6 +107,7 @@ def spectral_gradient(
     """
     positions = np.zeros((len(slopes), *vectors.shape[1:]))
     strain: Array | None = np.zeros((len(slopes), 3, 3))
+    displaced_forces.expect("entropy gradient", 2 * len(vectors) + 1)
     for x, slope in zip(vectors, slopes.T, strict=True):
         curvature = displaced_forces.curvature(x, displacement)
         positions -= slope[:, None, None] * curvature.forces

@@ -114,7 +114,9 @@ def compute_hessian(
         if options.symmetry and not sparse and len(free) == len(atoms):
             symmetric = symmetric_differences(atoms, displaced_forces, options)
             if symmetric is not None and symmetric.n_calls < plain.n_calls:
+                displaced_forces.expect("Hessian", symmetric.n_calls)
                 return symmetrise(symmetric.hessian(), sparse=False)
+        displaced_forces.expect("Hessian", plain.n_calls)
         matrix = plain.hessian(sparse=sparse)
     check_plausible(matrix, held=len(free) < len(atoms), calculator=calculator)
     return symmetrise(matrix, sparse=sparse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from ase_vibent.arrays import Array, from_tensor
 from ase_vibent.errors import CalculatorError
 from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.cache import DisplacementCache
+from ase_vibent.hessian.costs import Costs
 from ase_vibent.potentials import calculator_failures, require_numbers
 from ase_vibent.structures import check_structure
 
@@ -60,7 +62,12 @@ class DisplacedForces:
         #: Whose forces they are.
         self.calculator: Any = calculator
         self._virial = virial
+        self._costs: Costs | None = None
         self._cache = None if cache is None else DisplacementCache(cache, self._atoms, calculator)
+
+    def expect(self, what: str, n_calls: int, advice: str = "") -> None:
+        """See `SupportsCurvature.expect`."""
+        self._costs = Costs(what, n_calls, self.n_atoms, advice)
 
     def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be numbers."""
@@ -114,6 +121,10 @@ class DisplacedForces:
         return self._cache.response(displacement, self._respond, virial=self._virial)
 
     def _respond(self, displacement: Array) -> ForcesAndVirial:
+        with nullcontext() if self._costs is None else self._costs.timed():
+            return self._calculated(displacement)
+
+    def _calculated(self, displacement: Array) -> ForcesAndVirial:
         self._atoms.positions = self._rest + displacement
         forces = np.array(self.property("forces"), dtype=float)
         if forces.shape != self._rest.shape:

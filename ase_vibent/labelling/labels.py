@@ -35,7 +35,6 @@ def attach_labels(
     labels: Collection[LabelName] = DEFAULT_LABELS,
     force_constant_atoms: Sequence[int] | None = None,
     tangent: NDArray[np.float64] | None = None,
-    bulk_width: float = 15.0,
 ) -> Atoms:
     """Copy of a structure with its exact labels: classical, at 300 K.
 
@@ -77,9 +76,6 @@ def attach_labels(
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; there are no gradients then.
-    bulk_width : float, Å
-        Width of the supercell behind a perfect crystal's converged values, about twice the
-        range of the interaction; see `bulk_site_entropies`.
 
     Returns
     -------
@@ -158,7 +154,7 @@ def attach_labels(
         labelled.info[dataset.REFERENCE] = str(reference)
     if name is not None:
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
-        options = calculator.hessian_options
+        options, bulk_width = calculator.hessian_options, calculator.parameters["bulk_width"]
         source = calculator.bulk_source(atoms)
         bulk = bulk_site_entropies(atoms, source, width=bulk_width, options=options)
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)

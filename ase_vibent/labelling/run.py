@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.crystal.bulk import WIDTH
 from ase_vibent.errors import InvalidStructureError, LabelError, NarrowCellWarning
 from ase_vibent.harmonic.mesh import Mesh, choose_mesh
 from ase_vibent.harmonic.mesh_system import WARNED
@@ -54,6 +55,8 @@ class LabelTask:
         Direction of a path, see `attach_labels`.
     mesh : "auto", "gamma" or three int
         Of the cell's Brillouin zone, see `choose_mesh`.
+    bulk_width : float, Å
+        Of the supercell behind a perfect crystal's converged values.
     hessian : StoredHessian or None
         Of the structure, from elsewhere; then a calculator is needed for derivatives only.
     options : HessianOptions
@@ -70,6 +73,7 @@ class LabelTask:
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
     mesh: Mesh = "auto"
+    bulk_width: float = WIDTH
     hessian: StoredHessian | None = None
     options: HessianOptions = HessianOptions()
     source: str = ""
@@ -92,6 +96,8 @@ class LabelTask:
         mesh = choose_mesh(self.atoms, self.mesh)
         if mesh is not None:
             digest.update(repr(mesh).encode())
+        if self.name is not None and self.bulk_width != WIDTH:
+            digest.update(f"bulk {float(self.bulk_width)!r}".encode())
         if self.hessian is not None:
             digest.update(self.hessian.fingerprint)
         constraints = [c.todict() for c in self.atoms.constraints]
@@ -120,6 +126,7 @@ class LabelTask:
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
             mesh=self.mesh,
+            bulk_width=self.bulk_width,
             **asdict(self.options),
         )
         return attach_labels(

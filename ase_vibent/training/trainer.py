@@ -120,8 +120,8 @@ def train(
     >>> from ase_vibent.potentials import stillinger_weber_silicon
     >>> from ase_vibent.structures import rattle
     >>> crystal = bulk("Si", cubic=True)
-    >>> exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    >>> frames = [attach_labels(crystal, exact, name="si8", bulk_width=8.0)]
+    >>> exact = HessianEntropyCalculator(stillinger_weber_silicon(), bulk_width=8.0, unstable="any")
+    >>> frames = [attach_labels(crystal, exact, name="si8")]
     >>> rattled = rattle(crystal, 0.05, 3)
     >>> frames += [attach_labels(atoms, exact, reference="si8") for atoms in rattled]
     >>> model = train(frames, ACE(["Si"], cutoff=4.0, order=2, degree=6))

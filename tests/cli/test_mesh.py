@@ -9,6 +9,7 @@ from ase.build import bulk
 
 from ase_vibent import HessianEntropyCalculator, dataset, read_labels
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.structures import vacancies
 from ase_vibent.thermo import defect_formation
 
 
@@ -43,6 +44,32 @@ def test_labels(cell, vibent):
     assert vibent(*words, "--mesh", "auto").code == 0
     assert vibent(*words, "--mesh", "4x4x4").code == 0  # which is what "auto" chose
     assert len(read_labels("out.xyz")) == 3
+
+
+def test_width_of_the_infinite_crystal(cell, vibent, strict_json):
+    """It reaches formations and labels, of which those of another width are others."""
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True)
+    ase.io.write("crystal.cif", crystal)
+    ase.io.write("defect.traj", vacancies(crystal)[0])
+    exact = [
+        HessianEntropyCalculator(stillinger_weber_silicon(), bulk_width=width)
+        for width in (15.0, 6.0)
+    ]
+    bulks = [calc.bulk_vibrations(crystal, 300).entropies[0] for calc in exact]
+    assert abs(bulks[0] - bulks[1]) > 1e-6
+    words = ("label", "in.traj", "-o", "out.xyz", "--calculator", "sw-si", "-j", 1)
+    words = (*words, "--labels", "sites", "--reference", "crystal.cif")
+    assert "2 labelled, 0 found" in vibent(*words).out
+    assert "1 labelled, 1 found" in vibent(*words, "--bulk-width", 6).out
+    crystals = [a for a in read_labels("out.xyz") if dataset.BULK in a.arrays]
+    assert [a.arrays[dataset.BULK].sum() for a in crystals] == pytest.approx(bulks, rel=1e-9)
+    words = ("formation", "defect.traj", "--reference", "crystal.cif", "--calculator", "sw-si")
+    words = (*words, "--fmax", 9, "--mesh", "2x2x2", "--json")
+    found = [strict_json(vibent(*words, "--bulk-width", width).out) for width in (15, 6)]
+    entropies = [one["defects"][0]["formation_entropies_eV_per_K"][0] for one in found]
+    # One atom is put back.
+    expected = (bulks[1] - bulks[0]) / len(crystal)
+    assert entropies[1] - entropies[0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_cluster_has_no_mesh(cell, vibent):

@@ -194,9 +194,9 @@ def test_strained_crystals_are_references_of_their_own(sw):
 
 def test_strain_rows(sw, rattle):
     """The strain derivative of the perfect crystal's model is its converged one."""
-    reference = HessianEntropyCalculator(sw, unstable="any")
+    reference = HessianEntropyCalculator(sw, unstable="any", bulk_width=10)
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True)
-    frames = [attach_labels(crystal, reference, name="si8", labels=STRAIN_LABELS, bulk_width=10)]
+    frames = [attach_labels(crystal, reference, name="si8", labels=STRAIN_LABELS)]
     frames += [
         attach_labels(rattle(crystal, 0.1, k), reference, reference="si8", labels=STRAIN_LABELS)
         for k in range(2)

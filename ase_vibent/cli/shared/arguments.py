@@ -93,6 +93,20 @@ def add_mesh(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bulk_width(parser: argparse.ArgumentParser) -> None:
+    """Add --bulk-width, of values of infinite crystals."""
+    from ase_vibent.crystal.bulk import WIDTH
+
+    parser.add_argument(
+        "--bulk-width",
+        type=length,
+        default=WIDTH,
+        metavar="Å",
+        help="width of the supercell behind the crystal's converged values, twice the range of the "
+        f"interaction: it may have far more atoms than the structure; default {WIDTH:g}",
+    )
+
+
 def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
     """Where work is done, and how long it may take."""
     parser.add_argument(

@@ -55,7 +55,9 @@ def add_dilute(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def calculators(
-    options: argparse.Namespace, hessians: Sequence[StoredHessian] = ()
+    options: argparse.Namespace,
+    hessians: Sequence[StoredHessian] = (),
+    **parameters: Any,
 ) -> tuple[EntropyCalculator, Any, SiteEntropyCalculator | None]:
     """What gives entropies, what gives energies, if anything, and what refines exact entropies.
 
@@ -64,6 +66,8 @@ def calculators(
     options : Namespace
     hessians : sequence of StoredHessian
         They give entropies of their structures, whatever the calculator says.
+    **parameters
+        More of what gives exact entropies.
     """
     refined = options.dilute is not None
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
@@ -89,6 +93,7 @@ def calculators(
         hessian=list(hessians) or None,
         quantum=options.quantum,
         mesh=options.mesh,
+        **parameters,
         **asdict(hessian_options(options)),
     )
     return exact, potential, surrogate
