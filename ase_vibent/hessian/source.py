@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import compare_atoms
 
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.harmonic.step_error import StepError
 from ase_vibent.hessian.compute import compute_hessian, takes_analytic_hessian
 from ase_vibent.hessian.displaced import DisplacedForces
@@ -95,7 +96,15 @@ class HessianSource:
         displaced_forces = DisplacedForces(atoms, self.calculator, cache=options.cache)
         found: list[tuple[StepError, Matrix]] = []
         for step in STEPS if options.displacement == "auto" else (options.step,):
-            hessian = self(atoms, replace(options, displacement=step))
+            try:
+                with warnings.catch_warnings():
+                    # What is noisy is said below, with numbers.
+                    warnings.filterwarnings("ignore", "hessian: it is noisy")
+                    hessian = self(atoms, replace(options, displacement=step))
+            except CalculatorError:
+                if not found:
+                    raise
+                continue  # with a shorter step there may be nothing but noise
             error = measure_step(np.asarray(hessian), atoms, displaced_forces, step)
             found.append((error, hessian))
             if error.relative <= NOISY:
