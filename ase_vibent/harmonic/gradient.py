@@ -10,6 +10,7 @@ per mode serve every f at once: entropy and free energy, classical or quantum.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,19 +62,19 @@ class SupportsCurvature(Protocol):
             How there would be less to do, to be appended to a sentence.
         """
 
-    def curvature(self, pattern: Array, displacement: float) -> ForcesAndVirial:
-        """Second derivatives d²/dt² of forces and virial at u + t x.
+    def curvatures(self, patterns: Array, displacement: float) -> Iterable[ForcesAndVirial]:
+        """Second derivatives d²/dt² of forces and virial at u + t x, of every pattern in order.
 
         Parameters
         ----------
-        pattern : ndarray, shape (N, 3)
-            x.
+        patterns : ndarray, shape (n_patterns, N, 3)
+            All x.
         displacement : float, Å
             Largest displacement of an atom, where differences are taken.
 
         Returns
         -------
-        ForcesAndVirial
+        iterable of ForcesAndVirial
             eV/Å and eV per square of the unit of t. The virial is that of a strain which the
             pattern does not follow.
         """
@@ -108,8 +109,8 @@ def spectral_gradient(
     positions = np.zeros((len(slopes), *vectors.shape[1:]))
     strain: Array | None = np.zeros((len(slopes), 3, 3))
     displaced_forces.expect("entropy gradient", 2 * len(vectors) + 1)
-    for x, slope in zip(vectors, slopes.T, strict=True):
-        curvature = displaced_forces.curvature(x, displacement)
+    curvatures = displaced_forces.curvatures(vectors, displacement)
+    for curvature, slope in zip(curvatures, slopes.T, strict=True):
         positions -= slope[:, None, None] * curvature.forces
         if curvature.virial is None:
             strain = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +63,26 @@ class DisplacementCache:
         self._key = _key(atoms, calculator)
         self._verified = False
 
-    def response(
-        self, displacement: Array, compute: Callable[[Array], ForcesAndVirial], *, virial: bool
-    ) -> ForcesAndVirial:
-        """Response at a displacement, stored or computed and then stored.
+    def responses(
+        self,
+        displacements: Sequence[Array],
+        compute: Callable[[list[Array]], Iterable[ForcesAndVirial]],
+        *,
+        virial: bool,
+    ) -> list[ForcesAndVirial]:
+        """Responses at displacements, stored, or computed and stored as they come.
 
         Parameters
         ----------
-        displacement : ndarray, shape (N, 3), Å
-        compute : callable (displacement) -> ForcesAndVirial
+        displacements : sequence of ndarray, shape (N, 3), Å
+        compute : callable (displacements) -> iterable of ForcesAndVirial
+            Asked only for those that are missing, and for what is to be compared.
         virial : bool
-            Whether the response must carry the virial.
+            Whether the responses must carry the virial.
 
         Returns
         -------
-        ForcesAndVirial
+        list of ForcesAndVirial
 
         Raises
         ------
@@ -85,19 +90,29 @@ class DisplacementCache:
             If the calculator fails, the folder was filled by another one, or it cannot be
             written.
         """
+        paths = [self._path(displacement) for displacement in displacements]
+        stored = [self._read(path, virial) for path in paths]
+        wanted, verified = [], self._verified
+        for number, (displacement, found) in enumerate(zip(displacements, stored, strict=True)):
+            if found is None or not verified:
+                wanted.append(number)
+            verified |= found is not None and bool(np.any(displacement))
+        fresh = compute([displacements[number] for number in wanted]) if wanted else ()
+        responses: list[Any] = list(stored)
+        for number, response in zip(wanted, fresh, strict=True):
+            responses[number] = response
+            before = stored[number]
+            if before is None:
+                self._write(paths[number], response)
+            elif np.any(displacements[number]):
+                self._compare(before, response)
+                self._verified = True
+        return responses
+
+    def _path(self, displacement: Array) -> Path:
         digest = self._key.copy()
         digest.update((displacement + 0.0).tobytes())  # -0.0 is 0.0
-        path = self._folder / f"{digest.hexdigest()}.npz"
-        stored = self._read(path, virial)
-        if stored is not None and self._verified:
-            return stored
-        fresh = compute(displacement)
-        if stored is None:
-            self._write(path, fresh)
-        elif np.any(displacement):
-            self._compare(stored, fresh)
-            self._verified = True
-        return fresh
+        return self._folder / f"{digest.hexdigest()}.npz"
 
     def _read(self, path: Path, virial: bool) -> ForcesAndVirial | None:
         """Stored response; None where there is none, or it is damaged, or lacks the virial."""

@@ -37,11 +37,11 @@ class Costs:
         self._n_calls, self._n_timed, self._fastest = n_calls, 0, float("inf")
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Time one call."""
+    def timed(self, n_calls: int = 1) -> Iterator[None]:
+        """Time a call, or a batch of so many."""
         start = perf_counter()
         yield
-        seconds = perf_counter() - start
+        seconds = (perf_counter() - start) / n_calls
         self._n_timed += 1
         self._fastest = min(self._fastest, seconds)
         total = self._n_calls * self._fastest

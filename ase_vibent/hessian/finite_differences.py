@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from ase import Atoms
 from ase.geometry import get_distances
@@ -85,21 +87,23 @@ class FiniteDifferences:
 
     def _blocks(self) -> Array:
         blocks = np.empty((len(self._graph.columns), 3, 3))
+        axes = self._displacement * np.eye(3)
+        changes = self._changes((group, axis) for group in self._groups for axis in axes)
         for group in self._groups:
             entries = self._graph.blocks(group)
             felt = self._graph.columns[entries]
             for axis in range(3):
-                change = self._change(group, self._displacement * np.eye(3)[axis])
+                change = next(changes)
                 self._test_range(change, group, felt)
                 blocks[entries, axis] = -change[felt] / (2 * self._displacement)
         return blocks
 
-    def _change(self, group: IntArray, displacement: Array) -> Array:
-        """Change of the free atoms' forces when some of them are displaced, shape (n, 3)."""
-        moved = self._free[group]
-        return _force_change(self._displaced_forces, len(self._atoms), moved, displacement)[
-            self._free
-        ]
+    def _changes(self, moves: Iterable[tuple[IntArray, Array]]) -> Iterator[Array]:
+        """Changes of the free atoms' forces when groups of them are displaced, shape (n, 3)."""
+        n_atoms = len(self._atoms)
+        shifts = (_shift(n_atoms, self._free[group], by) for group, by in moves)
+        for change in self._displaced_forces.changes(shifts):
+            yield change[self._free]
 
     def _test_range(self, change: Array, group: IntArray, felt: IntArray) -> None:
         size = np.linalg.norm(change, axis=1)
@@ -118,7 +122,7 @@ class FiniteDifferences:
     def _test_prediction(self, matrix: Matrix) -> None:
         n = len(self._free)
         shift = self._displacement * np.random.default_rng(0).uniform(-1, 1, (n, 3))
-        change = self._change(np.arange(n), shift)
+        change = next(self._changes([(np.arange(n), shift)]))
         error = np.abs(change + 2 * (matrix.T @ shift.ravel()).reshape(n, 3)).max()
         if error > PREDICTION * np.abs(change).max():
             raise InvalidInputError(
@@ -164,10 +168,11 @@ def measured_interaction_range(
     displaced_forces = DisplacedForces(atoms, resolve_calculator(calculator))
     free = free_atoms(atoms)
     reach = 0.0
-    for atom in free[np.unique(atoms.numbers[free], return_index=True)[1]]:
-        # Along no axis: atoms in a row or in a plane must feel it too.
-        oblique = displacement * np.array([0.36, 0.48, 0.8])
-        change = _force_change(displaced_forces, len(atoms), atom, oblique)
+    # Along no axis: atoms in a row or in a plane must feel it too.
+    oblique = displacement * np.array([0.36, 0.48, 0.8])
+    moved = free[np.unique(atoms.numbers[free], return_index=True)[1]]
+    changes = displaced_forces.changes(_shift(len(atoms), atom, oblique) for atom in moved)
+    for atom, change in zip(moved, changes, strict=True):
         size = np.linalg.norm(change, axis=1)
         felt = size > tolerance * size.max()
         reach = max(reach, _distances(atoms, np.flatnonzero(felt), atom[None]).max(initial=0.0))
@@ -180,13 +185,11 @@ def measured_interaction_range(
     return float(reach)
 
 
-def _force_change(
-    displaced_forces: DisplacedForces, n_atoms: int, moved: IntArray, displacement: Array
-) -> Array:
-    """Forces at a displacement of some atoms less those at the opposite one, shape (N, 3)."""
+def _shift(n_atoms: int, moved: IntArray, displacement: Array) -> Array:
+    """Displacement of all atoms where only some move, shape (N, 3)."""
     shift = np.zeros((n_atoms, 3))
     shift[moved] = displacement
-    return displaced_forces(shift).forces - displaced_forces(-shift).forces
+    return shift
 
 
 def _distances(atoms: Atoms, first: IntArray, second: IntArray) -> Array:

@@ -51,14 +51,12 @@ def repeated_hessian(
     calculator = resolve_calculator(calculator)
     supercell, n = repeated(crystal, repeats), len(crystal)
     displaced_forces = DisplacedForces(supercell, calculator, cache=options.cache)
-    blocks = np.empty((n, 3, len(supercell), 3))
-    for atom in range(n):
-        for axis in range(3):
-            shift = np.zeros((len(supercell), 3))
-            shift[atom, axis] = options.step
-            change = displaced_forces(shift).forces - displaced_forces(-shift).forces
-            blocks[atom, axis] = -change / (2 * options.step)
-    blocks = blocks.transpose(0, 2, 1, 3)
+    rows_of_blocks = np.empty((3 * n, len(supercell), 3))
+    units = (np.eye(1, 3 * len(supercell), column).reshape(-1, 3) for column in range(3 * n))
+    changes = displaced_forces.changes(options.step * unit for unit in units)
+    for number, change in enumerate(changes):
+        rows_of_blocks[number] = -change / (2 * options.step)
+    blocks = rows_of_blocks.reshape(n, 3, -1, 3).transpose(0, 2, 1, 3)
     largest = np.abs(blocks).max(axis=(2, 3))
     atoms, others = np.nonzero(largest > NEGLIGIBLE * largest.max())
     cells = np.indices(repeats).reshape(3, -1)

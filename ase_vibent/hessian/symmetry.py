@@ -225,12 +225,11 @@ def solve_force_constants(phonons: Any, displaced_forces: DisplacedForces) -> No
     CalculatorError
         If the calculator fails, or what it gives cannot be the Hessian of an energy.
     """
-    forces = []
-    for displaced in phonons.dataset["first_atoms"]:
-        shift = np.zeros((len(phonons.supercell), 3))
-        shift[displaced["number"]] = displaced["displacement"]
-        forces.append(displaced_forces(shift).forces)
-    phonons.forces = np.array(forces)
+    displaced = phonons.dataset["first_atoms"]
+    shifts = np.zeros((len(displaced), len(phonons.supercell), 3))
+    for shift, atom in zip(shifts, displaced, strict=True):
+        shift[atom["number"]] = atom["displacement"]
+    phonons.forces = np.array([response.forces for response in displaced_forces.responses(shifts)])
     phonons.produce_force_constants()
     # Symmetrised, nothing would be left to see of what is wrong.
     blocks = phonons.force_constants.transpose(0, 2, 1, 3)

@@ -161,15 +161,13 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     motions = np.empty((len(roots), 0)) if held else rigid_body_motions(atoms, mass_weighted=True)
     displaced_forces = DisplacedForces(atoms, potential)
 
-    def product(column: Array) -> Array:
-        pattern = np.zeros((len(atoms), 3))
-        pattern[free] = (column / roots).reshape(-1, 3)
-        step = STEP / np.abs(pattern).max()
-        forward, backward = (displaced_forces(sign * step * pattern).forces for sign in (1, -1))
-        return (backward - forward)[free].ravel() / (2 * step) / roots
-
     def multiply(columns: Array) -> Array:
-        return np.stack([product(column) for column in columns.T], axis=1)
+        patterns = np.zeros((columns.shape[1], len(atoms), 3))
+        patterns[:, free] = (columns.T / roots).reshape(-1, len(free), 3)
+        steps = STEP / np.abs(patterns).max(axis=(1, 2))
+        changes = displaced_forces.changes(steps[:, None, None] * patterns)
+        products = [-c[free].ravel() / (2 * s) for c, s in zip(changes, steps, strict=True)]
+        return np.stack(products, axis=1) / roots[:, None]
 
     basis = orthonormal_motions(motions)
     lowest_modes(multiply, basis, largest_eigenvalue(multiply, len(roots)), unstable=n_unstable)

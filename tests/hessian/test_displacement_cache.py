@@ -144,10 +144,10 @@ def test_virials_tell_calculators_apart(tmp_path):
         DisplacedForces(silicon(), kind(stillinger_weber_silicon()), virial=True)
         for kind in (Counted, Stretched)
     )
-    cache.response(shift, real, virial=True)
+    cache.responses([shift], real.responses, virial=True)
     again = DisplacementCache(tmp_path, silicon(), Counted(None))
     with pytest.raises(CalculatorError, match="holds a virial up to"):
-        again.response(shift, other, virial=True)
+        again.responses([shift], other.responses, virial=True)
 
 
 class Noisy(Counted):
