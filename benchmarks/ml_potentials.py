@@ -3,8 +3,10 @@
     python benchmarks/ml_potentials.py [--potentials sevennet chgnet] [--displaced 42]
 
 First, forces of displaced 64-atom silicon cells by batches and one by one, one core, seconds of the
-processor. Second, the exact entropy of the silicon vacancy, relaxed, on a mesh as by default, with
-SevenNet-0. Needs the extras sevenn and chgnet: what is not installed is said, and skipped.
+processor. Second, the entropy of that crystal at Γ by steps of different lengths, with what the
+package says of its error. Third, the exact entropy of the silicon vacancy, relaxed, on a mesh as by
+default, with SevenNet-0. Needs the extras sevenn and chgnet: what is not installed is said, and
+skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ase.build import bulk
 from ase.units import kB
 
 from ase_vibent import HessianEntropyCalculator
+from ase_vibent.errors import VibentError
 from ase_vibent.hessian import DisplacedForces
 from ase_vibent.hessian.batches import forces_batch
 from ase_vibent.hessian.options import STEP
@@ -44,6 +47,8 @@ def chgnet():
     return CHGNetCalculator(use_device="cpu")
 
 
+#: Å, of finite differences.
+STEPS = (0.0003, 0.003, 0.01, 0.02, "auto")
 #: Title, package, calculator.
 POTENTIALS = {
     "sevennet": ("SevenNet-0", "sevenn", sevennet),
@@ -101,6 +106,26 @@ def compare(title, calculator, n_displaced):
     )
 
 
+def compare_steps(title, calculator):
+    """Print the crystal's reduced entropy by several steps, and its error, k_B."""
+    for step in STEPS:
+        exact = HessianEntropyCalculator(
+            calculator, displacement=step, mesh="gamma", unstable="any"
+        )
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                system = exact.harmonic_system(crystal())
+        except VibentError as error:
+            print(f"{title:<12} {step:>8}  {error}", flush=True)
+            continue
+        error = system.step_error
+        print(
+            f"{title:<12} {step:>8} {error.step:>8} {system.entropy:>10.3f} {error.entropy:>+10.3f}"
+            f" {100 * error.relative:>10.2f}",
+            flush=True,
+        )
+
+
 def vacancy_entropy(title, calculator):
     """Print the exact entropy of the vacancy with its error, structures and seconds."""
     atoms = relax(vacancies(crystal())[0], calculator, fmax=0.01)
@@ -140,6 +165,10 @@ def main() -> None:
     print(f"{'':<12} " + " ".join(f"{column:>12}" for column in columns))
     for title, calculator in chosen.values():
         compare(title, calculator, options.displaced)
+    print(f"\n{'':<12} {'step/Å':>8} {'taken':>8} {'S (k_B)':>10} {'error':>10} {'% of H':>10}")
+    for title, calculator in chosen.values():
+        compare_steps(title, calculator)
+    print()
     if "sevennet" in chosen:
         vacancy_entropy(*chosen["sevennet"])
 
