@@ -153,7 +153,9 @@ class _Network:
         first, second, images = first[order], second[order], images[order]
         distances = distances[order]
         ends, nearest = np.unique(n * first + second, return_index=True)
-        pairs = coo_array((distances[nearest], (ends // n, ends % n)), shape=(n, n)).tocsr()
+        # Indices of 32 bits, as SciPy < 1.16 wants them of graphs.
+        joined = np.array([ends // n, ends % n], dtype=np.int32)
+        pairs = coo_array((distances[nearest], joined), shape=(n, n)).tocsr()
         tree = minimum_spanning_tree(pairs)
         self.n_bodies, bodies = connected_components(tree, directed=False)
         #: In cell vectors: atoms of a body moved so become neighbours as in the tree, (n, 3).

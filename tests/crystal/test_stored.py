@@ -58,7 +58,7 @@ def salt():
 def phonopy_entropy(phonons, mesh):
     phonons.run_mesh(mesh, is_gamma_center=False)
     phonons.run_thermal_properties(temperatures=[300])
-    return phonons.thermal_properties.entropy[0] * 1e-3 * kJ / mol
+    return phonons.get_thermal_properties_dict()["entropy"][0] * 1e-3 * kJ / mol
 
 
 @pytest.mark.filterwarnings("ignore:Half-grid shift:RuntimeWarning")

@@ -23,15 +23,21 @@ def read_array(request: Request) -> StoredHessian:
     """
     atoms = request.required_structure("NumPy's files")
     found = np.load(request.path, allow_pickle=False)
-    values: Any = found
-    if not isinstance(found, np.ndarray):
-        names = found.files
-        if "format" in names and "shape" in names:
-            values = sparse.load_npz(request.path)
-        else:
-            name = names[0] if len(names) == 1 else next((n for n in NAMES if n in names), None)
-            if name is None:
-                request.refuse(f"arrays {', '.join(names)}; call one of them {NAMES[0]!r}")
-            values = found[name]
+    if isinstance(found, np.ndarray):
+        values: Any = found
+    else:
+        with found:
+            values = _of_archive(found, request)
     matrix = free_block(values, len(atoms), free_atoms(atoms))
     return StoredHessian(atoms, request.converted(matrix), f"array {request.path}")
+
+
+def _of_archive(archive: Any, request: Request) -> Any:
+    """Matrix among the arrays of an .npz file."""
+    names = archive.files
+    if "format" in names and "shape" in names:
+        return sparse.load_npz(request.path)
+    name = names[0] if len(names) == 1 else next((n for n in NAMES if n in names), None)
+    if name is None:
+        request.refuse(f"arrays {', '.join(names)}; call one of them {NAMES[0]!r}")
+    return archive[name]

@@ -48,9 +48,11 @@ def read_yaml(request: Request) -> StoredHessian:
 
 def read_force_sets(request: Request) -> StoredHessian:
     """FORCE_SETS, with the structure given, or in a file of phonopy's beside it."""
-    from phonopy.file_IO import get_FORCE_SETS_type, parse_FORCE_SETS
+    from phonopy.file_IO import parse_FORCE_SETS
 
-    of_one_atom_each = get_FORCE_SETS_type(request.path) == 1
+    lines = request.path.read_text(encoding="utf-8").splitlines()
+    # Of displacements of one atom each it begins with the number of atoms.
+    of_one_atom_each = len(next((line.split() for line in lines if line.strip()), ())) == 1
     n_atoms = parse_FORCE_SETS(filename=request.path)["natom"] if of_one_atom_each else None
     phonons, polar = _structure(request, n_atoms)
     _read_forces(request, phonons, request.path)
