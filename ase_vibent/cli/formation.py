@@ -47,8 +47,8 @@ RELAXED = 1e-3
 NOTES = (
     "images: to be added to E_f, and to S_f (--image-entropy), for what periodic images hold back,",
     "   by elasticity",
-    "±: a model's standard deviation; of exact entropies the error by mesh, narrow cells and finite",
-    "   differences; what images hold back of the relaxation is in it where images are known",
+    "±: a model's standard deviation; of exact entropies the error by mesh, narrow cells and step;",
+    "   what images hold back of the relaxation is in it where images are known",
     "g: equivalent defects per primitive cell, orientations included; -: unknown",
 )
 
