@@ -23,6 +23,8 @@ SYMPREC = 0.01
 STRICT_SYMPREC = 1e-5
 #: Precision of relaxed defects, Å.
 DEFECT_SYMPREC = 0.02
+#: Atoms; in larger cells spglib takes minutes for the symmetry of a defect, and soon hours.
+LARGEST_DEFECT = 2000
 #: Two positions closer than this are one, Å.
 SAME = 0.05
 #: Per-atom arrays that tell no atoms apart: running numbers in LAMMPS and CIF files.
@@ -306,8 +308,14 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
     Raises
     ------
     InvalidStructureError
-        If spglib fails, or the supercell is less symmetric than the crystal.
+        If spglib fails, the supercell is less symmetric than the crystal, or has more atoms than
+        `LARGEST_DEFECT`.
     """
+    if len(defect) > LARGEST_DEFECT:
+        raise InvalidStructureError(
+            f"multiplicity: symmetry is not looked for in a defect's cell of {len(defect)} atoms; "
+            "pass multiplicity=, as a smaller cell has it"
+        )
     found = _dataset(crystal)
     basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
     primitive = without_leftovers(crystal)[basis]

@@ -123,8 +123,8 @@ class DefectFormation:
         """
         if np.isnan(self.multiplicity):
             raise InvalidInputError(
-                "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
-                "cannot count a defect's orientations in it; pass multiplicity="
+                "multiplicity: symmetry has not counted the defect's orientations: its supercell "
+                "is less symmetric than the crystal, or very large; pass multiplicity="
             )
         if np.isnan(self.energy):
             raise InvalidInputError(

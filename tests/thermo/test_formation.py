@@ -149,6 +149,12 @@ def test_symmetry_counts_defects(crystal):
         defect_multiplicity(vacancies(flat)[0], flat)
 
 
+def test_symmetry_is_not_looked_for_in_very_large_cells(crystal):
+    large = crystal * 4
+    with pytest.raises(InvalidStructureError, match="of 2047 atoms; pass multiplicity="):
+        defect_multiplicity(large[1:], large)
+
+
 def test_a_model_predicts_what_it_was_trained_on(silicon, silicon_model: SiteModel, sw):
     defect = relax(vacancies(silicon)[0], sw, fmax=1e-4)
     calculator = SiteEntropyCalculator(silicon_model, extrapolation="ignore")
