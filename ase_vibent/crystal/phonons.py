@@ -33,6 +33,7 @@ from ase_vibent.hessian.symmetry import (
     new_phonons,
     phonopy_cell,
     right_handed,
+    set_hessian,
     solve_force_constants,
     tells_symmetry,
 )
@@ -243,8 +244,7 @@ def build_phonons(
     phonons = new_phonons(phonopy_cell(crystal), matrix, symmetry=symmetry)
     images = _supercell_atoms(phonons, crystal)
     if analytic:
-        hessian = compute_hessian(images, calculator).reshape(len(images), 3, len(images), 3)
-        phonons.force_constants = np.ascontiguousarray(hessian.transpose(0, 2, 1, 3))
+        set_hessian(phonons, compute_hessian(images, calculator))
     else:
         generate_displacements(phonons, options.step)
         displaced_forces = DisplacedForces(images, calculator, cache=options.cache)

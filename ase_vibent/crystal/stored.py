@@ -10,11 +10,13 @@ from ase.units import Bohr, Hartree
 
 from ase_vibent.arrays import IntArray
 from ase_vibent.errors import InvalidStructureError
+from ase_vibent.harmonic.spectrum import as_dense
 from ase_vibent.hessian.stored import SAME_PLACE, StoredHessian
 from ase_vibent.hessian.symmetry import (
     new_phonons,
     phonopy_cell,
     phonopy_failures,
+    set_hessian,
     tells_symmetry,
 )
 from ase_vibent.structures.validity import free_atoms
@@ -46,13 +48,11 @@ def stored_phonons(stored: StoredHessian) -> Any:
             f"{stored.origin}: expected the Hessian of a crystal, periodic along three directions, "
             "all atoms free"
         )
-    n, cell = len(atoms), phonopy_cell(atoms)
+    cell = phonopy_cell(atoms)
     with phonopy_failures():
         primitive = guess_primitive_matrix(cell) if tells_symmetry(atoms) else "P"
     phonons = new_phonons(cell, np.eye(3, dtype=int), primitive, symmetry=False)
-    dense = stored.matrix.toarray() if hasattr(stored.matrix, "toarray") else stored.matrix
-    blocks = dense.reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
-    phonons.force_constants = np.ascontiguousarray(blocks)
+    set_hessian(phonons, as_dense(stored.matrix))
     if stored.polarity is not None:
         phonons.nac_params = {
             "born": stored.polarity.charges[phonons.primitive.p2s_map],

@@ -49,13 +49,16 @@ def rigid_body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
         Translations first, then rotations about the centre (of mass). The rotations of
         a linear system are linearly dependent: take the range, not the columns.
     """
-    atoms, n = free_standing(atoms), len(atoms)
+    return body_motions(free_standing(atoms), mass_weighted=mass_weighted)
+
+
+def body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
+    """`rigid_body_motions` of a structure that is periodic as it says, from `free_standing`."""
+    n = len(atoms)
     weights = np.sqrt(atoms.get_masses()) if mass_weighted else np.ones(n)
     motions = [np.outer(weights, axis).ravel() for axis in np.eye(3)]
     positions = atoms.positions - np.average(atoms.positions, axis=0, weights=weights**2)
-    motions += [
-        (weights[:, None] * np.cross(axis, positions)).ravel() for axis in rotation_axes(atoms)
-    ]
+    motions += [(weights[:, None] * np.cross(axis, positions)).ravel() for axis in body_axes(atoms)]
     return np.array(motions).T
 
 
@@ -68,7 +71,11 @@ def rotation_axes(atoms: Atoms) -> Array:
         Unit vectors: none for cells and slabs, the periodic axis for a wire, x, y and z
         for a cluster, in vacuum or by `pbc`.
     """
-    atoms = free_standing(atoms)
+    return body_axes(free_standing(atoms))
+
+
+def body_axes(atoms: Atoms) -> Array:
+    """`rotation_axes` of a structure that is periodic as it says, from `free_standing`."""
     periodic = np.flatnonzero(atoms.pbc)
     if len(periodic) == 0:
         return np.eye(3)

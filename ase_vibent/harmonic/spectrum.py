@@ -92,6 +92,12 @@ def check_unstable(unstable: int | str) -> int | str:
     return int(unstable)
 
 
+def as_dense(matrix: Any) -> Array:
+    """A matrix, dense or sparse, as an array."""
+    dense: Array = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    return dense
+
+
 def symmetric_matrix(matrix: Any, size: int) -> Any:
     """Symmetrised matrix, validated.
 

@@ -31,6 +31,8 @@ from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.modes import (
     Modes,
     RigidComplement,
+    body_axes,
+    body_motions,
     check_masses,
     displacement_patterns,
     dynamical_matrix,
@@ -38,8 +40,6 @@ from ase_vibent.harmonic.modes import (
     on_all_atoms,
     path_direction,
     require_hold,
-    rigid_body_motions,
-    rotation_axes,
     solve_modes,
 )
 from ase_vibent.harmonic.moments import hessian_moments
@@ -123,9 +123,9 @@ class HarmonicSystem:
             require_hold(atoms, self.free)
         empty = np.empty((3 * len(self.free), 0))
         whole = free_standing(atoms)
-        self._axes = np.empty((0, 3)) if held else rotation_axes(whole)
-        self._motions = empty if held else rigid_body_motions(whole, mass_weighted=True)
-        self._plain_motions = empty if held else rigid_body_motions(whole, mass_weighted=False)
+        self._axes = np.empty((0, 3)) if held else body_axes(whole)
+        self._motions = empty if held else body_motions(whole, mass_weighted=True)
+        self._plain_motions = empty if held else body_motions(whole, mass_weighted=False)
         #: Whether motion along a path is left out.
         self.on_path = tangent is not None
         if tangent is not None:

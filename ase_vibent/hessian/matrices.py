@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from ase_vibent.arrays import Array, from_tensor
 from ase_vibent.errors import CalculatorError, InvalidInputError
-from ase_vibent.harmonic.spectrum import symmetric_matrix
+from ase_vibent.harmonic.spectrum import as_dense, symmetric_matrix
 
 #: A dense or a sparse one.
 Matrix = Any
@@ -69,6 +69,11 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
     )
 
 
+def net_force(matrix: Matrix) -> float:
+    """Largest force that moving all atoms by 1 Å costs, eV/Å²; of a free system it is none."""
+    return float(abs(matrix @ np.tile(np.eye(3), (matrix.shape[0] // 3, 1))).max())
+
+
 def check_plausible(matrix: Matrix, *, held: bool, calculator: object = None) -> None:
     """Raise unless a matrix, not symmetrised so far, can be the Hessian of an energy.
 
@@ -103,7 +108,7 @@ def check_plausible(matrix: Matrix, *, held: bool, calculator: object = None) ->
     )
     if asymmetry > IMPLAUSIBLE * largest:
         _refuse(calculator, f"expected a symmetric matrix, got {unequal}")
-    force = abs(matrix @ np.tile(np.eye(3), (n, 1))).max()
+    force = net_force(matrix)
     if not held and force > IMPLAUSIBLE * largest:
         _refuse(
             calculator,
@@ -145,10 +150,7 @@ def symmetrise(matrix: Matrix, *, sparse: bool) -> Matrix:
     InvalidInputError
         If it is not finite.
     """
-    if sparse:
-        matrix = csr_array(matrix)
-    elif hasattr(matrix, "toarray"):
-        matrix = matrix.toarray()
+    matrix = csr_array(matrix) if sparse else as_dense(matrix)
     return symmetric_matrix(matrix, matrix.shape[0])
 
 

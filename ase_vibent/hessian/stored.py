@@ -12,7 +12,8 @@ from ase.geometry import find_mic
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
-from ase_vibent.hessian.matrices import Matrix
+from ase_vibent.harmonic.spectrum import as_dense
+from ase_vibent.hessian.matrices import Matrix, net_force
 from ase_vibent.structures.cells import same_cell
 from ase_vibent.structures.validity import free_atoms
 
@@ -64,16 +65,14 @@ class StoredHessian:
 
         NaN where atoms are fixed, which then hold the others.
         """
-        n = len(free_atoms(self.atoms))
-        if n < len(self.atoms):
+        if len(free_atoms(self.atoms)) < len(self.atoms):
             return float("nan")
-        return float(abs(self.matrix @ np.tile(np.eye(3), (n, 1))).max())
+        return net_force(self.matrix)
 
     @property
     def fingerprint(self) -> bytes:
         """Digest of the numbers of the matrix."""
-        dense = self.matrix.toarray() if hasattr(self.matrix, "toarray") else self.matrix
-        return hashlib.sha256(np.ascontiguousarray(dense).tobytes()).digest()
+        return hashlib.sha256(np.ascontiguousarray(as_dense(self.matrix)).tobytes()).digest()
 
     def places(self, atoms: Atoms) -> IntArray | None:
         """Which of its atoms every atom of a structure is, shape (N,); None if it is another.

@@ -195,6 +195,19 @@ def new_phonons(
         return Phonopy(cell, supercell, primitive, is_symmetry=symmetry)
 
 
+def set_hessian(phonons: Any, hessian: Array) -> None:
+    """Take force constants from the Hessian of phonopy's supercell.
+
+    Parameters
+    ----------
+    phonons : phonopy.Phonopy
+    hessian : ndarray, shape (3N, 3N), eV/Å²
+    """
+    n = len(phonons.supercell)
+    blocks = hessian.reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
+    phonons.force_constants = np.ascontiguousarray(blocks)
+
+
 def generate_displacements(phonons: Any, displacement: float) -> None:
     """Let phonopy choose displacements along the axes, each with its opposite.
 

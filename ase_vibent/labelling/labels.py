@@ -19,7 +19,7 @@ from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.moments import path_species
 from ase_vibent.harmonic.periodicity import free_standing
-from ase_vibent.harmonic.spectrum import check_sites
+from ase_vibent.harmonic.spectrum import as_dense, check_sites
 from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
@@ -199,8 +199,7 @@ def _attach_force_constants(
     if not len(chosen):
         raise InvalidInputError("force_constant_atoms: expected some atoms, got none")
     rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
-    dense = rows.toarray() if hasattr(rows, "toarray") else rows
-    by_atom = dense.reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
+    by_atom = as_dense(rows).reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
     labelled.arrays[dataset.FORCE_CONSTANTS] = by_atom.reshape(n_atoms, -1)
     labelled.info[dataset.DISPLACED] = chosen
 

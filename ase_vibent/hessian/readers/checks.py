@@ -15,7 +15,8 @@ from ase.units import Bohr, Hartree
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.accuracy import without_net_forces
-from ase_vibent.hessian.matrices import check_plausible, symmetrise
+from ase_vibent.harmonic.spectrum import as_dense
+from ase_vibent.hessian.matrices import check_plausible, net_force, symmetrise
 from ase_vibent.hessian.readers.request import UNITS
 from ase_vibent.hessian.stored import StoredHessian
 from ase_vibent.structures.validity import check_structure, free_atoms
@@ -80,15 +81,13 @@ def checked(stored: StoredHessian, *, acoustic_sum_rule: bool, units_given: bool
             raise InvalidInputError(
                 f"{stored.origin}: acoustic_sum_rule: fixed atoms hold the others; there is none"
             )
-        dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
-        matrix = without_net_forces(dense)
+        matrix = without_net_forces(as_dense(matrix))
     return replace(stored, matrix=matrix)
 
 
 def translation_force(matrix: Any) -> float:
     """Largest force that moving all atoms by 1 Å costs, beside the largest entry."""
-    motions = np.tile(np.eye(3), (matrix.shape[0] // 3, 1))
-    return float(abs(matrix @ motions).max() / max(abs(matrix).max(), 1e-300))
+    return net_force(matrix) / max(abs(matrix).max(), 1e-300)
 
 
 def closest_unit(atoms: Atoms, matrix: Any, units: Mapping[str, float]) -> float:
@@ -107,7 +106,11 @@ def closest_unit(atoms: Atoms, matrix: Any, units: Mapping[str, float]) -> float
     stiffness = _stiffness(atoms, matrix)
     if not stiffness > 0:
         return 1.0
-    return min(units.values(), key=lambda unit: abs(np.log(unit * stiffness / TYPICAL)))
+    return units[_likeliest(stiffness, units)]
+
+
+def _likeliest(stiffness: float, units: Mapping[str, float]) -> str:
+    return min(units, key=lambda name: abs(np.log(stiffness * units[name] / TYPICAL)))
 
 
 def _blame(stored: StoredHessian) -> str | None:
@@ -116,7 +119,7 @@ def _blame(stored: StoredHessian) -> str | None:
     if len(free_atoms(atoms)) < len(atoms) or not np.all(np.isfinite(_values(matrix))):
         return None
     roots = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    dense = as_dense(matrix)
     weighted = dense * roots[:, None] * roots
     symmetric = abs(weighted - weighted.T).max() < 0.1 * abs(weighted).max()
     if symmetric and translation_force(weighted) < 0.05 < translation_force(dense):
@@ -152,9 +155,8 @@ def _warn_of_units(stored: StoredHessian) -> None:
     low, high = STIFFNESS
     if low <= stiffness <= high or not np.isfinite(stiffness):
         return
-    ratios = {name: abs(np.log(stiffness * unit / TYPICAL)) for name, unit in UNITS.items()}
     constants = float(np.median(stored.matrix.diagonal()))
-    likely = min(ratios, key=lambda name: ratios[name])
+    likely = _likeliest(stiffness, UNITS)
     warnings.warn(
         f"{stored.origin}: force constants of {constants:.3g} eV/Å² per atom would be rather "
         f"{'soft' if stiffness < low else 'stiff'} at these distances; are they in other units "
@@ -170,7 +172,7 @@ def _check_order(stored: StoredHessian) -> None:
     if n < FEW:
         return
     matrix = stored.matrix
-    dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    dense = as_dense(matrix)
     strengths = np.square(dense.reshape(n, 3, n, 3)).sum(axis=(1, 3))
     np.fill_diagonal(strengths, 0)
     vectors = atoms.positions[free][None] - atoms.positions[free][:, None]

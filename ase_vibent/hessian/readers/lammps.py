@@ -41,7 +41,7 @@ def read_dynmat(request: Request) -> StoredHessian:
             "or the masses are not those of the run; save it with numpy for the first"
         )
     if request.units is None:
-        weighted = weighted * closest_unit(atoms, weighted, {k: UNITS[k] for k in UNITS})
+        weighted = weighted * closest_unit(atoms, weighted, UNITS)
     else:
         weighted = request.converted(weighted)
     return StoredHessian(atoms, weighted, f"LAMMPS {request.path}")
