@@ -22,7 +22,7 @@ from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.left_out import calibration_frames, weighted_rows, without
 from ase_vibent.training.rows import Progress
-from ase_vibent.training.targets import FrameTargets, frame_weight
+from ase_vibent.training.targets import FrameTargets
 from ase_vibent.training.training_set import TrainingSet
 
 #: Feature combinations that the quadratic form is made of, for each kind of site.
@@ -92,7 +92,7 @@ def fit_curvature(
         if not wanted:
             continue
         found = _rows(model, features, basis, pairs, atoms, target, wanted)
-        own = weighted_rows(found, wanted, weights, frame_weight(atoms))
+        own = weighted_rows(found, wanted, weights, target.weight)
         rows.merge(own)
         if number in calibrating:
             of_frames[number] = own, found["total"][0]

@@ -19,7 +19,7 @@ from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.quantities import ENERGY, Target, TargetName, how_to_label
-from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
+from ase_vibent.training.targets import FrameTargets, ReferenceCrystals, frame_weight
 
 
 class EnergyReferences(ReferenceCrystals):
@@ -58,6 +58,7 @@ class EnergyReferences(ReferenceCrystals):
             strain=_label(atoms.info, dataset.ENERGY_STRAIN, (3, 3)),
             force_constants=rows,
             displaced=displaced,
+            weight=frame_weight(atoms),
         )
 
 

@@ -16,7 +16,6 @@ from ase_vibent.regression.solvers import Solution
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import LinearFit
 from ase_vibent.training.rows import ORDER, Progress
-from ase_vibent.training.targets import frame_weight
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 #: Configurations that are left out, one at a time, at most.
@@ -187,4 +186,4 @@ def _rows(
         for matrices, values in [zip(*parts[kind], strict=True)]
     }
     queries = np.concatenate([rows["total"][0], rows["sites"][0]])
-    return weighted_rows(rows, fitted, weights, frame_weight(atoms)), queries
+    return weighted_rows(rows, fitted, weights, target.weight), queries

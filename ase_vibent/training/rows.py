@@ -17,7 +17,7 @@ from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.problem import SiteProblem
-from ase_vibent.training.targets import FrameTargets, frame_weight
+from ase_vibent.training.targets import FrameTargets
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -208,12 +208,12 @@ def gather_rows(
     # The centre may be the mean of all features; rows of derivatives do without, and are many.
     for atoms, target, fold in progress(parts):
         derivatives = problem.derivative_rows(atoms, target, wanted, features)
-        rows.add(derivatives, fold, frame_weight(atoms))
+        rows.add(derivatives, fold, target.weight)
         features.values(atoms)
     rows.problem = problem = problem.centred(features, frames, references)
     for atoms, target, fold in parts:
         values = problem.value_rows(atoms, target, wanted, features)
-        rows.add(values, fold, frame_weight(atoms))
+        rows.add(values, fold, target.weight)
     return rows
 
 

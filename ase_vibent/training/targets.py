@@ -46,6 +46,10 @@ class FrameTargets:
         Rows of the Hessian of the total.
     displaced : ndarray of int, shape (m,), or None
         The atoms that these rows belong to.
+    weight : float
+        Factor of all rows of the frame.
+    error : float
+        Of the total, as far as its Hessian is to blame and that is known, else 0.
     """
 
     total: float | None
@@ -55,6 +59,8 @@ class FrameTargets:
     site_gradients: Array | None = None
     force_constants: Array | None = None
     displaced: NDArray[np.int64] | None = None
+    weight: float = 1.0
+    error: float = 0.0
 
 
 def frame_weight(atoms: Atoms) -> float:
@@ -217,7 +223,26 @@ class ReferenceCrystals:
                 sites = _corrected_sites(sites, crystal, atoms, correction)
             if strain is not None:
                 strain = strain + _strain_correction(crystal)
-        return FrameTargets(entropy, gradient, strain, sites, site_gradients)
+        return FrameTargets(
+            entropy,
+            gradient,
+            strain,
+            sites,
+            site_gradients,
+            weight=frame_weight(atoms),
+            error=_hessian_error(atoms, crystal),
+        )
+
+
+def _hessian_error(atoms: Atoms, crystal: Atoms | None) -> float:
+    """How far a label is off for its Hessian, k_B, less what its crystal shares; 0 if unknown."""
+    errors = [
+        (len(atoms) / len(frame)) * float(np.ravel(frame.info[dataset.ERRORS])[-1]) / kB
+        for frame in (atoms, crystal)
+        if frame is not None and dataset.ERRORS in frame.info
+    ]
+    difference = errors[0] - errors[1] if len(errors) == 2 else sum(errors)
+    return abs(difference) if np.isfinite(difference) else 0.0
 
 
 def _mesh(atoms: Atoms) -> str:

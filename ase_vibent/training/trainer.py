@@ -16,13 +16,14 @@ from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_choice
 from ase_vibent.descriptors import Descriptor, Resolution, collapse
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel, TrainingDomain
 from ase_vibent.quantities import (
     DEFAULT_WEIGHTS,
     ENTROPY,
     QUANTITIES,
     TARGETS,
+    VALUES,
     QuantityName,
     SolverName,
     TargetName,
@@ -36,9 +37,12 @@ from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.larger_cells import finite_size
 from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
-from ase_vibent.training.report import Report, evaluate_frames
+from ase_vibent.training.report import Comparison, Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
+
+#: Share of the variance of gradients that a fit must explain.
+LEAST_EXPLAINED = 0.1
 
 
 def train(
@@ -62,7 +66,8 @@ def train(
 
     Labels of moments, where frames have them, make a `MomentModel` for quantum corrections.
     The constant of every species that the first perfect crystal holds is its converged
-    bulk entropy; other constants are fitted. `vibent_weight` in a frame's info multiplies its rows.
+    bulk entropy; other constants are fitted. `vibent_weight` in a frame's info multiplies its rows;
+    those whose Hessian is off (`vibent_entropy_errors`) by more than a model is count less.
     Frames with `vibent_size_check`, larger than the others, and their crystals are not fitted: they
     tell how far the model is off in large cells.
 
@@ -111,7 +116,10 @@ def train(
 
     Raises
     ------
-    TrainingError, LabelError, UnknownSpeciesError
+    TrainingError
+        If nothing determines a constant or no feature varies; or if the labels are no smooth
+        function of the structure, as those of a potential whose forces are rough.
+    LabelError, UnknownSpeciesError
 
     Examples
     --------
@@ -181,6 +189,12 @@ def train(
         train=evaluate_frames(model, frames, references, sums),
         test=evaluate_frames(model, held_out, references) if held_out else {},
     )
+    explained = report.train["gradient"].metrics()["r2"] if "gradient" in report.train else 1.0
+    if explained < LEAST_EXPLAINED and "gradient" in training_set.quantities:
+        # Values that contradict one another spoil gradients, too: judged without them.
+        alone = fit_weights | dict.fromkeys(VALUES, 1e-6)
+        gradients_only = rows.problem.fit(rows.merge(alone), solver, options).model()
+        _require_smooth_gradients(evaluate_frames(gradients_only, frames, references)["gradient"])
     model.header.update(
         units=TARGETS[target].site_values,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -228,6 +242,18 @@ def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
                 f"weights: expected numbers ≥ 0 for {', '.join(QUANTITIES)}, got {name}: {value}"
             )
     return {**DEFAULT_WEIGHTS, **(weights or {})}
+
+
+def _require_smooth_gradients(fitted: Comparison) -> None:
+    """Raise TrainingError if a fit explains next to nothing of the gradients it is made for."""
+    explained = fitted.metrics()["r2"]
+    if explained < LEAST_EXPLAINED:
+        raise TrainingError(
+            f"labels: a fit explains {max(explained, 0.0):.0%} of their gradients, as if they were "
+            "no smooth function of the structure; the forces behind them may be rough (see "
+            "vibent_entropy_errors): label with a larger --displacement, or fit with --quantities "
+            "total alone"
+        )
 
 
 def _domain(features: FrameFeatures, frames: Sequence[Atoms], shift: Array) -> TrainingDomain:

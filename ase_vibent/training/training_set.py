@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +27,9 @@ from ase_vibent.structures.sublattices import SUBLATTICES
 from ase_vibent.training.energies import REFERENCES, with_energy_labels
 from ase_vibent.training.larger_cells import split_larger_cells
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
+
+#: Error of a model, as a share of what totals vary by: beside it errors of labels count.
+MODEL_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class TrainingSet:
         for number, atoms in enumerate(held_out):  # what cannot be compared fails before the fit
             references.targets(atoms, f"held-out {number}")
         chosen = _chosen_quantities(references, targets, quantities)
-        return cls(frames, references, targets, chosen, larger)
+        return cls(frames, references, _weighted_by_errors(frames, targets), chosen, larger)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -117,6 +120,30 @@ class TrainingSet:
         for atoms in self.frames:
             digest.update(dataset.format_frame(atoms).encode())
         return digest.hexdigest()
+
+
+def _weighted_by_errors(
+    frames: Sequence[Atoms], targets: Sequence[FrameTargets]
+) -> list[FrameTargets]:
+    """Targets whose rows count less where the Hessian behind them is off.
+
+    A model's own error is a small share of what totals of one composition vary by; only errors of
+    labels that are larger matter beside it.
+    """
+    known = [k for k, target in enumerate(targets) if target.total is not None]
+    if len(known) < 2 or not any(targets[k].error for k in known):
+        return list(targets)
+    symbols = sorted({symbol for atoms in frames for symbol in atoms.symbols})
+    counts = np.array([[frames[k].symbols.count(s) for s in symbols] for k in known], dtype=float)
+    totals = np.array([targets[k].total for k in known])
+    beyond = totals - counts @ np.linalg.lstsq(counts, totals)[0]
+    own = MODEL_ERROR * float(np.sqrt(np.mean(beyond**2)))
+    if own < 1e-9:  # k_B: rounding
+        return list(targets)
+    return [
+        replace(t, weight=t.weight * own / np.hypot(own, t.error)) if t.error else t
+        for t in targets
+    ]
 
 
 def shuffled_configurations(frames: Sequence[Atoms], seed: int) -> list[int]:
