@@ -28,7 +28,6 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
-from eam_hessian import eam_hessian
 from potentials import copper, lammps
 from tqdm import tqdm
 
@@ -42,6 +41,7 @@ from ase_vibent import (
     write_labels,
 )
 from ase_vibent.analysis import convergence_rate
+from ase_vibent.hessian.embedded_atom import eam_hessian
 from ase_vibent.quantities import DEFAULT_LABELS
 from ase_vibent.stationary import relax
 from ase_vibent.structures import rattle

@@ -46,7 +46,6 @@ import numpy as np  # noqa: E402
 import potentials  # noqa: E402
 from ase.build import bulk  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from eam_hessian import eam_hessian  # noqa: E402
 
 from ase_vibent import bulk_site_entropies  # noqa: E402
 from ase_vibent.harmonic.ball import ball_site_entropies  # noqa: E402
@@ -54,6 +53,7 @@ from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy  # noqa: E
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies  # noqa: E402
 from ase_vibent.harmonic.modes import rigid_body_motions  # noqa: E402
 from ase_vibent.harmonic.system import HarmonicSystem  # noqa: E402
+from ase_vibent.hessian.embedded_atom import eam_hessian  # noqa: E402
 from ase_vibent.potentials import stillinger_weber_silicon  # noqa: E402
 
 

@@ -100,7 +100,7 @@ def lammps_eam(name: str, symbol: str, potential: Callable[[], Any]) -> Any:
     symbol : str
     potential : callable () -> matscipy EAM
     """
-    from eam_hessian import eam_hessian
+    from ase_vibent.hessian.embedded_atom import eam_hessian
 
     forces = lammps("eam/alloy", name, [symbol])
     forces.get_hessian = partial(eam_hessian, potential=potential())

@@ -29,19 +29,13 @@ from ase_vibent.hessian import (
     takes_analytic_hessian,
 )
 from ase_vibent.hessian.symmetry import (
-    generate_displacements,
+    SymmetricDifferences,
     new_phonons,
     phonopy_cell,
     right_handed,
     set_hessian,
-    solve_force_constants,
-    tells_symmetry,
 )
 from ase_vibent.structures import check_structure
-
-#: Supercells of more atoms, of crystals of at most so few: finding their symmetries takes seconds,
-#: and would save some ten force calls.
-WIDE, FEW = 300, 8
 
 
 @dataclass(frozen=True)
@@ -223,7 +217,7 @@ def build_phonons(
     supercell : ndarray of int, shape (3,) or (3, 3)
         Repeats, or rows that are vectors in terms of the crystal's, as in ASE.
     options : HessianOptions
-        Displacements are phonopy's, which know no interaction range.
+        Displacements are those that differ by symmetry, and know no interaction range.
     advice : str
         See `DisplacedForces.expect`.
 
@@ -237,20 +231,15 @@ def build_phonons(
         If the calculator fails, or lacks an analytic Hessian that is asked for.
     """
     matrix = np.diag(supercell) if np.ndim(supercell) == 1 else np.transpose(supercell)
-    n_images = len(crystal) * round(abs(np.linalg.det(matrix)))
-    analytic = takes_analytic_hessian(calculator, options)
-    worth_it = not analytic and (n_images <= WIDE or len(crystal) > FEW)
-    symmetry = options.symmetry and worth_it and tells_symmetry(crystal)
-    phonons = new_phonons(phonopy_cell(crystal), matrix, symmetry=symmetry)
+    phonons = new_phonons(phonopy_cell(crystal), matrix)
     images = _supercell_atoms(phonons, crystal)
-    if analytic:
+    if takes_analytic_hessian(calculator, options):
         set_hessian(phonons, compute_hessian(images, calculator))
-    else:
-        generate_displacements(phonons, options.step)
-        displaced_forces = DisplacedForces(images, calculator, cache=options.cache)
-        n_calls = len(phonons.dataset["first_atoms"])
-        displaced_forces.expect("crystal's force constants", n_calls, advice)
-        solve_force_constants(phonons, displaced_forces)
+        return phonons
+    displaced_forces = DisplacedForces(images, calculator, cache=options.cache)
+    differences = SymmetricDifferences(images, displaced_forces, options)
+    displaced_forces.expect("crystal's force constants", differences.n_calls, advice)
+    set_hessian(phonons, differences.hessian())
     return phonons
 
 

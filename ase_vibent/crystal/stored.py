@@ -51,7 +51,7 @@ def stored_phonons(stored: StoredHessian) -> Any:
     cell = phonopy_cell(atoms)
     with phonopy_failures():
         primitive = guess_primitive_matrix(cell) if tells_symmetry(atoms) else "P"
-    phonons = new_phonons(cell, np.eye(3, dtype=int), primitive, symmetry=False)
+    phonons = new_phonons(cell, np.eye(3, dtype=int), primitive)
     set_hessian(phonons, as_dense(stored.matrix))
     if stored.polarity is not None:
         phonons.nac_params = {

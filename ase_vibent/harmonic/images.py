@@ -114,34 +114,23 @@ class Images:
 
     def _weights(self, images: Array, near: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
         """Weights of images, with derivatives in the vectors to them and in strain."""
-        differences = (self._steps[None] - self._steps[:, None]) @ self._cell  # R' - R
-        apart = np.linalg.norm(differences, axis=2)
-        apart[np.diag_indices(len(apart))] = np.inf
-        squares = np.einsum("pra,pra->pr", images, images)
-        # Distance of every R from the plane halfway to every R', positive on its own side.
-        heights = (squares[:, None, :] - squares[:, :, None]) / (2 * apart)
-        value, slope = _share(heights / BORDER)
-        both = near[:, :, None] & near[:, None, :]
-        value = np.where(both, value, 1.0)
-        weights = np.where(near, value.prod(axis=2), 0.0)
-        logarithmic = np.where(both & (value > 0), slope / np.maximum(value, 1e-300), 0.0) / BORDER
-        # d height / d vector = (R' - R) / |R' - R|; strain moves vectors and |R' - R|.
-        unit = differences / apart[:, :, None]
-        slopes = np.einsum("prs,rsa->pra", logarithmic, unit)
-        outer = images[:, :, :, None] * images[:, :, None, :]
-        strains = (
-            np.einsum("prs,rs,psab->prab", logarithmic, 1 / apart, outer)
-            - np.einsum("prs,rs,prab->prab", logarithmic, 1 / apart, outer)
-            - np.einsum("prs,prs,rsa,rsb->prab", logarithmic, heights, unit, unit)
+        # Of all images but those near: a few of 27.
+        n_near = near.sum(axis=1).max(initial=1)
+        chosen = np.argsort(~near, axis=1, kind="stable")[:, :n_near]
+        of_near = _weights(
+            np.take_along_axis(images, chosen[:, :, None], 1),
+            (self._steps @ self._cell)[chosen],
+            np.take_along_axis(near, chosen, 1),
         )
-        total = weights.sum(axis=1, keepdims=True)
-        shares = weights / total
+        pairs = np.arange(len(images))[:, None]
 
-        def normalise(derivative: Array) -> Array:
-            own = shares.reshape(*shares.shape, *[1] * (derivative.ndim - 2))
-            return own * (derivative - (own * derivative).sum(axis=1, keepdims=True))
+        def on_all_images(values: Array) -> Array:
+            padded = np.zeros((*near.shape, *values.shape[2:]))
+            padded[pairs, chosen] = values
+            return padded
 
-        return shares, normalise(slopes), normalise(strains)
+        weights, slopes, strains = map(on_all_images, of_near)
+        return weights, slopes, strains
 
     def phases(self, q: Array) -> Array | ComplexArray:
         """φ_ij(q) of all pairs.
@@ -202,6 +191,45 @@ def wave(q: Array) -> Callable[[IntArray], Any]:
         halves = np.rint(2 * q).astype(np.int64)
         return lambda shifts: 1.0 - 2.0 * ((shifts @ halves) % 2)
     return lambda shifts: np.exp(2j * np.pi * (shifts @ q))
+
+
+def _weights(images: Array, steps: Array, near: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """Weights of images, with derivatives in the vectors to them and in strain.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n_pairs, n_images, 3), Å
+    steps : ndarray, shape (n_pairs, n_images, 3), Å
+        Cell vectors by which the images differ.
+    near : ndarray of bool, shape (n_pairs, n_images)
+        Those that count.
+    """
+    differences = steps[:, None] - steps[:, :, None]  # R' - R
+    apart = np.linalg.norm(differences, axis=3)
+    apart[apart == 0] = np.inf
+    squares = np.einsum("pra,pra->pr", images, images)
+    # Distance of every R from the plane halfway to every R', positive on its own side.
+    heights = (squares[:, None, :] - squares[:, :, None]) / (2 * apart)
+    value, slope = _share(heights / BORDER)
+    both = near[:, :, None] & near[:, None, :]
+    value = np.where(both, value, 1.0)
+    weights = np.where(near, value.prod(axis=2), 0.0)
+    logarithmic = np.where(both & (value > 0), slope / np.maximum(value, 1e-300), 0.0) / BORDER
+    # d height / d vector = (R' - R) / |R' - R|; strain moves vectors and |R' - R|.
+    unit = differences / apart[..., None]
+    slopes = np.einsum("prs,prsa->pra", logarithmic, unit)
+    outer = images[:, :, :, None] * images[:, :, None, :]
+    of_strain = logarithmic / apart
+    strains = (of_strain @ outer.reshape(*near.shape, 9)).reshape(outer.shape)
+    strains -= of_strain.sum(axis=2)[..., None, None] * outer
+    strains -= ((logarithmic * heights)[..., None] * unit).swapaxes(2, 3) @ unit
+    shares = weights / weights.sum(axis=1, keepdims=True)
+
+    def normalise(derivative: Array) -> Array:
+        own = shares.reshape(*shares.shape, *[1] * (derivative.ndim - 2))
+        return own * (derivative - (own * derivative).sum(axis=1, keepdims=True))
+
+    return shares, normalise(slopes), normalise(strains)
 
 
 def _share(height: Array) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from scipy.sparse import block_array, bsr_array
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_choice
 from ase_vibent.errors import InvalidInputError, NarrowCellWarning, UnstableStructureError
+from ase_vibent.harmonic.bloch import Translations, translations
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import (
     Statistics,
@@ -39,6 +40,7 @@ from ase_vibent.harmonic.modes import (
     Modes,
     RigidComplement,
     check_masses,
+    checked_modes,
     dynamical_matrix,
     log_determinant,
     on_all_atoms,
@@ -125,7 +127,9 @@ class MeshSystem:
         self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
         whole = free_standing(atoms)
         # Bare: constraints of all atoms cannot be cut to some.
-        vibrating = Atoms(positions=whole.positions[self.free], cell=whole.cell, pbc=whole.pbc)
+        self._vibrating = vibrating = Atoms(
+            positions=whole.positions[self.free], cell=whole.cell, pbc=whole.pbc
+        )
         if engine == "dense":
             self.images = Images(vibrating)
         else:
@@ -207,8 +211,21 @@ class MeshSystem:
         complement = RigidComplement(self.left_out(mass_weighted))
         # Whether it is stable is not for the Hessian to say.
         unstable = self.unstable if mass_weighted else "any"
+        matrix = self._matrix(number, mass_weighted)
+        plane_waves = None
+        if self._translations is not None:
+            plane_waves = self._translations.modes(matrix, self.points[number])
         with self._at_point(number):
-            return solve_modes(self._matrix(number, mass_weighted), complement, unstable=unstable)
+            if plane_waves is not None:
+                return checked_modes(*plane_waves, unstable)
+            return solve_modes(matrix, complement, unstable=unstable)
+
+    @cached_property
+    def _translations(self) -> Translations | None:
+        """Those that map the cell on itself, if nothing else forbids to use them."""
+        if self.on_path:
+            return None
+        return translations(self._vibrating, np.unique(self.masses, return_inverse=True)[1])
 
     def _matrix(self, number: int, mass_weighted: bool) -> Any:
         matrix = self.hessian_at(number)

@@ -329,9 +329,13 @@ def solve_modes(
     else:
         eigenvalues = eigh(restricted, eigvals_only=True)
         eigenvectors = np.empty((0, len(eigenvalues)))
-    n_unstable = int(np.sum(eigenvalues < 0))
+    return checked_modes(eigenvalues, eigenvectors, unstable)
+
+
+def checked_modes(eigenvalues: Array, eigenvectors: NDArray[Any], unstable: int | str) -> Modes:
+    """Modes of eigenvalues, ascending; UnstableStructureError as of `solve_modes`."""
     require_stability(eigenvalues, unstable)
-    return Modes(eigenvalues, eigenvectors, n_unstable)
+    return Modes(eigenvalues, eigenvectors, int(np.sum(eigenvalues < 0)))
 
 
 def require_stability(

@@ -19,6 +19,7 @@ from ase_vibent.harmonic.gradient import ForcesAndVirial
 from ase_vibent.hessian.batches import forces_batch
 from ase_vibent.hessian.cache import DisplacementCache
 from ase_vibent.hessian.costs import Costs
+from ase_vibent.hessian.embedded_atom import eam_hessian, is_matscipy_eam
 from ase_vibent.potentials import calculator_failures, require_numbers
 from ase_vibent.structures import check_structure
 
@@ -77,7 +78,9 @@ class DisplacedForces:
         return self._call(name, lambda: self.calculator.get_property(name, self._atoms.copy()))
 
     def hessian(self) -> Any:
-        """Result of the calculator's `get_hessian` for the structure."""
+        """Result of the calculator's `get_hessian` for the structure, or the same in less time."""
+        if is_matscipy_eam(self.calculator):
+            return self._call("Hessian", lambda: eam_hessian(self._atoms, self.calculator))
         # matscipy's many-body calculator trips over a structure it has not seen yet.
         self.property("energy")
         return self._call("Hessian", lambda: self.calculator.get_hessian(self._atoms.copy()))

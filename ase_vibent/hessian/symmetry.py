@@ -1,10 +1,10 @@
-"""Phonopy's displacements: those of a crystal that differ by symmetry."""
+"""Displacements of a crystal that differ by symmetry, and crystals in phonopy's form."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from ase_vibent.errors import InvalidStructureError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.matrices import check_plausible
 from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.structures.operations import Orbit, SymmetryOperations
 from ase_vibent.structures.symmetry import atom_kinds, has_directions
 from ase_vibent.structures.validity import without_leftovers
 
-#: Finding the symmetries of a perfect crystal takes time that grows with the square of its
-#: size: 13 s for 500 atoms, 34 s for 864. With more atoms, symmetry is not looked for.
-LARGEST_CRYSTAL = 1000
+#: Atoms; in larger cells spglib takes minutes to find that a defect has few symmetries.
+LARGEST_CRYSTAL = 2000
 #: What phonopy and spglib raise where they find no symmetry: of coincident atoms, of dummies, in
 #: cells that they cannot reduce. Older versions of spglib return None, over which phonopy stumbles.
 NO_SYMMETRY = (RuntimeError, AttributeError, getattr(spglib, "SpglibError", RuntimeError))
@@ -31,36 +31,115 @@ NO_SYMMETRY = (RuntimeError, AttributeError, getattr(spglib, "SpglibError", Runt
 class SymmetricDifferences:
     """Hessian of a crystal from the displacements that differ by symmetry.
 
+    Displacements are along the cell's vectors, each with its opposite. What a displacement is too
+    large for depends on its direction. Diagonals would save some force calls, but a defect and its
+    crystal, whose symmetries differ, would be off by different amounts per atom: by 0.012 k_B in
+    108 atoms of EMT copper, and by more in larger cells.
+
     Parameters
     ----------
     crystal : Atoms
         Periodic along three directions.
     displaced_forces : DisplacedForces
     options : HessianOptions
-        Of which the displacement counts.
+        Of which the displacement counts, and whether there are others than translations.
+
+    Raises
+    ------
+    InvalidStructureError
+        If spglib finds no symmetry, the identity included.
     """
 
     def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, options: HessianOptions):
-        self._displaced_forces = displaced_forces
-        self._phonons = new_phonons(phonopy_cell(right_handed(crystal)), np.eye(3, dtype=int))
-        generate_displacements(self._phonons, options.step)
+        self._displaced_forces, self._step = displaced_forces, options.step
+        self._operations = SymmetryOperations(crystal, rotations=options.symmetry)
+        self._orbits = self._operations.orbits()
+        axes = crystal.cell.array / crystal.cell.lengths()[:, None]
+        rotation = self._operations.rotation
+        self._site_rotations = [
+            np.array([rotation(k) for k in orbit.stabiliser]) for orbit in self._orbits
+        ]
+        self._directions = [_fewest(axes, own) for own in self._site_rotations]
 
     @property
     def n_calls(self) -> int:
         """Number of force calls."""
-        return len(self._phonons.dataset["first_atoms"])
+        return 2 * sum(len(directions) for directions in self._directions)
 
     def hessian(self) -> Array:
         """Second derivatives of the energy, shape (3N, 3N), eV/Å²."""
-        solve_force_constants(self._phonons, self._displaced_forces)
-        blocks: Array = self._phonons.force_constants.transpose(0, 2, 1, 3)
-        return blocks.reshape(2 * (3 * len(blocks),))
+        changes = iter(self._force_changes())
+        n_atoms = self._displaced_forces.n_atoms
+        blocks = np.empty((n_atoms, 3, n_atoms, 3))
+        for orbit, rotations, directions in zip(
+            self._orbits, self._site_rotations, self._directions, strict=True
+        ):
+            own = [next(changes) for _ in directions]
+            of_atom = self._rows(orbit, rotations, directions, own)
+            for atom, number in orbit.operation_to.items():
+                turn, images = (
+                    self._operations.rotation(number),
+                    self._operations.permutation(number),
+                )
+                blocks[atom][:, images] = np.einsum("xa,anb,yb->xny", turn, of_atom, turn)
+        matrix = blocks.reshape(2 * (3 * n_atoms,))
+        # Balanced, nothing would be left to see of what is wrong.
+        check_plausible(matrix, held=False, calculator=self._displaced_forces.calculator)
+        return _without_translations(matrix)
+
+    def _force_changes(self) -> list[Array]:
+        """Change of all forces per Å of every displacement, shape (N, 3), eV/Å²."""
+        shifts = [
+            sign * self._step * _of_one_atom(orbit.atom, direction, self._displaced_forces.n_atoms)
+            for orbit, directions in zip(self._orbits, self._directions, strict=True)
+            for direction in directions
+            for sign in (1, -1)
+        ]
+        forces = [found.forces for found in self._displaced_forces.responses(np.array(shifts))]
+        return [
+            (plus - minus) / (2 * self._step)
+            for plus, minus in zip(forces[::2], forces[1::2], strict=True)
+        ]
+
+    def _rows(
+        self, orbit: Orbit, rotations: Array, directions: Array, changes: Sequence[Array]
+    ) -> Array:
+        """Blocks of one atom with all others, shape (3, N, 3), from all its equal displacements."""
+        inverse = np.linalg.pinv(np.concatenate(directions @ rotations.transpose(0, 2, 1)))
+        turned = np.empty((len(rotations), len(directions), *changes[0].shape))
+        for own, number, turn in zip(turned, orbit.stabiliser, rotations, strict=True):
+            own[:, self._operations.permutation(number)] = np.array(changes) @ turn.T
+        return -np.tensordot(inverse, turned.reshape(-1, *changes[0].shape), 1)
+
+
+def _of_one_atom(atom: int, direction: Array, n_atoms: int) -> Array:
+    shift = np.zeros((n_atoms, 3))
+    shift[atom] = direction
+    return shift
+
+
+def _without_translations(hessian: Array) -> Array:
+    """Hessian to which moving all atoms alike is no motion: the acoustic sum rule, both ways."""
+    blocks = hessian.reshape(len(hessian) // 3, 3, -1, 3)
+    blocks = blocks - blocks.mean(axis=0)
+    blocks -= blocks.mean(axis=2, keepdims=True)
+    return blocks.reshape(hessian.shape)
+
+
+def _fewest(axes: Array, rotations: Array) -> Array:
+    """As few of three axes as, turned by all rotations, span space; rows."""
+    for number in (1, 2):
+        for chosen in combinations(axes, number):
+            turned = np.concatenate(np.array(chosen) @ rotations.transpose(0, 2, 1))
+            if np.linalg.matrix_rank(turned, tol=1e-2) == 3:
+                return np.array(chosen)
+    return axes
 
 
 def symmetric_differences(
     atoms: Atoms, displaced_forces: DisplacedForces, options: HessianOptions
 ) -> SymmetricDifferences | None:
-    """Displacements that differ by symmetry, where its symmetries can be told quickly.
+    """Displacements that differ by symmetry, where there is one.
 
     Parameters
     ----------
@@ -71,26 +150,14 @@ def symmetric_differences(
     Returns
     -------
     SymmetricDifferences or None
-        None for what is not periodic along three directions, has more than
-        `LARGEST_CRYSTAL` atoms, or has no symmetry that phonopy finds.
-
-    Warns
-    -----
-    UserWarning
-        If phonopy fails for another reason; then None.
+        None for what is not periodic along three directions, has more than `LARGEST_CRYSTAL`
+        atoms, or has no symmetry that spglib finds.
     """
-    if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL or not tells_symmetry(atoms):
+    if not np.all(atoms.pbc) or len(atoms) > LARGEST_CRYSTAL:
         return None
     try:
         return SymmetricDifferences(atoms, displaced_forces, options)
-    except (InvalidStructureError, *NO_SYMMETRY):
-        return None
-    except Exception as error:
-        warnings.warn(
-            f"symmetry: phonopy failed to use it ({type(error).__name__}: {error}), so that all "
-            "atoms are displaced; pass symmetry=False to do without",
-            stacklevel=3,
-        )
+    except InvalidStructureError:
         return None
 
 
@@ -167,9 +234,7 @@ def phonopy_cell(atoms: Atoms) -> Any:
 
 
 @phonopy_failures()
-def new_phonons(
-    cell: Any, supercell: IntArray, primitive: Any = "P", *, symmetry: bool = True
-) -> Any:
+def new_phonons(cell: Any, supercell: IntArray, primitive: Any = "P") -> Any:
     """Phonopy object whose primitive cell is the given one, be it a smallest one or not.
 
     Parameters
@@ -179,20 +244,16 @@ def new_phonons(
         Columns are vectors in terms of the cell's, as in phonopy.
     primitive : ndarray, shape (3, 3), optional
         Columns are vectors of another primitive cell in terms of the given one's.
-    symmetry : bool
-        Whether symmetry is to save displacements; without, six for every atom of the cell.
 
     Returns
     -------
     phonopy.Phonopy
+        It looks for no symmetry, which takes it longer than force calls: 13 s for 500 atoms.
     """
     from phonopy import Phonopy
 
-    with warnings.catch_warnings():
-        # A supercell of fewer symmetries only costs displacements.
-        warnings.filterwarnings("ignore", message="Warning: Point group symmetries")
-        # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
-        return Phonopy(cell, supercell, primitive, is_symmetry=symmetry)
+    # 'P': the default takes a perfect supercell for a primitive cell of fewer atoms.
+    return Phonopy(cell, supercell, primitive, is_symmetry=False)
 
 
 def set_hessian(phonons: Any, hessian: Array) -> None:
@@ -206,47 +267,3 @@ def set_hessian(phonons: Any, hessian: Array) -> None:
     n = len(phonons.supercell)
     blocks = hessian.reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
     phonons.force_constants = np.ascontiguousarray(blocks)
-
-
-def generate_displacements(phonons: Any, displacement: float) -> None:
-    """Let phonopy choose displacements along the axes, each with its opposite.
-
-    What a displacement is too large for depends on its direction. Diagonals would save some force
-    calls, but a defect and its crystal, whose symmetries differ, would be off by different amounts
-    per atom: by 0.012 k_B in 108 atoms of EMT copper, and by more in larger cells.
-
-    Parameters
-    ----------
-    phonons : phonopy.Phonopy
-    displacement : float, Å
-    """
-    phonons.generate_displacements(distance=displacement, is_plusminus=True, is_diagonal=False)
-
-
-def solve_force_constants(phonons: Any, displaced_forces: DisplacedForces) -> None:
-    """Give phonopy the force constants that follow from its displacements.
-
-    Parameters
-    ----------
-    phonons : phonopy.Phonopy
-        After `generate_displacements`.
-    displaced_forces : DisplacedForces
-        Of its supercell.
-
-    Raises
-    ------
-    CalculatorError
-        If the calculator fails, or what it gives cannot be the Hessian of an energy.
-    """
-    displaced = phonons.dataset["first_atoms"]
-    shifts = np.zeros((len(displaced), len(phonons.supercell), 3))
-    for shift, atom in zip(shifts, displaced, strict=True):
-        shift[atom["number"]] = atom["displacement"]
-    phonons.forces = np.array([response.forces for response in displaced_forces.responses(shifts)])
-    phonons.produce_force_constants()
-    # Symmetrised, nothing would be left to see of what is wrong.
-    blocks = phonons.force_constants.transpose(0, 2, 1, 3)
-    check_plausible(
-        blocks.reshape(2 * (3 * len(blocks),)), held=False, calculator=displaced_forces.calculator
-    )
-    phonons.symmetrize_force_constants()

@@ -178,7 +178,7 @@ class CrystalSymmetry:
     def __init__(self, crystal: Atoms):
         check_crystal(crystal)
         self.crystal = crystal
-        found = _dataset(crystal)
+        found = symmetry_dataset(crystal)
         self.primitive: Array = found.primitive_lattice
         self.conventional: Array = np.linalg.inv(found.transformation_matrix.T) @ crystal.cell.array
         self.basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
@@ -252,7 +252,7 @@ def inequivalent_atoms(atoms: Atoms) -> NDArray[np.int64]:
     """
     if not atoms.pbc.all():
         return np.arange(len(atoms))
-    return np.unique(_dataset(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
+    return np.unique(symmetry_dataset(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
 
 
 def point_group(crystal: Atoms) -> Array:
@@ -267,7 +267,7 @@ def point_group(crystal: Atoms) -> Array:
     ndarray, shape (n, 3, 3)
         Orthogonal, of Cartesian columns.
     """
-    rotations = np.unique(_dataset(crystal, STRICT_SYMPREC).rotations, axis=0)
+    rotations = np.unique(symmetry_dataset(crystal, STRICT_SYMPREC).rotations, axis=0)
     cell = crystal.cell.array.T
     return np.asarray(cell @ rotations @ np.linalg.inv(cell))
 
@@ -283,7 +283,7 @@ def n_primitive_cells(crystal: Atoms) -> int:
     -------
     int
     """
-    return len(crystal) // len(np.unique(_dataset(crystal).mapping_to_primitive))
+    return len(crystal) // len(np.unique(symmetry_dataset(crystal).mapping_to_primitive))
 
 
 def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFECT_SYMPREC) -> float:
@@ -316,22 +316,41 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
             f"multiplicity: symmetry is not looked for in a defect's cell of {len(defect)} atoms; "
             "pass multiplicity=, as a smaller cell has it"
         )
-    found = _dataset(crystal)
+    found = symmetry_dataset(crystal)
     basis = np.unique(found.mapping_to_primitive, return_index=True)[1]
     primitive = without_leftovers(crystal)[basis]
     primitive.set_cell(found.primitive_lattice)
     operations, cells = len(found.rotations), len(crystal) // len(primitive)
-    if operations != cells * len(_dataset(primitive).rotations):
+    if operations != cells * len(symmetry_dataset(primitive).rotations):
         raise InvalidStructureError(
             "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
             "cannot count the orientations of a defect in it; pass multiplicity="
         )
-    return operations / len(_dataset(defect, symprec).rotations) / cells
+    return operations / len(symmetry_dataset(defect, symprec).rotations) / cells
 
 
-def _dataset(atoms: Atoms, symprec: float = SYMPREC) -> Any:
-    """What spglib knows about a structure; how it says that it failed is about to change."""
-    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atom_kinds(atoms))
+def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, *, masses: bool = True) -> Any:
+    """What spglib knows about a structure; how it says that it failed is about to change.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    symprec : float, Å
+    masses : bool
+        Whether isotopes are different kinds.
+
+    Returns
+    -------
+    spglib.SpglibDataset
+        Where atoms carry vectors, translations are all its operations.
+
+    Raises
+    ------
+    InvalidStructureError
+        If spglib fails.
+    """
+    kinds = atom_kinds(atoms, masses=masses)
+    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

@@ -28,8 +28,9 @@ from scipy.interpolate import LSQUnivariateSpline
 from ase_vibent.stationary import relax
 
 sys.path.append(str(Path(__file__).parents[1]))
-from eam_hessian import eam_hessian
 from potentials import iron, lammps
+
+from ase_vibent.hessian.embedded_atom import eam_hessian
 
 #: Conventional lattice constants at zero pressure, Å.
 LATTICE = {"eam": 2.8553, "meam": 2.86365}

@@ -3,8 +3,7 @@
 With the density ρ_γ at atom γ and G = ∂ρ/∂u (N × 3N, sparse), the embedding terms that couple three
 atoms are Gᵀ diag(F'') G; all others are a pair term with the slope of an effective pair potential,
 φ' + F_i' f_j' + F_j' f_i'. The same numbers as matscipy's `get_hessian`, several times faster, and
-100,000 atoms fit into 8 GB. An example of a function that `HessianEntropyCalculator(hessian=…)`
-takes.
+100,000 atoms fit into 8 GB.
 """
 
 from __future__ import annotations
@@ -15,12 +14,35 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from scipy.sparse import bsr_array, csr_array, diags_array
+
+from ase_vibent.arrays import Array, IntArray
+
+
+def is_matscipy_eam(calculator: object) -> bool:
+    """Whether a calculator is matscipy's EAM, which is not imported to tell."""
+    return any(
+        base.__name__ == "EAM" and base.__module__.startswith("matscipy.")
+        for base in type(calculator).__mro__
+    )
 
 
 def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
-    """Hessian of all atoms, shape (3N, 3N), eV/Å², from a matscipy EAM calculator."""
+    """Hessian of all atoms.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    potential : matscipy.calculators.eam.EAM
+        Or what has its splines: `rep`, `f`, `dF` … of tables that hold r φ(r), `cutoff`, and
+        `atnum_to_index`.
+
+    Returns
+    -------
+    csr_array, shape (3N, 3N), eV/Å²
+    """
+    from matscipy.neighbours import neighbour_list
+
     i, j, vectors, distances = neighbour_list("ijDd", atoms, potential.cutoff)
     kinds = np.array([potential.atnum_to_index[z] for z in atoms.numbers])
     pairs = partial(_of_pairs, distances=distances)
@@ -49,9 +71,7 @@ def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
     return (embedding + _pair_term(i, j, blocks, len(atoms)).tocsr()).tocsr()
 
 
-def _of_pairs(
-    splines: Any, first: np.ndarray, second: np.ndarray, *, distances: np.ndarray
-) -> np.ndarray:
+def _of_pairs(splines: Any, first: IntArray, second: IntArray, *, distances: Array) -> Array:
     """Splines of one species or of two, [species] or [species][species], at every pair."""
     values = np.zeros(len(distances))
     for a, b in set(zip(first.tolist(), second.tolist(), strict=True)):
@@ -61,14 +81,14 @@ def _of_pairs(
     return values
 
 
-def _of_atoms(splines: list[Callable[..., Any]], kinds: np.ndarray, density: np.ndarray) -> Any:
+def _of_atoms(splines: list[Callable[..., Any]], kinds: IntArray, density: Array) -> Any:
     values = np.empty(len(kinds))
     for kind in np.unique(kinds):
         values[kinds == kind] = splines[kind](density[kinds == kind])
     return values
 
 
-def _pair_term(i: np.ndarray, j: np.ndarray, blocks: np.ndarray, n: int) -> bsr_array:
+def _pair_term(i: IntArray, j: IntArray, blocks: Array, n: int) -> bsr_array:
     """Pair blocks off the diagonal, and on it what makes rows sum to zero."""
     starts = np.searchsorted(i, np.arange(n + 1))
     shape = (3 * n, 3 * n)
@@ -79,9 +99,7 @@ def _pair_term(i: np.ndarray, j: np.ndarray, blocks: np.ndarray, n: int) -> bsr_
     return bsr_array((-blocks, j, starts), shape=shape) + diagonal
 
 
-def _density_gradient(
-    i: np.ndarray, j: np.ndarray, inward: np.ndarray, units: np.ndarray, n: int
-) -> csr_array:
+def _density_gradient(i: IntArray, j: IntArray, inward: Array, units: Array, n: int) -> csr_array:
     """∂ρ/∂u, shape (n, 3n)."""
     near = inward != 0
     i, j, pull = i[near], j[near], (inward[:, None] * units)[near]
