@@ -46,7 +46,7 @@ def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
     i, j, vectors, distances = neighbour_list("ijDd", atoms, potential.cutoff)
     kinds = np.array([potential.atnum_to_index[z] for z in atoms.numbers])
     pairs = partial(_of_pairs, distances=distances)
-    density = np.bincount(i, pairs(potential.f, kinds[j], kinds[i]), minlength=len(atoms))
+    density: Any = np.bincount(i, pairs(potential.f, kinds[j], kinds[i]), minlength=len(atoms))
     slope, curvature = (
         _of_atoms(splines, kinds, density) for splines in (potential.dF, potential.ddF)
     )
