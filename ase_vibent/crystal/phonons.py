@@ -237,7 +237,8 @@ def build_phonons(
         set_hessian(phonons, compute_hessian(images, calculator))
         return phonons
     displaced_forces = DisplacedForces(images, calculator, cache=options.cache)
-    differences = SymmetricDifferences(images, displaced_forces, options)
+    places = None if options.symmetry else np.asarray(phonons.supercell.s2u_map)
+    differences = SymmetricDifferences(images, displaced_forces, options, places)
     displaced_forces.expect("crystal's force constants", differences.n_calls, advice)
     set_hessian(phonons, differences.hessian())
     return phonons

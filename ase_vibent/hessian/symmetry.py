@@ -22,7 +22,7 @@ from ase_vibent.structures.symmetry import atom_kinds, has_directions
 from ase_vibent.structures.validity import without_leftovers
 
 #: Atoms; in larger cells spglib takes minutes to find that a defect has few symmetries.
-LARGEST_CRYSTAL = 2000
+LARGEST_CRYSTAL = 1000
 #: What phonopy and spglib raise where they find no symmetry: of coincident atoms, of dummies, in
 #: cells that they cannot reduce. Older versions of spglib return None, over which phonopy stumbles.
 NO_SYMMETRY = (RuntimeError, AttributeError, getattr(spglib, "SpglibError", RuntimeError))
@@ -42,7 +42,9 @@ class SymmetricDifferences:
         Periodic along three directions.
     displaced_forces : DisplacedForces
     options : HessianOptions
-        Of which the displacement counts, and whether there are others than translations.
+        Of which the displacement counts.
+    places : ndarray of int, shape (N,), optional
+        Numbers within the unit cell, see `SymmetryOperations`.
 
     Raises
     ------
@@ -50,9 +52,15 @@ class SymmetricDifferences:
         If spglib finds no symmetry, the identity included.
     """
 
-    def __init__(self, crystal: Atoms, displaced_forces: DisplacedForces, options: HessianOptions):
+    def __init__(
+        self,
+        crystal: Atoms,
+        displaced_forces: DisplacedForces,
+        options: HessianOptions,
+        places: IntArray | None = None,
+    ):
         self._displaced_forces, self._step = displaced_forces, options.step
-        self._operations = SymmetryOperations(crystal, rotations=options.symmetry)
+        self._operations = SymmetryOperations(crystal, places)
         self._orbits = self._operations.orbits()
         axes = crystal.cell.array / crystal.cell.lengths()[:, None]
         rotation = self._operations.rotation

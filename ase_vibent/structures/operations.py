@@ -9,7 +9,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.structures.symmetry import STRICT_SYMPREC, symmetry_dataset
+from ase_vibent.structures.symmetry import STRICT_SYMPREC, atom_kinds, symmetry_dataset
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class SymmetryOperations:
     ----------
     atoms : Atoms
         Periodic along three directions.
-    rotations : bool
-        Whether there are others than translations.
+    places : ndarray of int, shape (N,), optional
+        Numbers within the unit cell. Where given, only translations between atoms of one place
+        count.
 
     Raises
     ------
@@ -51,10 +52,11 @@ class SymmetryOperations:
     Masses tell no atoms apart: forces do not depend on them.
     """
 
-    def __init__(self, atoms: Atoms, *, rotations: bool = True):
-        found = symmetry_dataset(atoms, STRICT_SYMPREC, masses=False)
+    def __init__(self, atoms: Atoms, places: IntArray | None = None):
+        kinds = atom_kinds(atoms, masses=False) if places is None else places + 1
+        found = symmetry_dataset(atoms, STRICT_SYMPREC, kinds)
         kept = np.ones(len(found.rotations), dtype=bool)
-        if not rotations:
+        if places is not None:
             kept = np.all(found.rotations == np.eye(3, dtype=int), axis=(1, 2))
         self._rotations, self._translations = found.rotations[kept], found.translations[kept]
         self._scaled = atoms.get_scaled_positions()

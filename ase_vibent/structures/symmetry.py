@@ -329,15 +329,15 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
     return operations / len(symmetry_dataset(defect, symprec).rotations) / cells
 
 
-def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, *, masses: bool = True) -> Any:
+def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, kinds: IntArray | None = None) -> Any:
     """What spglib knows about a structure; how it says that it failed is about to change.
 
     Parameters
     ----------
     atoms : Atoms
     symprec : float, Å
-    masses : bool
-        Whether isotopes are different kinds.
+    kinds : ndarray of int, shape (N,), optional
+        Of the atoms; by default `atom_kinds`.
 
     Returns
     -------
@@ -349,7 +349,7 @@ def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, *, masses: bool = T
     InvalidStructureError
         If spglib fails.
     """
-    kinds = atom_kinds(atoms, masses=masses)
+    kinds = atom_kinds(atoms) if kinds is None else kinds
     cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -36,6 +36,7 @@ CASES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
 @pytest.mark.parametrize("case", CASES)
 def test_modes_are_those_of_the_whole_matrix(case):
     atoms, n_translations = CASES[case]

@@ -331,20 +331,6 @@ def test_without_symmetry_all_is_as_ever(make):
     assert calculator.calls == 2 * len(result)
 
 
-def test_faults_of_phonopy_are_named(monkeypatch):
-    """Of a version that takes other arguments, say; the Hessian is what it is without symmetry."""
-
-    def of_another_version(*arguments, **keywords):
-        raise TypeError("unexpected keyword 'is_symmetry'")
-
-    monkeypatch.setattr("phonopy.Phonopy", of_another_version)
-    calculator = Counted(EMT())
-    with pytest.warns(UserWarning, match="symmetry: phonopy failed.*TypeError: unexpected keyword"):
-        result = differences(copper(), calculator)
-    np.testing.assert_array_equal(result, differences(copper(), EMT(), symmetry=False))
-    assert calculator.calls == 2 * len(result)
-
-
 def test_magnetic_moments_break_symmetry():
     atoms, calculator = copper(), Counted(EMT())
     atoms.set_initial_magnetic_moments([1.0, 1.0, 2.0, 2.0])

@@ -72,10 +72,13 @@ def test_equals_all_displacements(case):
 
 
 def test_translations_alone():
-    """Without rotations a crystal of one atom is displaced along three axes, both ways."""
-    found = SymmetricDifferences(COPPER, DisplacedForces(COPPER, EMT()), ALL)
-    assert found.n_calls == 6
-    plain = compute_hessian(COPPER, EMT(), options=ALL)
+    """Atoms of one place in their unit cells: displaced along three axes, both ways."""
+    cell = bulk("Cu", cubic=True)
+    atoms, places = cell * (2, 1, 1), np.arange(8) % 4
+    forces = DisplacedForces(atoms, EMT())
+    found = SymmetricDifferences(atoms, forces, ALL, places)
+    assert found.n_calls == 6 * len(cell)
+    plain = compute_hessian(atoms, EMT(), options=ALL)
     np.testing.assert_allclose(found.hessian(), plain, atol=1e-9 * np.abs(plain).max())
 
 
