@@ -140,5 +140,4 @@ def translations(atoms: Atoms, kinds: IntArray) -> Translations | None:
 
 def _in_cell(scaled: Array, pbc: NDArray[np.bool_]) -> Array:
     """Scaled positions from 0 to less than 1 along periodic directions."""
-    wrapped = np.where(pbc, scaled - np.floor(scaled), scaled)
-    return np.where(pbc & (wrapped >= 1), 0.0, wrapped)
+    return np.where(pbc, scaled % 1 % 1, scaled)  # twice, for what is just below zero

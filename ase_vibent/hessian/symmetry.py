@@ -85,10 +85,8 @@ class SymmetricDifferences:
             own = [next(changes) for _ in directions]
             of_atom = self._rows(orbit, rotations, directions, own)
             for atom, number in orbit.operation_to.items():
-                turn, images = (
-                    self._operations.rotation(number),
-                    self._operations.permutation(number),
-                )
+                turn = self._operations.rotation(number)
+                images = self._operations.permutation(number)
                 blocks[atom][:, images] = np.einsum("xa,anb,yb->xny", turn, of_atom, turn)
         matrix = blocks.reshape(2 * (3 * n_atoms,))
         # Balanced, nothing would be left to see of what is wrong.
@@ -97,13 +95,16 @@ class SymmetricDifferences:
 
     def _force_changes(self) -> list[Array]:
         """Change of all forces per Å of every displacement, shape (N, 3), eV/Å²."""
-        shifts = [
-            sign * self._step * _of_one_atom(orbit.atom, direction, self._displaced_forces.n_atoms)
+        shifts = np.zeros((self.n_calls, self._displaced_forces.n_atoms, 3))
+        moved = (
+            (orbit.atom, direction)
             for orbit, directions in zip(self._orbits, self._directions, strict=True)
             for direction in directions
-            for sign in (1, -1)
-        ]
-        forces = [found.forces for found in self._displaced_forces.responses(np.array(shifts))]
+        )
+        for k, (atom, direction) in enumerate(moved):
+            shifts[2 * k, atom] = self._step * direction
+            shifts[2 * k + 1, atom] = -self._step * direction
+        forces = [found.forces for found in self._displaced_forces.responses(shifts)]
         return [
             (plus - minus) / (2 * self._step)
             for plus, minus in zip(forces[::2], forces[1::2], strict=True)
@@ -118,12 +119,6 @@ class SymmetricDifferences:
         for own, number, turn in zip(turned, orbit.stabiliser, rotations, strict=True):
             own[:, self._operations.permutation(number)] = np.array(changes) @ turn.T
         return -np.tensordot(inverse, turned.reshape(-1, *changes[0].shape), 1)
-
-
-def _of_one_atom(atom: int, direction: Array, n_atoms: int) -> Array:
-    shift = np.zeros((n_atoms, 3))
-    shift[atom] = direction
-    return shift
 
 
 def _without_translations(hessian: Array) -> Array:

@@ -60,7 +60,7 @@ class SymmetryOperations:
             kept = np.all(found.rotations == np.eye(3, dtype=int), axis=(1, 2))
         self._rotations, self._translations = found.rotations[kept], found.translations[kept]
         self._scaled = atoms.get_scaled_positions()
-        self._places = cKDTree(_in_cell(self._scaled), boxsize=1)
+        self._places = cKDTree(self._scaled % 1 % 1, boxsize=1)
         columns = atoms.cell.array.T
         self._to_cartesian, self._to_scaled = columns, np.linalg.inv(columns)
 
@@ -90,10 +90,5 @@ class SymmetryOperations:
         return found
 
     def _atoms_at(self, scaled: Array) -> IntArray:
-        return np.asarray(self._places.query(_in_cell(scaled))[1], dtype=np.int64)
-
-
-def _in_cell(scaled: Array) -> Array:
-    """Scaled positions from 0 to less than 1."""
-    wrapped = scaled - np.floor(scaled)
-    return np.where(wrapped < 1, wrapped, 0.0)
+        # Twice, for what is just below zero.
+        return np.asarray(self._places.query(scaled % 1 % 1)[1], dtype=np.int64)
