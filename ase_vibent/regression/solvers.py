@@ -234,7 +234,10 @@ def _posterior(
 
 
 def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution:
-    """Pivoted QR that sets dependent columns to zero, [Ortner2022] 4.1.2.
+    """Least squares of least norm in the leading directions of a pivoted QR, [Ortner2022] 4.1.2.
+
+    What columns are divided by decides which of them share an answer that several could give: with
+    a smoothness prior the smooth ones, as in [Torabi2024] 4.2.
 
     Parameters
     ----------
@@ -245,18 +248,19 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
     Returns
     -------
     Solution
-        Least-squares covariance in the columns that are kept.
+        Least-squares covariance in the directions that are kept.
     """
     rotated, root, order = qr(r_factor.matrix, mode="economic", pivoting=True, check_finite=False)
     pivots = np.abs(np.diag(root))
     rank = int(np.sum(pivots > tolerance * pivots[0]))
-    root, kept = root[:rank, :rank], order[:rank]
-    coefficients = np.zeros(r_factor.n_columns)
-    coefficients[kept] = solve_triangular(root, rotated[:, :rank].T @ r_factor.values)
-    noise = _noise(float(r_factor.squared_residual(coefficients)), r_factor.n_rows - rank)
+    # Complete orthogonal decomposition: rows of the factor as combinations of `directions`.
+    directions, lower = qr(root[:rank].T, mode="economic", check_finite=False)
+    inverse = directions @ solve_triangular(lower, np.eye(rank), trans="T")
     factor = np.zeros((r_factor.n_columns, rank))
-    factor[kept] = noise * solve_triangular(root, np.eye(rank))
-    return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, factor, noise)
+    factor[order] = inverse
+    coefficients = factor @ (rotated[:, :rank].T @ r_factor.values)
+    noise = _noise(float(r_factor.squared_residual(coefficients)), r_factor.n_rows - rank)
+    return Solution(coefficients, {"rank": rank, "tolerance": tolerance}, noise * factor, noise)
 
 
 SOLVERS: dict[SolverName, Callable[..., Solution]] = {

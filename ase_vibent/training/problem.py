@@ -191,7 +191,7 @@ class SiteProblem:
                 "frames: all features equal the perfect crystal's; add rattled or defective "
                 "structures"
             )
-        roughness, options = _roughness(self.descriptor, solver, options)
+        roughness, options = _roughness(self.descriptor, options)
         divisor = np.where(dead, np.inf, scale * roughness)
         solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
         return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
@@ -267,17 +267,13 @@ def _mean_features(
     return mean
 
 
-def _roughness(
-    descriptor: Descriptor, solver: SolverName, options: Mapping[str, Any]
-) -> tuple[Array, dict[str, Any]]:
+def _roughness(descriptor: Descriptor, options: Mapping[str, Any]) -> tuple[Array, dict[str, Any]]:
     """What coefficients are penalised by, column by column, and the solver's own options."""
     options = dict(options)
     power = options.pop("smoothness", 0)
     n_kinds = len(descriptor.species)
     if not power:
         return np.ones(n_kinds * descriptor.n_features), options
-    if solver == "rrqr":
-        raise InvalidInputError("smoothness: rrqr penalises nothing; use another solver")
     if not isinstance(descriptor, DensityDescriptor):
         raise InvalidInputError(
             f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"

@@ -197,6 +197,17 @@ def test_more_columns_than_rows(few):
     np.testing.assert_allclose(covariance(solution), expected, rtol=1e-8, atol=1e-12)
 
 
+def test_rank_revealing_qr_is_of_least_norm(problem):
+    """Scaled, columns share an answer in proportion to their squared scales, as a prior has it."""
+    matrix, values = problem
+    twice = RFactor.from_blocks([(np.hstack([matrix[:, :1], matrix[:, :1]]), values)])
+    solution = solve(twice, "rrqr", scale=np.array([1.0, 2.0]))
+    assert solution.details["rank"] == 1
+    one, other = solution.coefficients
+    assert one / other == pytest.approx(4, rel=1e-10)
+    assert one + other == pytest.approx(np.linalg.lstsq(matrix[:, :1], values)[0][0], rel=1e-10)
+
+
 def test_rank_revealing_qr_drops_dependent_columns(problem):
     matrix, values = problem
     doubled = np.hstack([matrix[:, :5], matrix[:, :5] @ np.ones((5, 1))])
