@@ -237,7 +237,7 @@ def rank_revealing_qr(r_factor: RFactor, *, tolerance: float = 1e-8) -> Solution
     """Least squares of least norm in the leading directions of a pivoted QR, [Ortner2022] 4.1.2.
 
     What columns are divided by decides which of them share an answer that several could give: with
-    a smoothness prior the smooth ones, as in [Torabi2024] 4.2.
+    a smoothness prior the smooth ones.
 
     Parameters
     ----------
