@@ -1,5 +1,6 @@
 """What entropies and energies depend on: lattices, locality, truncation, how models generalise."""
 
+from ase_vibent.analysis.density_of_states import DensityOfStates, density_of_states
 from ase_vibent.analysis.energy_norm import EnergyNorm
 from ase_vibent.analysis.generalisation import DefectErrors, defect_errors
 from ase_vibent.analysis.lattice import (
@@ -16,11 +17,13 @@ from ase_vibent.analysis.truncation import TruncatedEntropies, truncated_site_en
 
 __all__ = [
     "DefectErrors",
+    "DensityOfStates",
     "EnergyNorm",
     "MatchingConditions",
     "TrainingCell",
     "convergence_rate",
     "defect_errors",
+    "density_of_states",
     "displaced_samples",
     "LatticeModel",
     "PowerLaw",

@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 from ase.units import kB
 
+from ase_vibent.analysis import density_of_states
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.cli.shared.arguments import add_mesh, add_temperatures, length, number_or_any
-from ase_vibent.cli.shared.files import add_format, read_structures, show
+from ase_vibent.cli.shared.arguments import (
+    add_mesh,
+    add_temperatures,
+    length,
+    natural_number,
+    number_or_any,
+)
+from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
 from ase_vibent.cli.shared.hessians import FILES, add_reading, read_hessians
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.crystal.bulk import InfiniteCrystal
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.figures import states_plot
+from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.hessian import StoredHessian
 from ase_vibent.structures.symmetry import n_primitive_cells
@@ -45,6 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantum", action="store_true", help="quantum statistics, zero-point energy included"
     )
     add_mesh(parser)
+    parser.add_argument("--plot", metavar="FILE", help="densities of states (PNG, PDF, SVG)")
+    parser.add_argument(
+        "--sites",
+        type=natural_number,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="atoms of every structure whose own densities are plotted, too",
+    )
     parser.add_argument(
         "--unstable",
         type=number_or_any,
@@ -56,17 +76,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent entropy`."""
+    require_plottable(options.plot)
+    if options.sites and not options.plot:
+        raise InvalidInputError("--sites: they are for densities of states; add --plot FILE")
+    curves: dict[str, tuple[Array, Array]] = {}
     structures = [read_structures([path], options.format)[1][-1] for path in options.structure]
     rows: list[dict[str, Any]] = []
-    for stored in read_hessians(options, options.hessians, structures):
+    found = read_hessians(options, options.hessians, structures)
+    for stored in found:
+        check_sites(options.sites, len(stored.atoms), f"{stored.origin}: --sites")
+    for stored in found:
         exact = HessianEntropyCalculator(
             hessian=stored, quantum=options.quantum, mesh=options.mesh, unstable=options.unstable
         )
         values = exact.vibrations(stored.atoms, options.temperature, n_unstable=options.unstable)
         rows.append(_row(stored, "at Γ" if options.mesh == "gamma" else "mesh", values))
         rows += _crystal_rows(stored, options)
+        if options.plot:
+            curves |= _curves(exact, stored, options.sites)
+    if options.plot:
+        states_plot(curves, options.plot)
     show(options, rows, "\n".join(_table(rows, options)))
     return 0
+
+
+def _curves(
+    exact: HessianEntropyCalculator, stored: StoredHessian, sites: Sequence[int]
+) -> dict[str, tuple[Array, Array]]:
+    """Densities of states per atom, of all of them and of chosen sites, by label."""
+    n_atoms, name = len(stored.atoms), stored.origin.rpartition("/")[2]
+    states = density_of_states(exact.harmonic_system(stored.atoms))
+    curves = {name: (states.energies, states.total / n_atoms)}
+    for site in sites:
+        label = f"{name}: {stored.atoms.symbols[site]} {site}"
+        curves[label] = states.energies, states.sites[site]
+    return curves
 
 
 def _crystal_rows(stored: StoredHessian, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from ase_vibent.figures.defects import compensation_plot, formation_plot, path_plot, rate_plot
 from ase_vibent.figures.locality import locality_plot
 from ase_vibent.figures.models import curve_plot, parity_plot
+from ase_vibent.figures.vibrations import states_plot
 
 __all__ = [
     "compensation_plot",
@@ -12,4 +13,5 @@ __all__ = [
     "parity_plot",
     "path_plot",
     "rate_plot",
+    "states_plot",
 ]

@@ -78,7 +78,7 @@ class LanczosSpectrum:
 
     def site_sums(self, function: Callable[[Array], Array]) -> Array:
         """Σ_ν |e_νi|² f(λ_ν) of every site, shape (n_sites,)."""
-        return np.einsum("ij,ij->i", self.shares, function(self.nodes))
+        return np.einsum("ij,ij...->i...", self.shares, function(self.nodes))
 
 
 def lanczos_site_entropies(

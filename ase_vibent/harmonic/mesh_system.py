@@ -9,7 +9,7 @@ has three modes, and entropies are extensive.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -398,6 +398,10 @@ class MeshSystem:
     def site_modes(self) -> Array:
         """Number of modes per atom, shape (N,), in the mass-free decomposition."""
         return self._on_all_atoms(self._site_sums(np.ones_like, mass_weighted=False))
+
+    def physical_site_sums(self, function: Callable[[Any], Any]) -> Array:
+        """Averages over the mesh of what `HarmonicSystem.physical_site_sums` offers."""
+        return self._on_all_atoms(self._site_sums(function))
 
     def site_thermodynamics(
         self, statistics: Statistics, temperature: float

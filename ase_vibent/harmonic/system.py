@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -293,6 +294,13 @@ class HarmonicSystem:
     def site_modes(self) -> Array:
         """Number of modes per atom, shape (N,), in the mass-free decomposition."""
         return self._on_all_atoms(self.hessian_spectrum.site_sums(np.ones_like))
+
+    def physical_site_sums(self, function: Callable[[Any], Any]) -> Array:
+        """Σ_ν |e_νi|² f(λ_ν) over the stable modes of the dynamical matrix, shape (N, …).
+
+        Zero on fixed atoms. f takes eigenvalues, eV/Å²/amu, and may have several values of each.
+        """
+        return self._on_all_atoms(self.spectrum.site_sums(function))
 
     def site_thermodynamics(
         self, statistics: Statistics, temperature: float

@@ -81,7 +81,7 @@ def test_formation_of_structures_beside_their_hessians(copper_files, vibent, tmp
 
 
 @pytest.mark.parametrize("mesh", ["gamma", "2x2x2"])
-def test_entropies_of_files(copper_files, vibent, strict_json, mesh):
+def test_entropies_of_files(copper_files, vibent, strict_json, tmp_path, mesh):
     folder, crystal, vacancy, stored = copper_files
     done = vibent(
         *("entropy", folder / "vacancy.yaml", folder / "crystal.yaml", "--quantum", "-T", 100, 300),
@@ -100,7 +100,10 @@ def test_entropies_of_files(copper_files, vibent, strict_json, mesh):
     bulk_value = on_mesh.vibrations(crystal, [100, 300]).entropies
     assert rows[2]["entropies_eV_per_K"] == pytest.approx(bulk_value, abs=0.05 * kB)
     if mesh == "gamma":
-        assert "infinite" in vibent("entropy", folder / "crystal.yaml").out
+        figure = tmp_path / "states.svg"
+        done = vibent("entropy", folder / "crystal.yaml", "--plot", figure, "--sites", 5)
+        assert "infinite" in done.out
+        assert figure.stat().st_size > 1000
 
 
 def test_labels_of_files(copper_files, vibent, tmp_path):
@@ -193,6 +196,8 @@ def test_rate_from_two_files(copper_jump, vibent, tmp_path, strict_json):
         ("entropy vacancy.yaml --units furlong", "expected one of eV/A^2"),
         ("entropy vacancy.yaml --born none", "no such file"),
         ("entropy vacancy.yaml --structure crystal.traj", "it is of 31 atoms"),
+        ("entropy vacancy.yaml --sites 3", "add --plot"),
+        ("entropy vacancy.yaml --plot dos.png --sites 31", "expected indices from 0 to 30"),
         ("entropy vacancy.yaml --unstable 2", "expected 2 unstable modes"),
     ],
 )
