@@ -23,6 +23,24 @@ class InvalidStructureError(VibentError, ValueError):
     """A structure cannot be evaluated: NaN positions, coincident or isolated atoms."""
 
 
+class CoincidentAtomsError(InvalidStructureError):
+    """Two atoms sit on one spot.
+
+    Attributes
+    ----------
+    pair : (int, int)
+        Their numbers.
+    """
+
+    def __init__(self, message: str, pair: tuple[int, int]):
+        super().__init__(message)
+        self.pair = pair
+
+    def __reduce__(self) -> tuple:
+        """Keep the extra attribute when the error crosses a process boundary."""
+        return type(self), (self.args[0], self.pair)
+
+
 class UnknownSpeciesError(VibentError, ValueError):
     """A structure holds a chemical species that the descriptor or model does not know."""
 
@@ -139,12 +157,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong, in one line.
 
     Parameters
     ----------
-    error : Exception
+    error : BaseException
         Its type is named, unless it is one of ours.
 
     Returns

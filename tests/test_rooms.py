@@ -20,7 +20,7 @@ ROWS = [
     ["events"],
     ["thermo", "analysis", "verification"],
     ["stationary"],
-    ["labelling"],
+    ["labelling", "lammps"],
     ["calculators"],
     ["training"],
     ["pretrained"],

@@ -161,23 +161,50 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         temperature = self.temperature
         sums = self.model.evaluate(atoms, gradient=gradient, lists=self._neighbours)
         self._check_extrapolation(atoms)
-        reduced = sums.values + mass_entropy(check_masses(atoms))
-        entropies = classical_entropy(reduced, np.full(len(atoms), 3.0), temperature)
-        free_energies = temperature * (3 * kB - entropies)
-        derivatives: list[Any] = [None] * 4
-        if sums.gradient is not None and sums.strain is not None:
-            slope, strain_slope = kB * sums.gradient, kB * sums.strain
-            derivatives = [slope, -temperature * slope, strain_slope, -temperature * strain_slope]
-        classical = SiteThermodynamics(entropies, free_energies, *derivatives)
+        classical = classical_sites(sums, check_masses(atoms), temperature)
         if not self.parameters["quantum"]:
             return classical
-        return _add_correction(classical, *self._correction(atoms, temperature, gradient=gradient))
+        return add_correction(classical, *self._correction(atoms, temperature, gradient=gradient))
 
 
-def _add_correction(
+def classical_sites(sums: SiteSums, masses: Array, temperature: float) -> SiteThermodynamics:
+    """Site entropies and free energies of what a model of entropies predicts.
+
+    Parameters
+    ----------
+    sums : SiteSums, dimensionless
+    masses : ndarray, shape (N,), amu
+    temperature : float, K
+
+    Returns
+    -------
+    SiteThermodynamics
+    """
+    reduced = sums.values + mass_entropy(masses)
+    entropies = classical_entropy(reduced, np.full(len(masses), 3.0), temperature)
+    free_energies = temperature * (3 * kB - entropies)
+    derivatives: list[Any] = [None] * 4
+    if sums.gradient is not None and sums.strain is not None:
+        slope, strain_slope = kB * sums.gradient, kB * sums.strain
+        derivatives = [slope, -temperature * slope, strain_slope, -temperature * strain_slope]
+    return SiteThermodynamics(entropies, free_energies, *derivatives)
+
+
+def add_correction(
     values: SiteThermodynamics, entropy: SiteSums, free_energy: SiteSums
 ) -> SiteThermodynamics:
-    """Values and derivatives plus a correction of them."""
+    """Values and derivatives plus a correction of them, see `SiteModel.quantum_correction`.
+
+    Parameters
+    ----------
+    values : SiteThermodynamics
+    entropy : SiteSums, eV/K
+    free_energy : SiteSums, eV
+
+    Returns
+    -------
+    SiteThermodynamics
+    """
 
     def plus(value: Array | None, correction: Array | None) -> Array | None:
         return None if value is None or correction is None else value + correction

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.threads import in_threads
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.errors import CoincidentAtomsError, InvalidInputError, InvalidStructureError
 from ase_vibent.neighbours import cell_list
 from ase_vibent.structures import check_structure
 from ase_vibent.structures.atom_types import resolves_sublattices, species_indices
@@ -76,7 +76,9 @@ class NeighbourList:
     cutoff, skin : float, Å
         Complete within the cutoff until an atom has moved by half the skin.
     chunks : tuple of Chunk
-        Every atom is a centre of one of them.
+        Every atom is a centre of one of them, or those that were asked for.
+    whole : bool
+        Whether all atoms are centres.
     extrapolation_checked : bool
         Set by a user of the list who has seen that the atoms' environments are known ones.
     """
@@ -90,6 +92,7 @@ class NeighbourList:
     cutoff: float
     skin: float
     chunks: tuple[Chunk, ...]
+    whole: bool = True
     extrapolation_checked: bool = False
 
     def serves(self, atoms: Atoms) -> bool:
@@ -119,6 +122,8 @@ class NeighbourList:
     def check_distances(self, points: Array, closest: float) -> None:
         """Refuse a structure in which some pair is too close, or nobody has a neighbour.
 
+        Where some atoms only are centres, the others may be those that have neighbours.
+
         Parameters
         ----------
         points : ndarray, shape (n_points, 4), Å
@@ -129,7 +134,7 @@ class NeighbourList:
         ------
         InvalidStructureError
         """
-        if closest >= self.cutoff:
+        if closest >= self.cutoff and self.whole:
             raise InvalidStructureError(
                 f"atoms: no atom has a neighbour within {self.cutoff} Å; check cell, units and pbc"
             )
@@ -140,10 +145,11 @@ class NeighbourList:
             distances = np.linalg.norm(points[chunk.candidates] - points[centres], axis=1)
             if len(distances) and distances.min() < COINCIDENT:
                 worst = int(distances.argmin())
-                one, other = self.owners[[centres[worst], chunk.candidates[worst]]]
-                raise InvalidStructureError(
-                    f"atoms: atoms {min(one, other)} and {max(one, other)} sit on one spot "
-                    f"({distances[worst]:.2g} Å apart)"
+                pair = sorted(self.owners[[centres[worst], chunk.candidates[worst]]].tolist())
+                raise CoincidentAtomsError(
+                    f"atoms: atoms {pair[0]} and {pair[1]} sit on one spot "
+                    f"({distances[worst]:.2g} Å apart)",
+                    (pair[0], pair[1]),
                 )
 
 
@@ -159,6 +165,8 @@ class NeighbourLists:
     most_lists, most_points : int
         Lists that were not used for longest are forgotten when there are more, or when
         together they hold more atoms and images than this.
+    n_centres : int, optional
+        As in `find_neighbours`.
 
     Raises
     ------
@@ -166,17 +174,23 @@ class NeighbourLists:
         If the skin is negative.
     """
 
-    def __init__(self, skin: float = 0.4, most_lists: int = 32, most_points: int = 400_000):
+    def __init__(
+        self,
+        skin: float = 0.4,
+        most_lists: int = 32,
+        most_points: int = 400_000,
+        n_centres: int | None = None,
+    ):
         if not (np.isfinite(skin) and skin >= 0):
             raise InvalidInputError(f"skin: expected a number ≥ 0 in Å, got {skin!r}")
         self.skin = skin
-        self.most_lists, self.most_points = most_lists, most_points
+        self.most_lists, self.most_points, self.n_centres = most_lists, most_points, n_centres
         self._lists: list[NeighbourList] = []
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and other processes find their own neighbours.
-        return NeighbourLists, (self.skin, self.most_lists, self.most_points)
+        return NeighbourLists, (self.skin, self.most_lists, self.most_points, self.n_centres)
 
     @property
     def latest(self) -> NeighbourList | None:
@@ -199,7 +213,9 @@ class NeighbourLists:
                 found = known
                 break
         else:
-            found = find_neighbours(atoms, atom_types, cutoff, self.skin, neighbours)
+            found = find_neighbours(
+                atoms, atom_types, cutoff, self.skin, neighbours, n_centres=self.n_centres
+            )
         with self._lock:
             self._lists = [k for k in self._lists if k is not found][1 - self.most_lists :]
             self._lists.append(found)
@@ -216,6 +232,8 @@ def find_neighbours(
     cutoff: float,
     skin: float = 0.0,
     neighbours: Sequence[str] | None = None,
+    *,
+    n_centres: int | None = None,
 ) -> NeighbourList:
     """Neighbours of every atom.
 
@@ -230,6 +248,8 @@ def find_neighbours(
         How much farther candidates may be.
     neighbours : sequence of str, optional
         Species, or sublattices, of the neighbours; by default those of the centres.
+    n_centres : int, optional
+        Only this many atoms, the first ones, are centres; by default all.
 
     Returns
     -------
@@ -258,7 +278,7 @@ def find_neighbours(
     owners, shifts = owners[order], shifts[order]
     points = points[order]
     point_kinds, point_species = of_centres[owners], of_neighbours[owners]
-    real = np.flatnonzero(order < len(atoms))
+    real = np.flatnonzero(order < (len(atoms) if n_centres is None else n_centres))
 
     def chunk(centres: IntArray) -> Chunk:
         centres, blocks = cell_list.sorted_by_species(centres, point_kinds, len(atom_types))
@@ -270,14 +290,23 @@ def find_neighbours(
         most = (offsets[:, -1] - offsets[:, 0]).max()
         return Chunk(centres, offsets, candidates, blocks, int(first), int(last), int(most))
 
-    size = int(np.clip(-(-len(atoms) // MOST_CHUNKS), SMALLEST_CHUNK, LARGEST_CHUNK))
+    size = int(np.clip(-(-len(real) // MOST_CHUNKS), SMALLEST_CHUNK, LARGEST_CHUNK))
     parts = np.split(real, range(size, len(real), size))
     chunks = tuple(in_threads(chunk, parts))
-    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if resolves_sublattices([*atom_types, *neighbours]):
         bare.set_array(SUBLATTICES, atoms.arrays[SUBLATTICES])
     return NeighbourList(
-        bare, atom_types, neighbours, point_kinds, owners, shifts, cutoff, skin, chunks
+        bare,
+        atom_types,
+        neighbours,
+        point_kinds,
+        owners,
+        shifts,
+        cutoff,
+        skin,
+        chunks,
+        whole=n_centres is None,
     )
 
 

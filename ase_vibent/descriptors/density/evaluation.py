@@ -80,8 +80,11 @@ def _site_sums(
     parts: Iterable[ChunkSums],
     gradient: bool,
 ) -> SiteSums:
-    """Values, gradient and strain derivative from those of the chunks, in their order."""
-    values = np.empty(len(near.atoms))
+    """Values, gradient and strain derivative from those of the chunks, in their order.
+
+    Values of atoms that are no centres are NaN.
+    """
+    values = np.full(len(near.atoms), np.nan)
     on_points = np.zeros((len(points) if gradient else 0, 4))
     voigt, closest = np.zeros(6), np.inf
     for chunk, (own, pair_forces, strain, shortest) in zip(near.chunks, parts, strict=True):
