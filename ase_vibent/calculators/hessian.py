@@ -90,6 +90,7 @@ class HessianEntropyCalculator(EntropyCalculator):
     interaction_range : float, Å, optional
     symmetry : bool
     cache : path, optional
+    cache_threshold : float, s
     method : {"auto", "analytic", "finite-differences"}
         How Hessians are made; see `HessianOptions`.
 
@@ -451,7 +452,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             raise PropertyNotImplementedError(
                 "forces: entropy gradients need force calls; pass a calculator beside the Hessian"
             )
-        return DisplacedForces(atoms, self.wrapped, virial=strain, cache=self.hessian_options.cache)
+        return DisplacedForces(atoms, self.wrapped, virial=strain, options=self.hessian_options)
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""

@@ -236,7 +236,7 @@ def build_phonons(
     if takes_analytic_hessian(calculator, options):
         set_hessian(phonons, compute_hessian(images, calculator))
         return phonons
-    displaced_forces = DisplacedForces(images, calculator, cache=options.cache)
+    displaced_forces = DisplacedForces(images, calculator, options=options)
     places = None if options.symmetry else np.asarray(phonons.supercell.s2u_map)
     differences = SymmetricDifferences(images, displaced_forces, options, places)
     displaced_forces.expect("crystal's force constants", differences.n_calls, advice)

@@ -44,6 +44,8 @@ class DisplacementCache:
     atoms : Atoms
         At rest.
     calculator : ASE calculator
+    worthwhile : callable () -> bool, optional
+        Whether what was just computed shall be stored. The folder is then made once it is needed.
 
     Raises
     ------
@@ -51,10 +53,18 @@ class DisplacementCache:
         If the folder cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], atoms: Atoms, calculator: object):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        atoms: Atoms,
+        calculator: object,
+        worthwhile: Callable[[], bool] | None = None,
+    ):
+        self._worthwhile = worthwhile
         try:
             self._folder = Path(folder)
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if worthwhile is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
         except (OSError, TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"cache: expected a folder that can be written, got {folder!r} ({error})"
@@ -103,7 +113,8 @@ class DisplacementCache:
             responses[number] = response
             before = stored[number]
             if before is None:
-                self._write(paths[number], response)
+                if self._worthwhile is None or self._worthwhile():
+                    self._write(paths[number], response)
             elif np.any(displacements[number]):
                 self._compare(before, response)
                 self._verified = True
@@ -140,6 +151,7 @@ class DisplacementCache:
             arrays["virial"] = response.virial
         checksum = np.frombuffer(_checksum(path, arrays), dtype=np.uint8)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
                 np.savez(file, **arrays, checksum=checksum)
         except OSError as error:
@@ -161,7 +173,7 @@ class DisplacementCache:
             raise CalculatorError(
                 f"cache: {self._folder} was filled by another calculator: for a displacement of "
                 f"this structure it holds {name} up to {largest:.3g} {unit}, off those of the "
-                f"calculator by {difference:.2g} {unit}; give each calculator a folder of its own"
+                f"calculator by {difference:.2g} {unit}; remove it, or give each calculator its own"
             )
 
 

@@ -106,7 +106,7 @@ def compute_hessian(
     if calculator is None:
         raise InvalidInputError("calculator: expected one, or a hessian instead, got neither")
     calculator = resolve_calculator(calculator)
-    displaced_forces = DisplacedForces(atoms, calculator, cache=options.cache)
+    displaced_forces = DisplacedForces(atoms, calculator, options=options)
     if takes_analytic_hessian(calculator, options):
         matrix = _analytic(calculator, displaced_forces, len(atoms), free)
     else:

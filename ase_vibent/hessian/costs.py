@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
+
+from ase_vibent.potentials import Pace
 
 #: Seconds from which on costs are worth a word.
 LONG = 60.0
+#: Seconds from which on a call is worth keeping.
+SLOW = 1.0
+#: Seconds between two words on how far a structure is; or a tenth of its time, if that is more.
+SPARSELY = 1800.0
+#: A structure's costs are said if they are as many times what was said before: a long run is a few
+#: words.
+NOTABLE = 2.0
 #: Units of time and their lengths, s; each serves for twice its length and more.
 _UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
-#: What this process has said: many structures of one size are one word.
-_SAID: set[tuple[str, str]] = set()
+#: Longest time that this process has said, s, of everything that takes calls.
+_SAID: dict[str, float] = {}
 
 
 class Costs:
     """Force calls to come, which say how long they take where that is long.
 
-    The first call may load or compile what the others need, so that two are timed, unless the
-    first alone takes long.
+    It is said at once if the pace is known, or else after two calls, unless the first alone takes
+    long.
 
     Parameters
     ----------
@@ -28,33 +35,65 @@ class Costs:
     n_calls : int
     n_atoms : int
         In each of them.
+    pace : Pace
     advice : str
         What makes them cost less.
+    kept : bool
+        Whether results go into a cache.
     """
 
-    def __init__(self, what: str, n_calls: int, n_atoms: int, advice: str = ""):
-        self._text = f"{what}: {n_calls} force calls on {n_atoms} atoms", advice
-        self._n_calls, self._n_timed, self._fastest = n_calls, 0, float("inf")
+    def __init__(
+        self,
+        what: str,
+        n_calls: int,
+        n_atoms: int,
+        pace: Pace,
+        *,
+        advice: str = "",
+        kept: bool = False,
+    ):
+        self._what, self._n_atoms, self._advice, self._kept = what, n_atoms, advice, kept
+        self._pace, self._n_calls = pace, n_calls
+        self._n_done = self._n_stored = 0
+        self._start = self._last = perf_counter()
+        if pace.n_calls > 1:
+            self._foretell()
 
-    @contextmanager
-    def timed(self, n_calls: int = 1) -> Iterator[None]:
-        """Time a call, or a batch of so many."""
-        start = perf_counter()
-        yield
-        seconds = (perf_counter() - start) / n_calls
-        self._n_timed += 1
-        self._fastest = min(self._fastest, seconds)
-        total = self._n_calls * self._fastest
-        if total >= LONG and (self._n_timed == 2 or (self._n_timed == 1 and seconds >= LONG)):
-            self._say(duration(total))
+    def stored(self, n_calls: int) -> None:
+        """Count calls whose results were found."""
+        self._n_stored += n_calls
 
-    def _say(self, time: str) -> None:
-        if self._text in _SAID:
+    def done(self, n_calls: int = 1) -> None:
+        """Count calls that were made."""
+        self._n_done += n_calls
+        if self._pace.n_calls > 1 or self._pace.seconds(self._n_atoms) >= LONG:
+            self._foretell()
+            self._report()
+
+    def _foretell(self) -> None:
+        seconds = self._pace.seconds(self._n_atoms)
+        total = seconds * (self._n_calls - self._n_stored)
+        if total < max(LONG, NOTABLE * _SAID.get(self._what, 0.0)):
             return
-        _SAID.add(self._text)
-        text, advice = self._text
+        _SAID[self._what] = total
+        lost = "" if self._kept or seconds < SLOW else "; --cache (cache=) keeps finished ones"
+        self._say(
+            f"{self._n_calls} force calls on {self._n_atoms} atoms, about {duration(total)}"
+            f"{self._advice}{lost}"
+        )
+
+    def _report(self) -> None:
+        now = perf_counter()
+        spent, left = now - self._start, self._n_calls - self._n_stored - self._n_done
+        pace = spent / self._n_done
+        if left > 0 and now - self._last >= max(SPARSELY, pace * (self._n_done + left) / 10):
+            self._last = now
+            finished = self._n_calls - left
+            self._say(f"{finished} of {self._n_calls} done, about {duration(pace * left)} left")
+
+    def _say(self, text: str) -> None:
         # Of a logger: on standard error, unless the user wants it elsewhere.
-        logging.getLogger("ase_vibent").warning("ase_vibent: %s, about %s%s", text, time, advice)
+        logging.getLogger("ase_vibent").warning("ase_vibent: %s: %s", self._what, text)
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -20,7 +19,8 @@ from ase_vibent.hessian.batches import forces_batch
 from ase_vibent.hessian.cache import DisplacementCache
 from ase_vibent.hessian.costs import Costs
 from ase_vibent.hessian.embedded_atom import eam_hessian, is_matscipy_eam
-from ase_vibent.potentials import calculator_failures, require_numbers
+from ase_vibent.hessian.options import HessianOptions
+from ase_vibent.potentials import calculator_failures, pace_of, require_numbers
 from ase_vibent.structures import check_structure
 
 
@@ -37,8 +37,8 @@ class DisplacedForces:
     calculator : ASE calculator
     virial : bool
         Whether responses carry the virial.
-    cache : path of a folder, optional
-        Where every finished response is kept; see `DisplacementCache`.
+    options : HessianOptions
+        Where finished responses are kept; nothing else plays a part.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class DisplacedForces:
         calculator: object,
         *,
         virial: bool = False,
-        cache: str | os.PathLike[str] | None = None,
+        options: HessianOptions = HessianOptions(),
     ):
         check_structure(atoms)
         self._atoms = atoms.copy()
@@ -66,12 +66,22 @@ class DisplacedForces:
         self.calculator: Any = calculator
         self._virial = virial
         self._costs: Costs | None = None
-        self._batch = None if virial else forces_batch(calculator)  # batches carry no virials
-        self._cache = None if cache is None else DisplacementCache(cache, self._atoms, calculator)
+        self._pace = pace_of(calculator)
+        batch = forces_batch(calculator)
+        self._batch = batch if batch is not None and (batch.has_stress or not virial) else None
+        self._cache = self._cache_of(options)
+
+    def _cache_of(self, options: HessianOptions) -> DisplacementCache | None:
+        if options.cache is None:
+            return None
+        least = options.cache_threshold
+        slow = None if least == 0 else lambda: self._pace.seconds(self.n_atoms) >= least
+        return DisplacementCache(options.cache, self._atoms, self.calculator, slow)
 
     def expect(self, what: str, n_calls: int, advice: str = "") -> None:
         """See `SupportsCurvature.expect`."""
-        self._costs = Costs(what, n_calls, self.n_atoms, advice)
+        kept = self._cache is not None
+        self._costs = Costs(what, n_calls, self.n_atoms, self._pace, advice=advice, kept=kept)
 
     def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be numbers."""
@@ -157,10 +167,7 @@ class DisplacedForces:
         size = 1 if self._batch is None else max(1, self._batch.most_atoms // self.n_atoms)
         remaining = iter(displacements)
         while chunk := list(islice(remaining, size)):
-            if self._cache is None:
-                yield from self._respond(chunk)
-            else:
-                yield from self._cache.responses(chunk, self._respond, virial=self._virial)
+            yield from self._respond(chunk) if self._cache is None else self._cached(chunk)
 
     def changes(self, displacements: Iterable[Array]) -> Iterator[Array]:
         """Forces at displacements less those at the opposite ones.
@@ -177,6 +184,20 @@ class DisplacedForces:
         for forward, backward in zip(responses, responses, strict=True):
             yield forward.forces - backward.forces
 
+    def _cached(self, chunk: list[Array]) -> list[ForcesAndVirial]:
+        """Stored, or computed and stored."""
+        assert self._cache is not None
+        missing: list[Array] = []
+
+        def compute(displacements: list[Array]) -> Iterator[ForcesAndVirial]:
+            missing.extend(displacements)
+            return self._respond(displacements)
+
+        found = self._cache.responses(chunk, compute, virial=self._virial)
+        if self._costs is not None:
+            self._costs.stored(len(chunk) - len(missing))
+        return found
+
     def _respond(self, displacements: Iterable[Array]) -> Iterator[ForcesAndVirial]:
         """Computed now: a batch at once, and otherwise one by one."""
         if self._batch is None:
@@ -184,38 +205,53 @@ class DisplacedForces:
             return
         structures = [self._displaced(displacement).copy() for displacement in displacements]
         with self._timed(len(structures)), calculator_failures(self.calculator, "forces"):
-            batch = list(self._batch.forces(structures))
+            batch = list(self._batch.responses(structures, self._virial))
         if len(batch) != len(structures):
             raise CalculatorError(
                 f"calculator: {type(self.calculator).__name__} was asked for forces of a batch of "
                 f"{len(structures)} structures, and gave those of {len(batch)}"
             )
-        for forces in batch:
-            require_numbers(self.calculator, "forces", forces)
-            yield ForcesAndVirial(self._checked(forces), None)
+        for forces, stress in batch:
+            yield self._response(forces, stress)
 
     def _respond_singly(self, displacement: Array) -> ForcesAndVirial:
         self._displaced(displacement)
         with self._timed(1):
-            forces = self._checked(self.property("forces"))
-        if not self._virial:
-            return ForcesAndVirial(forces, None)
-        stress = np.asarray(self.property("stress"), dtype=float)
-        full = stress if stress.shape == (3, 3) else voigt_6_to_full_3x3_stress(stress)
-        return ForcesAndVirial(forces, self._atoms.get_volume() * full)
+            forces = self.property("forces")
+            stress = self.property("stress") if self._virial else None
+        return self._response(forces, stress)
 
-    def _timed(self, n_calls: int) -> AbstractContextManager[None]:
-        return nullcontext() if self._costs is None else self._costs.timed(n_calls)
+    @contextmanager
+    def _timed(self, n_calls: int) -> Iterator[None]:
+        with self._pace.timed(self.n_atoms, n_calls):
+            yield
+        if self._costs is not None:
+            self._costs.done(n_calls)
 
     def _displaced(self, displacement: Array) -> Atoms:
         self._atoms.positions = self._rest + displacement
         return self._atoms
 
-    def _checked(self, given: Any) -> Array:
-        forces = np.array(given, dtype=float)
+    def _response(self, forces: Any, stress: Any) -> ForcesAndVirial:
+        """What a calculator gave, checked."""
+        forces = self._numbers("forces", forces)
         if forces.shape != self._rest.shape:
             raise CalculatorError(
                 f"calculator: {type(self.calculator).__name__} gave forces of shape {forces.shape} "
-                f"for {len(self._rest)} atoms"
+                f"for {self.n_atoms} atoms"
             )
-        return forces
+        if not self._virial:
+            return ForcesAndVirial(forces, None)
+        stress = self._numbers("stress", stress)
+        if stress.shape not in ((6,), (3, 3)):
+            raise CalculatorError(
+                f"calculator: {type(self.calculator).__name__} gave a stress of shape "
+                f"{stress.shape}; expected (6,), as ASE has it, or (3, 3)"
+            )
+        full = stress if stress.shape == (3, 3) else voigt_6_to_full_3x3_stress(stress)
+        return ForcesAndVirial(forces, self._atoms.get_volume() * full)
+
+    def _numbers(self, name: str, value: Any) -> Array:
+        value = from_tensor(value)
+        require_numbers(self.calculator, name, value)
+        return np.array(value, dtype=float)

@@ -38,6 +38,8 @@ class HessianOptions:
         calculator tells atoms apart in other ways, as by their place in the list.
     cache : path of a folder, optional
         Finished displacements are kept there, and not done again when a run is repeated.
+    cache_threshold : float, s
+        Calls that take less are not kept there.
     method : {"auto", "analytic", "finite-differences"}
         "auto" takes the calculator's analytic Hessian where it has one. Differences may
         cost less: automatic differentiation takes a pass for each of 3N rows, a symmetric crystal
@@ -53,6 +55,7 @@ class HessianOptions:
     interaction_range: float | None = None
     symmetry: bool = True
     cache: str | os.PathLike[str] | None = None
+    cache_threshold: float = 0.0
     method: Literal["auto", "analytic", "finite-differences"] = "auto"
 
     @classmethod
@@ -78,8 +81,9 @@ class HessianOptions:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """Those that change numbers, where they are set; all but the cache."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache"}
+        """Those that change numbers, where they are set; all but those of the cache."""
+        names = [f.name for f in fields(self) if not f.name.startswith("cache")]
+        values = {name: getattr(self, name) for name in names}
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in values.items()
@@ -101,3 +105,5 @@ class HessianOptions:
             raise InvalidInputError(
                 f"cache: expected a folder that can be written, or None, got {self.cache!r}"
             )
+        if self.cache_threshold != 0:
+            check_positive("cache_threshold", self.cache_threshold, "s")

@@ -50,7 +50,7 @@ def repeated_hessian(
     """
     calculator = resolve_calculator(calculator)
     supercell, n = repeated(crystal, repeats), len(crystal)
-    displaced_forces = DisplacedForces(supercell, calculator, cache=options.cache)
+    displaced_forces = DisplacedForces(supercell, calculator, options=options)
     rows_of_blocks = np.empty((3 * n, len(supercell), 3))
     units = (np.eye(1, 3 * len(supercell), column).reshape(-1, 3) for column in range(3 * n))
     changes = displaced_forces.changes(options.step * unit for unit in units)

@@ -93,7 +93,7 @@ class HessianSource:
         """
         if self._given_for(atoms) is not None or takes_analytic_hessian(self.calculator, options):
             return self(atoms, options), None
-        displaced_forces = DisplacedForces(atoms, self.calculator, cache=options.cache)
+        displaced_forces = DisplacedForces(atoms, self.calculator, options=options)
         found: list[tuple[StepError, Matrix]] = []
         for step in STEPS if options.displacement == "auto" else (options.step,):
             try:

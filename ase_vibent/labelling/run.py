@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ase_vibent.errors import InvalidStructureError, LabelError, NarrowCellWarni
 from ase_vibent.harmonic.mesh import Mesh, choose_mesh
 from ase_vibent.harmonic.mesh_system import WARNED
 from ase_vibent.hessian import HessianOptions, StoredHessian
+from ase_vibent.hessian.costs import SLOW
 from ase_vibent.labelling.labels import attach_labels
 from ase_vibent.quantities import DEFAULT_LABELS, LABEL_KEYS, LabelName, check_labels
 from ase_vibent.runs.calculator_folders import CalculatorFolders
@@ -112,6 +115,12 @@ class LabelTask:
             return True
         return frame.info.get(dataset.N_UNSTABLE) == self.unstable + (self.tangent is not None)
 
+    def cached_in(self, folder: Path) -> LabelTask:
+        """Task whose slow displacements are kept in a folder, unless it has one."""
+        if self.options.cache is not None:
+            return self
+        return replace(self, options=replace(self.options, cache=folder, cache_threshold=SLOW))
+
     def missing_label(self, frame: Atoms) -> LabelName | None:
         """A wanted label that a labelled frame lacks, or None."""
         present = {**frame.info, **frame.arrays}
@@ -179,7 +188,10 @@ def label_structures(
     `PATH.failed.jsonl` (number, source and reason, one a line), and the rest goes on; the next run
     tries it again. Frames stand in the order in which they were finished.
     Calculators that write files do so in a folder of their own for every structure, below
-    `PATH.work`; what a structure that failed left there is kept until the next run.
+    `PATH.work`; what a structure that failed left there is kept until the next run. One that writes
+    none serves all structures of a process.
+    Displacements that take a second or more are kept in `PATH.displacements` until their structure
+    is labelled, unless the options of a task name a cache.
 
     Parameters
     ----------
@@ -192,7 +204,8 @@ def label_structures(
     calculator_name : str
         Kept with every frame; a file never mixes calculators.
     n_jobs : int
-        Processes, each of one thread; -1 for all cores.
+        Processes, each of one thread; -1 for all cores, or one if the calculator works on an
+        accelerator, which they would share.
     scheduler : str, optional
         Address (`tcp://host:port`) or scheduler file of a Dask cluster whose workers are
         used instead; they must see the folder of `path`.
@@ -218,9 +231,10 @@ def label_structures(
         pending = _pending(tasks, run.finished, path, calculator_name)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
         failure_list(path).unlink(missing_ok=True)
+        caches = _caches(path, pending, calculator_name)
         for number, result in run.results(
             partial(_frame, name=calculator_name),
-            pending,
+            {number: task.cached_in(caches[number]) for number, task in pending.items()},
             folders=CalculatorFolders.beside(path, make_calculator),
             n_jobs=n_jobs,
             scheduler=scheduler,
@@ -234,9 +248,11 @@ def label_structures(
             else:
                 text, guessed = result
                 run.append(text)
+                shutil.rmtree(caches[number], ignore_errors=True)
                 summary.done += 1
                 if guessed > WARNED:
                     summary.narrow[number] = guessed
+        _tidy(_cache_root(path), everything=not run.failed)
     summary.failed = sorted(run.failed.items())
     return summary
 
@@ -293,6 +309,29 @@ def _frame(task: LabelTask, calculator: Any, *, name: str) -> tuple[str, float]:
     labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
     dataset.check_frame(labelled, task.source)
     return dataset.format_frame(labelled), labelled.info.get(dataset.GUESSED, 0.0)
+
+
+def _cache_root(path: Path) -> Path:
+    return path.absolute().with_name(f"{path.name}.displacements")
+
+
+def _tidy(root: Path, *, everything: bool) -> None:
+    """Remove the folder of caches, if it is empty; and those caches first, that no run needs."""
+    for folder in root.glob("k*-*") if everything else ():
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        root.rmdir()
+
+
+def _caches(path: Path, tasks: Mapping[int, LabelTask], calculator_name: str) -> dict[int, Path]:
+    """A folder for every task, the same in the next run; the same task twice has two."""
+    seen: Counter[str] = Counter()
+    folders = {}
+    for number, task in tasks.items():
+        key = task.key(calculator_name)
+        folders[number] = _cache_root(path) / f"{key}-{seen[key]}"
+        seen[key] += 1
+    return folders
 
 
 def _pending(

@@ -120,6 +120,8 @@ class ResumableRun(Generic[Record]):
         numbers, arguments = list(jobs), list(jobs.values())
         if folders is not None:
             folders.clear()
+            if jobs and scheduler is None:
+                n_jobs = folders.n_processes(n_jobs)
             self._until_the_end.callback(folders.tidy, self.failed)
             function, arguments = partial(folders.call, function), list(jobs.items())
         results = results_as_completed(

@@ -99,15 +99,15 @@ def results_as_completed(
         yield from ((number, _attempt(function, a)) for number, a in enumerate(arguments))
         return
     try:
-        cloudpickle.dumps(function)
+        pickled = cloudpickle.dumps(function)
     except Exception as error:
         raise InvalidInputError(
             f"calculator: the function that makes it cannot be sent to other processes "
             f"({type(error).__name__}: {error}); use one process, or a function of a module"
         ) from error
-    processes = partial(_processes, min(n_jobs, len(arguments)), function, time_limit)
+    processes = partial(_processes, min(n_jobs, len(arguments)), pickled, time_limit)
     with _cluster(scheduler) if scheduler else processes() as pool:
-        yield from _pool_results(pool, function, arguments)
+        yield from _pool_results(pool, pickled, arguments)
 
 
 def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
@@ -142,7 +142,7 @@ class _WorkerPool:
 
 
 def _pool_results(
-    pool: _WorkerPool, function: Callable[[Any], Any], arguments: Sequence[Any]
+    pool: _WorkerPool, function: bytes, arguments: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
     finished: SimpleQueue[Future[Any]] = SimpleQueue()
     waiting, running = deque(range(len(arguments))), dict[Future[Any], int]()
@@ -177,39 +177,65 @@ def _pool_results(
         yield number, result
 
 
-def _submit(executor: Executor, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
+def _submit(executor: Executor, function: bytes, argument: Any) -> Future[Any]:
     import cloudpickle
 
     try:
-        call = cloudpickle.dumps((function, argument))
+        pickled = cloudpickle.dumps(argument)
     except Exception as error:  # one argument of many
         failed: Future[Any] = Future()
         failed.set_exception(error)
         return failed
-    return executor.submit(_work, os.getcwd(), call)
+    return executor.submit(_work, os.getcwd(), function, pickled)
 
 
-def _work(folder: str, call: bytes) -> Any:
+def _work(folder: str, function: bytes, argument: bytes) -> Any:
     """One call, in a worker, as if it were run in the folder of the process that asked."""
+    _enter(folder)
+    return _attempt(partial(_call, function), argument)
+
+
+def _prepare(folder: str, function: bytes) -> None:
+    """Import what calls need, and have the function ready."""
+    _enter(folder)
+    _attempt(_ready, function)
+
+
+def _enter(folder: str) -> None:
     with suppress(OSError):  # a cluster may lack the folder, and its calculators not need it
         os.chdir(folder)
     if folder not in sys.path:
         sys.path.append(folder)
     os.environ.update(_ONE_THREAD)
-    return _attempt(_call, call)
 
 
-def _call(call: bytes) -> Any:
+def _call(function: bytes, argument: bytes) -> Any:
+    call = _ready(function)
+    try:
+        return call(pickle.loads(argument))
+    except KeyboardInterrupt as error:  # a calculator's own: the user's goes to the parent
+        return _as_failure(error)
+
+
+def _ready(function: bytes) -> Callable[[Any], Any]:
     import numba
     from threadpoolctl import threadpool_limits
 
-    function, argument = pickle.loads(call)
+    loaded = _loaded(function)
     numba.set_num_threads(1)  # and starts its pool, which has a limit of its own
     threadpool_limits(limits=1)  # of what is loaded already
-    try:
-        return function(argument)
-    except KeyboardInterrupt as error:  # a calculator's own: the user's goes to the parent
-        return _as_failure(error)
+    return loaded
+
+
+#: Function that this thread called last, as pickled and as it is: it may keep what it has loaded.
+_LAST = threading.local()
+
+
+def _loaded(function: bytes) -> Callable[[Any], Any]:
+    if getattr(_LAST, "pickled", None) != function:
+        _LAST.pickled, _LAST.function = function, pickle.loads(function)
+    loaded: Callable[[Any], Any] = _LAST.function
+    return loaded
 
 
 # --- Processes of this machine ----------------------------------------------------------------
@@ -218,12 +244,12 @@ def _call(call: bytes) -> Any:
 class _SingleProcesses(Executor):
     """A pool of one process for every slot, so that it is known whose worker died."""
 
-    def __init__(self, n_processes: int, preparation: bytes, time_limit: float | None):
+    def __init__(self, n_processes: int, function: bytes, time_limit: float | None):
         self._idle: list[Any] = [None] * n_processes  # started where it is needed
         #: Every pool's first call, which imports what the others need: no time limit counts that.
         self._prepared: dict[Any, Future[Any]] = {}
         self._killed: set[Any] = set()
-        self._preparation, self._time_limit = preparation, time_limit
+        self._function, self._time_limit = function, time_limit
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         pool = self._idle.pop()
@@ -248,7 +274,7 @@ class _SingleProcesses(Executor):
             if pool is None:
                 arguments = _life_line()[0], before
                 pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments)
-                self._prepared[pool] = pool.submit(_work, os.getcwd(), self._preparation)
+                self._prepared[pool] = pool.submit(_prepare, os.getcwd(), self._function)
             return pool, pool.submit(*call, **keywords)
         finally:
             if before is None:
@@ -295,13 +321,10 @@ def _begin(life_line: Any, safe_path: str | None) -> None:
 
 
 @contextmanager
-def _processes(
-    n_jobs: int, function: Callable[[Any], Any], time_limit: float | None
-) -> Iterator[_WorkerPool]:
-    import cloudpickle
+def _processes(n_jobs: int, function: bytes, time_limit: float | None) -> Iterator[_WorkerPool]:
     from joblib.externals.loky.process_executor import ShutdownExecutorError
 
-    executor = _SingleProcesses(n_jobs, cloudpickle.dumps((callable, function)), time_limit)
+    executor = _SingleProcesses(n_jobs, function, time_limit)
     late = (ShutdownExecutorError,)  # no other call is killed
     try:
         with _orderly_end():

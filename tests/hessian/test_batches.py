@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
 from ase_vibent.errors import CalculatorError, InvalidInputError
@@ -47,6 +50,20 @@ class Batching(Single):
     def get_forces_batch(self, structures):
         self.batches.append([len(atoms) for atoms in structures])
         return self.spoil([EMT().get_property("forces", atoms) for atoms in structures])
+
+
+class BatchingStresses(Batching):
+    """Of shape (3, 3) and (6,), in turns."""
+
+    def get_forces_and_stresses_batch(self, structures):
+        self.batches.append([len(atoms) for atoms in structures])
+        shapes = itertools.cycle((voigt_6_to_full_3x3_stress, np.array))
+        return self.spoil(
+            [
+                (EMT().get_property("forces", atoms), shape(EMT().get_property("stress", atoms)))
+                for atoms, shape in zip(structures, shapes, strict=False)
+            ]
+        )
 
 
 def rattled(repeats=(2, 1, 1)):
@@ -114,15 +131,64 @@ def test_gradients():
     check_batches(batching, single)
 
 
-def test_strain_derivatives_take_single_calls():
-    """Batches carry no stress."""
+def test_strain_derivatives():
     atoms = rattled()
+    batching, single = BatchingStresses(), Single()
+    values = []
+    for potential in (batching, single):
+        exact = HessianEntropyCalculator(potential, mesh="gamma", unstable="any")
+        atoms.calc = exact
+        values.append(np.append(exact.get_property("entropy_strain", atoms), atoms.get_forces()))
+    scale = np.abs(values[1]).max()
+    np.testing.assert_allclose(values[0], values[1], atol=1e-9 * scale)
+    assert batching.singles == 0
+    assert len(batching.batches) < 10
+
+
+@pytest.mark.parametrize("offers", [True, False])
+def test_strain_derivatives_that_take_single_calls(offers):
+    """Where batches carry no stress, or the calculator has none."""
+    atoms = rattled()
+    batching = Batching() if offers else BatchingStresses()
+    if not offers:
+        batching.implemented_properties = ["energy", "forces"]
+    forces = DisplacedForces(atoms, batching, virial=True)
     shift = 0.01 * np.eye(len(atoms), 3)
-    batching = Batching()
-    response = DisplacedForces(atoms, batching, virial=True)(shift)
-    expected = DisplacedForces(atoms, Single(), virial=True)(shift)
-    np.testing.assert_allclose(response.virial, expected.virial, atol=1e-12)
+    if offers:
+        expected = DisplacedForces(atoms, Single(), virial=True)(shift)
+        np.testing.assert_allclose(forces(shift).virial, expected.virial, atol=1e-12)
+    else:
+        with pytest.raises(CalculatorError, match="offers no stress, which"):
+            forces(shift)
     assert batching.batches == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda pairs: pairs[1:], "batch of 2 structures, and gave those of 1"),
+        (lambda pairs: [(f, s[:2]) for f, s in pairs], "expected \\(6,\\), as ASE has it, or"),
+        (lambda pairs: [(f, 0.0) for f, s in pairs], r"a stress of shape \(\)"),
+        (lambda pairs: [(f, s * np.nan) for f, s in pairs], "NaN or no stress"),
+        (lambda pairs: [(f, None) for f, s in pairs], "NaN or no stress"),
+        (lambda pairs: [f for f, s in pairs], "failed to give forces: ValueError"),
+        (lambda pairs: [(f[1:], s) for f, s in pairs], "forces of shape"),
+    ],
+    ids=["few", "short", "number", "nan", "missing", "forces alone", "short forces"],
+)
+def test_unusable_batches_of_stresses(spoil, said):
+    atoms = rattled()
+    shifts = np.zeros((2, len(atoms), 3))
+    with pytest.raises(CalculatorError, match=said) as caught:
+        list(DisplacedForces(atoms, BatchingStresses(spoil), virial=True).responses(shifts))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", 128), ("cuda:0", 2000)])
+def test_size_of_batches_by_device(device, most):
+    batching = Batching()
+    batching.device = device
+    assert forces_batch(batching).most_atoms == most
 
 
 @pytest.mark.parametrize(
@@ -281,6 +347,10 @@ def mace():
     )
 
 
+def full_stress(value):
+    return voigt_6_to_full_3x3_stress(value) if np.shape(value) == (6,) else value
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", [chgnet, sevennet, mace])
 def test_machine_learned_potentials(make):
@@ -290,9 +360,13 @@ def test_machine_learned_potentials(make):
     del structures[1][3]
     for seed, atoms in enumerate(structures):
         atoms.rattle(0.05, seed=seed)
-    for chosen in (structures, structures[:1]):
-        found = forces_batch(calculator).forces(chosen)
+    batch = forces_batch(calculator)
+    for chosen, stress in itertools.product((structures, structures[:1]), (False, True)):
+        found = batch.responses(chosen, stress)
         assert len(found) == len(chosen)
-        for forces, atoms in zip(found, chosen, strict=True):
-            expected = calculator.get_property("forces", atoms)
-            np.testing.assert_allclose(forces, expected, atol=1e-5 * np.abs(expected).max())
+        for values, atoms in zip(found, chosen, strict=True):
+            names = ("forces", "stress") if stress else ("forces",)
+            for name, value in zip(names, values, strict=False):
+                expected = full_stress(calculator.get_property(name, atoms))
+                scale = np.abs(expected).max()
+                np.testing.assert_allclose(full_stress(value), expected, atol=1e-5 * scale)

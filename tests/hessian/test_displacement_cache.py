@@ -57,6 +57,10 @@ def argon_potential(depth=0.0104):
     return PairPotential({(18, 18): LennardJonesQuadratic(depth, 3.4, 6.5)})
 
 
+def responses(atoms, calculator, folder, **words):
+    return DisplacedForces(atoms, calculator, options=HessianOptions(cache=folder), **words)
+
+
 def differences(atoms, calculator, *, sparse=False, **options):
     own = HessianOptions(method="finite-differences", **options)
     return compute_hessian(atoms, calculator, options=own, sparse=sparse)
@@ -91,9 +95,9 @@ def test_repeated_run_computes_one_displacement(tmp_path):
 )
 def test_other_structures_share_a_folder(tmp_path, change):
     atoms = silicon()
-    DisplacedForces(atoms, LennardJones(), cache=tmp_path)(np.zeros((7, 3)))
+    responses(atoms, LennardJones(), tmp_path)(np.zeros((7, 3)))
     change(atoms)
-    DisplacedForces(atoms, LennardJones(), cache=tmp_path)(np.zeros((7, 3)))
+    responses(atoms, LennardJones(), tmp_path)(np.zeros((7, 3)))
     assert len(files(tmp_path)) == 2
 
 
@@ -121,8 +125,12 @@ def test_forces_at_rest_tell_no_calculators_apart(tmp_path):
     crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
     rest, shift = np.zeros((4, 3)), 0.01 * np.eye(4, 3)
     for displacement in (rest, shift):
-        DisplacedForces(crystal, Counted(argon_potential()), cache=tmp_path)(displacement)
-    other = DisplacedForces(crystal, Counted(argon_potential(1.0)), cache=tmp_path)
+        DisplacedForces(
+            crystal, Counted(argon_potential()), options=HessianOptions(cache=tmp_path)
+        )(displacement)
+    other = DisplacedForces(
+        crystal, Counted(argon_potential(1.0)), options=HessianOptions(cache=tmp_path)
+    )
     other(rest)
     with pytest.raises(CalculatorError, match=r"cache: .* was filled by another calculator"):
         other(shift)
@@ -227,7 +235,9 @@ def test_virials_are_added_to_files_without(tmp_path):
     expected = DisplacedForces(atoms, stillinger_weber_silicon(), virial=True)(shift)
     for virial in (False, True, True, False):
         calculator = stillinger_weber_silicon()
-        response = DisplacedForces(atoms, calculator, virial=virial, cache=tmp_path)(shift)
+        response = DisplacedForces(
+            atoms, calculator, virial=virial, options=HessianOptions(cache=tmp_path)
+        )(shift)
         np.testing.assert_allclose(response.forces, expected.forces, atol=1e-12)
         assert (response.virial is not None) == virial
         if virial:

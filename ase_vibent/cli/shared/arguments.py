@@ -71,7 +71,8 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         metavar="FOLDER",
-        help="keeps every finished displacement; for calculators that take minutes",
+        help="keeps every finished displacement, for the next run too; vibent label keeps slow "
+        "ones by itself until their structure is done",
     )
     parser.add_argument(
         "--no-symmetry",
@@ -114,7 +115,8 @@ def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
         type=positive_number,
         default=-1,
         metavar="N",
-        help="processes, one thread each; default: one for every core",
+        help="processes, one thread each; default: one for every core, or a single one if the "
+        "calculator works on a graphics processor, which they would share",
     )
     parser.add_argument(
         "--scheduler",

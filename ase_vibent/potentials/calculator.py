@@ -1,4 +1,4 @@
-"""The user's calculator: by name or from a factory, its folder, its results, and its failures."""
+"""By name or from a factory, its folder, its results, and its failures."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from ase_vibent.errors import (
     InvalidInputError,
     VibentError,
 )
+from ase_vibent.potentials.pace import pace_of
+from ase_vibent.potentials.torch_sim import TorchSimCalculator, is_torch_sim_model
 
 
 def stillinger_weber_silicon() -> Any:
@@ -112,11 +114,12 @@ class CalculatorSpec:
         factory = self._factory()
         try:
             with chdir("."):
-                return factory()
+                made = factory()
         except (Exception, SystemExit) as error:
             raise InvalidInputError(
                 f"calculator: {self.text!r} could not be made: {type(error).__name__}: {error}"
             ) from error
+        return TorchSimCalculator(made) if is_torch_sim_model(made) else made
 
     def _factory(self) -> Callable[[], Any]:
         path, _, call = self.text.partition(":")
@@ -141,7 +144,7 @@ def resolve_calculator(calculator: Any) -> Any:
 
     Parameters
     ----------
-    calculator : ASE calculator, or callable () -> ASE calculator
+    calculator : ASE calculator, model of torch-sim, or callable () -> one of these
 
     Returns
     -------
@@ -152,6 +155,8 @@ def resolve_calculator(calculator: Any) -> Any:
     InvalidInputError
         If it is neither.
     """
+    if is_torch_sim_model(calculator):
+        return TorchSimCalculator(calculator)
     if not isinstance(calculator, type) and hasattr(calculator, "get_property"):
         return calculator
     if callable(calculator):
@@ -226,10 +231,11 @@ def energy_and_forces(atoms: Atoms, purpose: str) -> tuple[float, Array]:
         If the calculator fails; it names the one that is missing.
     """
     # Of copies, whatever the calculator does to what it is given.
-    with calculator_failures(atoms.calc, "energy", purpose):
-        energy = _with_calculator(atoms).get_potential_energy()
-    with calculator_failures(atoms.calc, "forces", purpose):
-        forces = _with_calculator(atoms).get_forces(apply_constraint=False)
+    with pace_of(atoms.calc).timed(len(atoms)):
+        with calculator_failures(atoms.calc, "energy", purpose):
+            energy = _with_calculator(atoms).get_potential_energy()
+        with calculator_failures(atoms.calc, "forces", purpose):
+            forces = _with_calculator(atoms).get_forces(apply_constraint=False)
     for name, value in (("energy", energy), ("forces", forces)):
         require_numbers(atoms.calc, name, value, purpose)
     return float(energy), forces
