@@ -21,7 +21,7 @@ from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
-from ase_vibent.model import SiteModel
+from ase_vibent.model import Prediction, SiteModel
 from ase_vibent.quantities import ENERGY, ENTROPY
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.validity import free_atoms
@@ -133,8 +133,7 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         n_unstable += tangent is not None
         chosen = check_temperatures(temperatures)
         masses = check_masses(atoms)
-        sites = self.model.evaluate(atoms, gradient=False, lists=self._neighbours).values
-        self._check_extrapolation(atoms)
+        sites = self._predict(atoms, gradient=False).values
         reduced = sites.sum() + mass_entropy(masses).sum()
         reduced += unstable_mass_entropy(masses, n_unstable)
         found = Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
@@ -159,20 +158,21 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
         temperature = self.temperature
-        sums = self.model.evaluate(atoms, gradient=gradient, lists=self._neighbours)
-        self._check_extrapolation(atoms)
+        sums = self._predict(atoms, gradient=gradient, wanted=self._wanted)
         classical = classical_sites(sums, check_masses(atoms), temperature)
         if not self.parameters["quantum"]:
             return classical
         return add_correction(classical, *self._correction(atoms, temperature, gradient=gradient))
 
 
-def classical_sites(sums: SiteSums, masses: Array, temperature: float) -> SiteThermodynamics:
+def classical_sites(
+    sums: SiteSums | Prediction, masses: Array, temperature: float
+) -> SiteThermodynamics:
     """Site entropies and free energies of what a model of entropies predicts.
 
     Parameters
     ----------
-    sums : SiteSums, dimensionless
+    sums : SiteSums or Prediction, dimensionless
     masses : ndarray, shape (N,), amu
     temperature : float, K
 
@@ -273,10 +273,10 @@ class SiteEnergyCalculator(SiteModelCalculator):
         if "stress" in properties:
             require_volume(self.atoms)
         gradient = not {"forces", "stress"}.isdisjoint(properties)
-        if "forces" in self.results or ("energy" in self.results and not gradient):
+        known = "forces" in self.results or ("energy" in self.results and not gradient)
+        if known and self._wanted.issubset(self.results):
             return
-        sums = self.model.evaluate(self.atoms, gradient=gradient, lists=self._neighbours)
-        self._check_extrapolation(self.atoms)
+        sums = self._predict(self.atoms, gradient=gradient, wanted=self._wanted)
         energy = float(sums.values.sum())
         self.results.update(energy=energy, free_energy=energy, energies=sums.values)
         if sums.gradient is not None and sums.strain is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -12,10 +12,11 @@ from ase import Atoms
 from ase.calculators.calculator import all_changes
 
 from ase_vibent import pretrained
+from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import StrictCalculator
 from ase_vibent.checks import check_choice
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
-from ase_vibent.model import SiteModel
+from ase_vibent.model import Prediction, SiteModel
 from ase_vibent.neighbours.lists import NeighbourLists
 from ase_vibent.quantities import Target
 from ase_vibent.structures.atom_types import resolves_sublattices
@@ -62,6 +63,8 @@ class SiteModelCalculator(StrictCalculator):
             )
         self.model = model
         self._neighbours = NeighbourLists()
+        #: Uncertainties that the calculation under way was asked for.
+        self._wanted: set[str] = set()
         super().__init__(model=source, **parameters)
 
     @classmethod
@@ -118,38 +121,53 @@ class SiteModelCalculator(StrictCalculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill `results`; called by ASE. Uncertainties only where they are asked for."""
-        of_total, of_sites = self.target.deviations
-        uncertainties = {of_total, of_sites, "extrapolation_grades"}
-        if system_changes or "energy" not in self.results or set(properties) - uncertainties:
+        self._wanted = set(properties) & {*self.target.deviations, "extrapolation_grades"}
+        if system_changes or "energy" not in self.results or set(properties) - self._wanted:
             super().calculate(atoms, properties, system_changes)
-        if {of_total, of_sites}.intersection(properties):
-            total, sites = self.model.uncertainty(self.atoms)
-            self.results[of_total] = self.target.scale * total
-            self.results[of_sites] = self.target.scale * sites
-        if "extrapolation_grades" in properties:
-            grades = self.model.extrapolation_grades(self.atoms, lists=self._neighbours)
-            self.results["extrapolation_grades"] = grades
+        elif self._wanted:
+            self._predict(self.atoms, gradient=False, wanted=self._wanted)
 
-    def _check_extrapolation(self, atoms: Atoms) -> None:
-        """Follow the policy; called after an evaluation, which has found the neighbours."""
-        policy, near = self.parameters["extrapolation"], self._neighbours.latest
-        if policy == "ignore" or self.model.domain is None or near is None:
-            return
-        if near.extrapolation_checked and policy == "warn":
-            return
-        near.extrapolation_checked = True
-        self._follow_policy({"atoms": atoms})
+    def _predict(self, atoms: Atoms, *, gradient: bool, wanted: Collection[str] = ()) -> Prediction:
+        """One pass for values and the results that are wanted, and for the warning where due."""
+        near = self.model.descriptor.find_neighbours(atoms, self._neighbours)
+        policy = self.parameters["extrapolation"]
+        due = self.model.domain is not None and (
+            policy == "raise" or (policy == "warn" and not near.extrapolation_checked)
+        )
+        above = EXTRAPOLATION_LIMIT if due else None
+        predicted = self.model.predict(
+            atoms,
+            gradient=gradient,
+            uncertainty=any(name in wanted for name in self.target.deviations),
+            grades_above=0.0 if "extrapolation_grades" in wanted else above,
+            lists=self._neighbours,
+        )
+        if due and predicted.grades is not None:
+            near.extrapolation_checked = True
+            self._follow_policy({"atoms": predicted.grades})
+        if "extrapolation_grades" in wanted:
+            self.results["extrapolation_grades"] = predicted.grades
+        if predicted.std is not None and predicted.site_stds is not None:
+            of_total, of_sites = self.target.deviations
+            self.results[of_total] = self.target.scale * predicted.std
+            self.results[of_sites] = self.target.scale * predicted.site_stds
+        return predicted
 
     def check_extrapolation(self, structures: Mapping[str, Atoms]) -> None:
         """See `EntropyCalculator.check_extrapolation`."""
-        if self.parameters["extrapolation"] != "ignore" and self.model.domain is not None:
-            self._follow_policy(structures)
+        if self.parameters["extrapolation"] == "ignore" or self.model.domain is None:
+            return
+        grades = {}
+        for name, atoms in structures.items():
+            predicted = self.model.predict(
+                atoms, gradient=False, grades_above=EXTRAPOLATION_LIMIT, lists=self._neighbours
+            )
+            assert predicted.grades is not None
+            grades[name] = predicted.grades
+        self._follow_policy(grades)
 
-    def _follow_policy(self, structures: Mapping[str, Atoms]) -> None:
-        grades = {
-            name: self.model.extrapolation_grades(atoms, lists=self._neighbours)
-            for name, atoms in structures.items()
-        }
+    def _follow_policy(self, grades: Mapping[str, Array]) -> None:
+        """Complain of structures whose grades, by their names, are too large."""
         far = {name: own for name, own in grades.items() if own.max() > EXTRAPOLATION_LIMIT}
         if not far:
             return

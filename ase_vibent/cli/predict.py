@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,19 @@ from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCa
 from ase_vibent.cli.shared.arguments import MODEL
 from ase_vibent.cli.shared.files import (
     add_format,
+    iterate_structures,
     model_file,
     progress_bar,
-    read_structures,
     require_writable,
     show,
 )
 from ase_vibent.cli.shared.tables import format_table
-from ase_vibent.errors import ExtrapolationWarning, InvalidInputError, VibentError
+from ase_vibent.errors import (
+    ExtrapolationWarning,
+    InvalidInputError,
+    InvalidStructureError,
+    VibentError,
+)
 from ase_vibent.model import SiteModel
 
 
@@ -45,37 +51,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="warn",
         help="what to do about atoms unlike those of the training set; default: warn",
     )
-    parser.add_argument("-o", "--output", metavar="OUT.xyz", help="extended XYZ with site values")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="file of the structures with site values, written structure by structure: extended "
+        "XYZ (.xyz), or ASE's binary trajectory (.traj)",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="NAME",
+        help="site values in that file: entropies, entropies_std, entropy_gradient, "
+        "extrapolation_grades; of a potential: energies, energies_std, forces, "
+        "extrapolation_grades; default: all",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """`vibent predict`."""
     model = SiteModel.load(model_file(options.model))
     calculator = _calculator(model, options)
-    sources, structures = read_structures(options.structures, options.format)
+    columns = _columns(calculator, options)
     if options.output:
+        dataset.check_suffix(options.output)
         require_writable(options.output)
     rows: list[dict[str, Any]] = []
-    predicted = []
-    pairs = list(zip(sources, structures, strict=True))
-    for source, atoms in progress_bar(pairs, len(pairs), "predicting"):
+    try:
+        with dataset.frame_file(options.output) if options.output else nullcontext() as add:
+            _predict_all(options, calculator, columns, rows, add)
+    finally:  # whatever happens, what was computed is shown
+        if rows:
+            energies = isinstance(calculator, SiteEnergyCalculator)
+            table = (_energy_table if energies else _entropy_table)(rows, calculator)
+            show(options, rows, "\n".join(table))
+    return 1 if any("error" in row for row in rows) else 0
+
+
+def _predict_all(
+    options: argparse.Namespace,
+    calculator: SiteEntropyCalculator | SiteEnergyCalculator,
+    columns: Sequence[str],
+    rows: list[dict[str, Any]],
+    add: Callable[[Atoms], None] | None,
+) -> None:
+    """Predict structure after structure, none of which is kept in memory."""
+    properties = _properties(calculator, columns)
+    frames = iterate_structures(options.structures, options.format)
+    for source, atoms in progress_bar(frames, None, "predicting"):
+        if isinstance(atoms, InvalidStructureError):
+            if not rows:
+                raise atoms
+            rows.append({"structure": source, "error": str(atoms)})
+            print(f"vibent predict: {atoms}", file=sys.stderr)
+            continue
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", ExtrapolationWarning)
-                _calculate(calculator, atoms)
+                calculator.calculate(atoms, properties)
         except VibentError as error:
             rows.append({"structure": source, "error": str(error)})
             print(f"vibent predict: {source}: {error}", file=sys.stderr)
             continue
         for warning in caught:
             print(f"vibent predict: {source}: warning: {warning.message}", file=sys.stderr)
+        if add is not None:
+            add(_with_predictions(atoms, calculator, columns))
         rows.append({"structure": source, **_row(calculator.results, atoms)})
-        predicted.append(_with_predictions(atoms, calculator))
-    if options.output:
-        dataset.write_labels(options.output, predicted)
-    table = _energy_table if isinstance(calculator, SiteEnergyCalculator) else _entropy_table
-    show(options, rows, "\n".join(table(rows, calculator)))
-    return 1 if any("error" in row for row in rows) else 0
+    if not rows:
+        raise InvalidStructureError(f"{', '.join(options.structures)}: no structure in it")
+
+
+def _columns(
+    calculator: SiteEntropyCalculator | SiteEnergyCalculator, options: argparse.Namespace
+) -> list[str]:
+    """Site values that go to the file."""
+    known = calculator.target.of_atoms
+    wanted = known if options.columns is None else options.columns
+    if options.columns is not None and options.output is None:
+        raise InvalidInputError("--columns: are those of a file; say with -o which")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise InvalidInputError(f"--columns: expected some of {', '.join(known)}, got {unknown[0]}")
+    return list(wanted) if options.output else []
+
+
+def _properties(
+    calculator: SiteEntropyCalculator | SiteEnergyCalculator, columns: Sequence[str]
+) -> list[str]:
+    """What to ask of the model, at once: all for the table, and the columns."""
+    properties = ["energy", *columns]
+    if isinstance(calculator, SiteEnergyCalculator):
+        properties.append("forces")
+    of_total, of_sites = calculator.target.deviations
+    known = {
+        of_total: calculator.model.posterior is not None,
+        of_sites: calculator.model.posterior is not None,
+        "extrapolation_grades": calculator.model.domain is not None,
+    }
+    properties += [of_total, "extrapolation_grades"]
+    return [name for name in properties if known.get(name, True)]
 
 
 def _calculator(
@@ -93,15 +168,6 @@ def _calculator(
             "-T, --quantum: are for entropies; this model predicts potential energies"
         )
     return SiteEnergyCalculator(model, extrapolation=options.extrapolation)
-
-
-def _calculate(calculator: SiteEntropyCalculator | SiteEnergyCalculator, atoms: Atoms) -> None:
-    """Fill the results with all that the model can tell."""
-    calculator.get_property("forces", atoms)
-    if calculator.model.posterior is not None:
-        calculator.get_property(calculator.target.deviations[1], atoms)
-    if calculator.model.domain is not None:
-        calculator.get_property("extrapolation_grades", atoms)
 
 
 def _row(values: Mapping[str, Any], atoms: Atoms) -> dict[str, Any]:
@@ -126,7 +192,9 @@ def _row(values: Mapping[str, Any], atoms: Atoms) -> dict[str, Any]:
 
 
 def _with_predictions(
-    atoms: Atoms, calculator: SiteEntropyCalculator | SiteEnergyCalculator
+    atoms: Atoms,
+    calculator: SiteEntropyCalculator | SiteEnergyCalculator,
+    columns: Sequence[str],
 ) -> Atoms:
     """Copy with predictions under names that training never takes for labels."""
     values = calculator.results
@@ -136,7 +204,7 @@ def _with_predictions(
         copy.info["predicted_statistics"] = _statistics(calculator)
     target = calculator.target
     copy.info |= {f"predicted_{k}": values[k] for k in target.of_structure if k in values}
-    copy.arrays |= {f"predicted_{k}": values[k] for k in target.of_atoms if k in values}
+    copy.arrays |= {f"predicted_{k}": values[k] for k in columns if k in values}
     return copy
 
 

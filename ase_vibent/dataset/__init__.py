@@ -4,6 +4,7 @@ ASE's own writer rounds arrays to 8 decimals, which is too coarse for entropies 
 `write_labels`, read with `read_labels`, which checks every frame, or with `ase.io.read`.
 """
 
+from ase_vibent.dataset.frame_files import check_suffix, frame_file
 from ase_vibent.dataset.frames import complete_frames, format_frame, parse_frames
 from ase_vibent.dataset.labels import read_labels, write_labels
 from ase_vibent.dataset.names import (
@@ -74,8 +75,10 @@ __all__ = [
     "SYMMETRY",
     "WEIGHT",
     "check_frame",
+    "check_suffix",
     "complete_frames",
     "format_frame",
+    "frame_file",
     "parse_frames",
     "read_labels",
     "write_labels",

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_vibent.dataset.names import CHECKSUM
 from ase_vibent.dataset.values import check_frame
 from ase_vibent.errors import LabelError
+from ase_vibent.files.rows import Column, format_rows
 
+#: Letters of extended XYZ for NumPy's kinds of values.
+_CODES = {"f": "R", "i": "I", "u": "I", "U": "S", "b": "L"}
 #: What the second line of every frame of ours begins with.
 _BEGINNING = "Properties=species:S:1:pos:R:3"
 #: That of any frame.
@@ -24,7 +28,7 @@ _CHECKSUM = re.compile(rf'\s?{CHECKSUM}="?([^\s"]*)"?')
 
 
 def format_frame(atoms: Atoms) -> str:
-    """One structure as extended XYZ, floating-point numbers with 17 digits.
+    """One structure as extended XYZ, floating-point numbers so that they are read back unchanged.
 
     Parameters
     ----------
@@ -35,9 +39,28 @@ def format_frame(atoms: Atoms) -> str:
     -------
     str
     """
-    text = _plain_text(atoms)
+    return b"".join(frame_parts(atoms)).decode()
+
+
+def frame_parts(atoms: Atoms) -> list[bytes]:
+    """Text of `format_frame` in parts, for structures of which one copy is enough.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    list of bytes
+    """
+    header, rows = _header_and_rows(atoms)
+    first = f"{len(atoms)}\n{header}\n".encode()
+    digest = hashlib.sha256(first)
+    for part in rows:
+        digest.update(part)
     # Behind properties and lattice, so that no text can stand before it.
-    return text.replace(" pbc=", f" {CHECKSUM}={_digest(text)} pbc=", 1)
+    checksum = f" {CHECKSUM}={_shortened(digest.hexdigest())} pbc=".encode()
+    return [first.replace(b" pbc=", checksum, 1), *rows]
 
 
 def parse_frames(text: str, *, ours: bool = False) -> list[Atoms]:
@@ -176,8 +199,12 @@ _UNFINISHED_FRAME = re.compile(
 
 
 def _digest(text: str) -> str:
+    return _shortened(hashlib.sha256(text.encode()).hexdigest())
+
+
+def _shortened(digest: str) -> str:
     # The letter in front keeps extended XYZ readers from taking it for a number.
-    return "c" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return "c" + digest[:16]
 
 
 def _without_checksum(text: str, start: int) -> str:
@@ -195,14 +222,12 @@ def _without_checksum(text: str, start: int) -> str:
     return plain
 
 
-def _plain_text(atoms: Atoms) -> str:
+def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
+    """Second line of a frame, and those of its atoms."""
     from ase.constraints import FixAtoms
     from ase.io.extxyz import key_val_dict_to_str
 
-    arrays: dict[str, NDArray[Any]] = {
-        "species": np.array(atoms.get_chemical_symbols()),
-        "pos": atoms.positions,
-    }
+    arrays: dict[str, NDArray[Any]] = {"pos": atoms.positions}
     arrays |= {
         k: v
         for k, v in atoms.arrays.items()
@@ -211,18 +236,14 @@ def _plain_text(atoms: Atoms) -> str:
     fixed = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
     if fixed:
         arrays["move_mask"] = ~np.isin(np.arange(len(atoms)), np.concatenate(fixed))
-    kinds = {"f": ("R", "{:.17g}"), "i": ("I", "{}"), "u": ("I", "{}"), "U": ("S", "{}")}
-    properties, columns = [], []
+    properties = ["species:S:1"]
+    columns: list[Column] = [(chemical_symbols, atoms.numbers)]
     for name, array in arrays.items():
-        code, style = ("L", "") if array.dtype.kind == "b" else kinds[array.dtype.kind]
         width = array.size // len(atoms)
-        properties.append(f"{name}:{code}:{width}")
-        if code == "S":
+        properties.append(f"{name}:{_CODES[array.dtype.kind]}:{width}")
+        if array.dtype.kind == "U":
             array = np.array(["_".join(str(v).split()) or "_" for v in array.ravel()])
-        columns += [
-            ["T" if v else "F" for v in column] if code == "L" else map(style.format, column)
-            for column in array.reshape(len(atoms), width).T
-        ]
+        columns += list(array.reshape(len(atoms), width).T)
     header: dict[str, Any] = {"Properties": ":".join(properties)}
     if atoms.cell.rank:
         header["Lattice"] = atoms.cell.array.T
@@ -233,5 +254,4 @@ def _plain_text(atoms: Atoms) -> str:
         for key, value in atoms.info.items()
         if key != CHECKSUM
     }
-    rows = "\n".join(" ".join(values) for values in zip(*columns, strict=True))
-    return f"{len(atoms)}\n{key_val_dict_to_str(header)}\n{rows}\n"
+    return key_val_dict_to_str(header), format_rows(columns)

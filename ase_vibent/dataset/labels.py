@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ase_vibent.dataset.frames import complete_frames, format_frame, parse_frames
+from ase_vibent.dataset.frames import complete_frames, format_frame, frame_parts, parse_frames
 from ase_vibent.dataset.values import check_frame
 from ase_vibent.errors import LabelError
 from ase_vibent.files.writing import append_bytes, whole_file
@@ -80,6 +80,6 @@ def write_labels(
         else:
             with whole_file(path) as file:
                 for atoms in frames:
-                    file.write(format_frame(atoms).encode())
+                    file.writelines(frame_parts(atoms))
     except OSError as error:
         raise LabelError(f"{path}: cannot write it ({error.strerror})") from error

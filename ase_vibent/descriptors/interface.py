@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.descriptors.quadratic_form import FormValues, QuadraticForm
 
 if TYPE_CHECKING:
-    from ase_vibent.neighbours.lists import NeighbourLists
+    from ase_vibent.neighbours.lists import NeighbourList, NeighbourLists
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class SiteSums:
     values : ndarray, shape (N,)
     gradient : ndarray, shape (N, 3), 1/Å, or None
     strain : ndarray, shape (3, 3), or None
+    forms : tuple of FormValues
+        Of the quadratic forms that were asked for.
     """
 
     values: Array
     gradient: Array | None
     strain: Array | None
+    forms: tuple[FormValues, ...] = ()
 
 
 class Readout(Protocol):
@@ -87,6 +91,9 @@ class Descriptor(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Name and hyperparameters."""
 
+    def find_neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+        """Neighbours of every atom, of those kept if these still serve."""
+
     def compute(self, atoms: Atoms) -> Array:
         """Features of every atom, shape (N, n_features)."""
 
@@ -103,6 +110,7 @@ class Descriptor(Protocol):
         *,
         gradient: bool = True,
         lists: NeighbourLists | None = None,
+        forms: Sequence[QuadraticForm] = (),
     ) -> SiteSums:
         """Site values of a linear model with weights of shape (n_species, n_features)."""
 
@@ -113,5 +121,6 @@ class Descriptor(Protocol):
         *,
         gradient: bool = True,
         lists: NeighbourLists | None = None,
+        forms: Sequence[QuadraticForm] = (),
     ) -> SiteSums:
         """Site values of a differentiable function of the features."""

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -65,22 +65,74 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     OSError
         If the file cannot be written.
     """
+    with _beside(path, lambda: False) as file:
+        yield file
+
+
+@contextmanager
+def growing_file(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
+    """Write a file record by record: whole at the end, or the records so far if something fails.
+
+    If there are none then, what was there stays.
+
+    Parameters
+    ----------
+    path : path
+
+    Yields
+    ------
+    file : binary file
+        Of another name in the same folder, until the end.
+    keep : callable
+        To be called whenever the file is worth keeping as it is.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    records = 0
+
+    def keep() -> None:
+        nonlocal records
+        records += 1
+
+    with _beside(path, lambda: records > 0) as file:
+        yield file, keep
+
+
+@contextmanager
+def _beside(path: str | os.PathLike[str], kept: Callable[[], bool]) -> Iterator[IO[bytes]]:
+    """A new file that takes a path's place at the end, or when something fails but it is kept."""
     mode = check_place(path)
     temporary = Path(path).with_name(f".vibent-{secrets.token_hex(16)}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
     descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+    file, failure = os.fdopen(descriptor, "w+b"), None
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        except BaseException as error:
+            if not kept():
+                raise
+            failure = error
+        with suppress(OSError):  # of a full disk, once more
+            file.close()
         if mode is not None:
             os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
+            file.close()
+        with suppress(OSError):
             temporary.unlink()
         raise
+    if failure is not None:
+        raise failure
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.model.parts import ModelPart
 
 #: Principal directions that are told apart.
@@ -79,20 +81,25 @@ class TrainingDomain(ModelPart):
         -------
         ndarray, shape (N,)
         """
-        return self._distances(features, kinds) / self.limit[kinds]
+        return np.asarray(np.sqrt(self.squared_grade(features, kinds)))
 
-    def _distances(self, features: Array, kinds: IntArray) -> Array:
-        distances = np.empty(len(features))
-        for z in range(len(self.rest)):
-            own = kinds == z
-            standard = (features[own] - self.centre[z]) / self.spread[z]
-            along = standard @ self.directions[z].T
-            across = standard - along @ self.directions[z]
-            distances[own] = np.sqrt(
-                np.square(along / self.deviations[z]).sum(axis=1)
-                + np.square(across / self.rest[z]).sum(axis=1)
-            )
-        return distances
+    @cached_property
+    def squared_grade(self) -> QuadraticForm:
+        """Square of the grade as a function of the features.
+
+        |x|²/rest² less what is too much of it along the principal directions, in which training
+        environments vary by more.
+        """
+        rest = self.rest[:, None]
+        factors = np.empty(self.directions.shape)
+        for z, directions in enumerate(self.directions):
+            # Orthonormal to the last digit, which single precision is not.
+            basis, triangle = np.linalg.qr(directions.T.astype(float))
+            factors[z] = (basis * np.sign(np.diag(triangle))).T
+        too_much = 1 - np.square(rest / self.deviations)
+        factors *= np.sqrt(np.maximum(too_much, 0))[:, :, None]
+        scale = self.spread * (self.rest * self.limit)[:, None]
+        return QuadraticForm.of(self.centre, scale, factors, complement=True)
 
     @classmethod
     def of_environments(
@@ -129,7 +136,7 @@ class TrainingDomain(ModelPart):
         unscaled = cls(centre, spread, directions, deviations, rest, np.ones(n_kinds))
         limit = np.zeros(n_kinds)
         for features, kinds in environments():
-            np.maximum.at(limit, kinds, unscaled._distances(features, kinds))
+            np.maximum.at(limit, kinds, unscaled.grades(features, kinds))
         # One environment alone lies at no distance from itself.
         return replace(unscaled, limit=np.maximum(limit, np.sqrt(k)))
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.descriptors.quadratic_form import FormValues, QuadraticForm
 from ase_vibent.model.parts import ModelPart
 
 
@@ -80,9 +81,54 @@ class Posterior(ModelPart):
             Scale times the posterior standard deviation; only totals are calibrated.
         """
         roots = self._roots(centred, kinds)
-        return float(np.hypot(self._spread(roots), self.noise)), self.scale * np.linalg.norm(
-            roots, axis=1
-        )
+        return self._std(roots.sum(axis=0), np.square(roots).sum(axis=1))
+
+    def variance(self, shift: Array) -> QuadraticForm:
+        """Posterior variance of a site as a function of its features.
+
+        Parameters
+        ----------
+        shift : ndarray, shape (n_kinds, n_features)
+            What features are centred by.
+
+        Returns
+        -------
+        QuadraticForm
+        """
+        n_kinds, n_features, rank = self.factor.shape
+        triangles = np.zeros((n_kinds, min(rank, n_features + 1), n_features + 1))
+        for z in range(n_kinds):
+            rows = np.vstack([self.factor[z], self.constants[z]]).astype(float)
+            triangles[z] = np.linalg.qr(rows.T, mode="r")
+        return QuadraticForm.of(shift, np.ones_like(shift), triangles[..., :-1], triangles[..., -1])
+
+    def std_of_variances(self, variances: FormValues, counts: IntArray) -> tuple[float, Array]:
+        """As `std`, from the values of `variance`.
+
+        Parameters
+        ----------
+        variances : FormValues
+        counts : ndarray of int64, shape (n_kinds,)
+            Atoms of every kind.
+
+        Returns
+        -------
+        total : float, k_B
+        sites : ndarray, shape (N,), k_B
+        """
+        return self._std(self.root_of_sum(variances.sums, counts), variances.values)
+
+    def root_of_sum(self, sums: Array, counts: IntArray) -> Array:
+        """Vector whose square is the posterior variance of a sum of sites, shape (rank,), k_B.
+
+        Parameters
+        ----------
+        sums : ndarray, shape (n_kinds, n_features)
+            Of centred features over the atoms of a kind.
+        counts : ndarray of int64, shape (n_kinds,)
+            Atoms of every kind.
+        """
+        return np.asarray(np.einsum("zf,zfr->r", sums, self.factor) + counts @ self.constants)
 
     def difference_std(self, centred: Array, other: Array, kinds: IntArray) -> float:
         """Standard deviation of the difference of two structures' totals.
@@ -99,22 +145,23 @@ class Posterior(ModelPart):
         float, k_B
         """
         roots = self._roots(centred, kinds) - self._roots(other, kinds)
-        return float(np.hypot(self._spread(roots), np.sqrt(2) * self.noise))
+        spread = self._spread(roots.sum(axis=0), np.square(roots).sum())
+        return float(np.hypot(spread, np.sqrt(2) * self.noise))
 
-    def combination_std(self, parts: Sequence[tuple[float, Array, IntArray]]) -> float:
+    def combination_std(self, terms: Sequence[tuple[float, Array, IntArray]]) -> float:
         """Standard deviation of a sum of totals that belong together, as of defect and crystal.
 
         Parameters
         ----------
-        parts : sequence of (float, ndarray, ndarray)
-            Factor, centred features and kinds of every structure.
+        terms : sequence of (float, ndarray, ndarray)
+            Factor, and `sums` and `counts` of `root_of_sum` of every structure.
 
         Returns
         -------
         float, k_B
         """
         root = sum(
-            (factor * self._roots(centred, kinds).sum(axis=0) for factor, centred, kinds in parts),
+            (factor * self.root_of_sum(sums, counts) for factor, sums, counts in terms),
             np.zeros(self.factor.shape[2]),
         )
         return float(np.hypot(self.scale * np.linalg.norm(root), np.sqrt(2) * self.noise))
@@ -127,10 +174,15 @@ class Posterior(ModelPart):
             roots[own] = centred[own] @ self.factor[z] + self.constants[z]
         return roots
 
-    def _spread(self, roots: Array) -> float:
+    def _std(self, root: Array, variances: Array) -> tuple[float, Array]:
+        """Results of `std` from the root of the total's variance, and the sites' variances."""
+        total = np.hypot(self._spread(root, variances.sum()), self.noise)
+        return float(total), self.scale * np.sqrt(variances)
+
+    def _spread(self, root: Array, site_variances: float) -> float:
         """Stretched standard deviation of the sum over sites, k_B."""
-        spread = float(np.linalg.norm(roots.sum(axis=0)))
-        return self.stretch(spread, float(np.linalg.norm(roots))) * spread
+        spread = float(np.linalg.norm(root))
+        return self.stretch(spread, float(np.sqrt(site_variances))) * spread
 
     def stretch(self, spread: float, site_spreads: float) -> float:
         """What the posterior standard deviation of a total is multiplied by.

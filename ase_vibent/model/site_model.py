@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_choice
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
+from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.errors import InvalidInputError, ModelFileError
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
@@ -23,6 +25,7 @@ from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
 from ase_vibent.model.posterior import Posterior
+from ase_vibent.model.prediction import Prediction
 from ase_vibent.neighbours.lists import NeighbourLists
 from ase_vibent.quantities import TARGETS, TargetName, how_to_label
 from ase_vibent.structures.atom_types import species_indices
@@ -126,16 +129,79 @@ class SiteModel:
         -------
         SiteSums
         """
+        return self._evaluate(atoms, gradient, lists, ())
+
+    def predict(
+        self,
+        atoms: Atoms,
+        *,
+        gradient: bool = True,
+        uncertainty: bool = False,
+        grades_above: float | None = None,
+        lists: NeighbourLists | None = None,
+    ) -> Prediction:
+        """Site values and what the model knows of its errors, in one pass and bounded memory.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        gradient, lists
+            As in `evaluate`.
+        uncertainty : bool
+            Whether standard deviations are wanted, see `uncertainty`.
+        grades_above : float, optional
+            Extrapolation grades are wanted, exact where they are above this, of others an upper
+            bound that is not: 0 for all.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        InvalidInputError
+            If the model does not know what is wanted.
+        """
+        wanted = []
+        if grades_above is not None:
+            squared_grade = self._require_domain().squared_grade
+            wanted.append(squared_grade._replace(enough=float(grades_above) ** 2))
+        if uncertainty:
+            wanted.append(self._variance)
+        sums = self._evaluate(atoms, gradient, lists, wanted)
+        std, site_stds = None, None
+        if uncertainty:
+            std, site_stds = self._stds(sums, species_indices(atoms, self.species))
+        grades = None if grades_above is None else np.sqrt(sums.forms[0].values)
+        return Prediction(sums.values, sums.gradient, sums.strain, std, site_stds, grades)
+
+    def _evaluate(
+        self,
+        atoms: Atoms,
+        gradient: bool,
+        lists: NeighbourLists | None,
+        forms: Sequence[QuadraticForm],
+    ) -> SiteSums:
         offsets = self.constants
         if self.curvature is None:
-            sums = self.descriptor.linear_model(atoms, self.weights, gradient=gradient, lists=lists)
+            sums = self.descriptor.linear_model(
+                atoms, self.weights, gradient=gradient, lists=lists, forms=forms
+            )
             offsets = offsets - np.einsum("zf,zf->z", self.weights, self.shift)
         else:
             sums = self.descriptor.site_model(
-                atoms, self._quadratic(), gradient=gradient, lists=lists
+                atoms, self._quadratic(), gradient=gradient, lists=lists, forms=forms
             )
-        values = sums.values + offsets[species_indices(atoms, self.species)]
-        return SiteSums(values, sums.gradient, sums.strain)
+        return replace(sums, values=sums.values + offsets[species_indices(atoms, self.species)])
+
+    def _stds(self, sums: SiteSums, kinds: NDArray[np.int64]) -> tuple[float, Array]:
+        """Standard deviations of the total and of the sites; the last form is their variance."""
+        counts = np.bincount(kinds, minlength=len(self.constants))
+        total, sites = self._require_posterior().std_of_variances(sums.forms[-1], counts)
+        if self.finite_size is None:
+            return total, sites
+        too_small = self.finite_size.site_stds(sums.values - self.constants[kinds])
+        return float(np.hypot(total, too_small.sum())), np.hypot(sites, too_small)
 
     def _quadratic(self) -> Quadratic:
         """All but the constants as a function of the features."""
@@ -230,12 +296,10 @@ class SiteModel:
         InvalidInputError
             If the model keeps no posterior covariance.
         """
-        centred, kinds = self._centre_features(atoms)
-        total, sites = self._require_posterior().std(centred, kinds)
-        if self.finite_size is None:
-            return total, sites
-        too_small = self.finite_size.site_stds(self._deviations(centred, kinds))
-        return float(np.hypot(total, too_small.sum())), np.hypot(sites, too_small)
+        predicted = self.predict(atoms, gradient=False, uncertainty=True)
+        assert predicted.std is not None
+        assert predicted.site_stds is not None
+        return predicted.std, predicted.site_stds
 
     def difference_std(self, atoms: Atoms, other: Atoms) -> float:
         """Standard deviation of the difference of two structures' totals.
@@ -263,7 +327,7 @@ class SiteModel:
         total = self._require_posterior().difference_std(centred, others, kinds)
         if self.finite_size is None:
             return total
-        change = self._deviations(centred, kinds) - self._deviations(others, kinds)
+        change = self.deviations(atoms) - self.deviations(other)
         return float(np.hypot(total, self.finite_size.site_stds(change).sum()))
 
     def combination_std(self, terms: Sequence[tuple[float, Atoms]]) -> float:
@@ -281,21 +345,19 @@ class SiteModel:
         """
         if self.posterior is None:
             return float("nan")
+        sums = [self._evaluate(atoms, False, None, [self._variance]) for _, atoms in terms]
+        kinds = [species_indices(atoms, self.species) for _, atoms in terms]
         return self.posterior.combination_std(
-            [(factor, *self._centre_features(atoms)) for factor, atoms in terms]
+            [
+                (factor, own.forms[0].sums, np.bincount(of_atoms, minlength=len(self.constants)))
+                for (factor, _), own, of_atoms in zip(terms, sums, kinds, strict=True)
+            ]
         )
 
     def deviations(self, atoms: Atoms) -> Array:
         """What the sites have beyond those of the perfect crystal, shape (N,)."""
-        return self._deviations(*self._centre_features(atoms))
-
-    def _deviations(self, centred: Array, kinds: NDArray[np.int64]) -> Array:
-        if self.curvature is None:  # without slopes, which large structures have no room for
-            values = np.empty(len(centred))
-            for z, weights in enumerate(self.weights):
-                values[kinds == z] = centred[kinds == z] @ weights
-            return values
-        return self._quadratic()(centred + self.shift[kinds], kinds)[0]
+        kinds = species_indices(atoms, self.species)
+        return self.evaluate(atoms, gradient=False).values - self.constants[kinds]
 
     def _centre_features(self, atoms: Atoms) -> tuple[Array, NDArray[np.int64]]:
         """Features less the shift, and the atom types."""
@@ -329,14 +391,18 @@ class SiteModel:
         InvalidInputError
             If the model does not know its training set.
         """
-        domain = self.domain
-        if domain is None:
+        grades = self.predict(atoms, gradient=False, grades_above=0.0, lists=lists).grades
+        assert grades is not None
+        return grades
+
+    @cached_property
+    def _variance(self) -> QuadraticForm:
+        return self._require_posterior().variance(self.shift)
+
+    def _require_domain(self) -> TrainingDomain:
+        if self.domain is None:
             raise InvalidInputError("model: does not keep which environments it was trained on")
-
-        def readout(features: Array, species: NDArray[np.int64]) -> tuple[Array, Array]:
-            return domain.grades(features, species), features
-
-        return self.descriptor.site_model(atoms, readout, gradient=False, lists=lists).values
+        return self.domain
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the coefficient file: whole under its final name, or not at all.

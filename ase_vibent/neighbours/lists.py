@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
@@ -55,6 +55,24 @@ class Chunk(NamedTuple):
     first: int
     last: int
     most: int
+
+    def batches(self, n_blocks: int) -> Iterator[Chunk]:
+        """Parts of so many blocks, with candidates and points of the whole.
+
+        Parameters
+        ----------
+        n_blocks : int
+
+        Yields
+        ------
+        Chunk
+        """
+        for k in range(0, len(self.blocks) - 1, n_blocks):
+            edges = self.blocks[k : k + n_blocks + 1]
+            own = slice(edges[0], edges[-1])
+            yield self._replace(
+                centres=self.centres[own], offsets=self.offsets[own], blocks=edges - edges[0]
+            )
 
 
 @dataclass(eq=False)
@@ -126,7 +144,7 @@ class NeighbourList:
 
         Parameters
         ----------
-        points : ndarray, shape (n_points, 4), Å
+        points : ndarray, shape (4 * n_points,), Å
         closest : float, Å
             Shortest distance that was met; infinite if there was none.
 
@@ -140,6 +158,7 @@ class NeighbourList:
             )
         if closest >= COINCIDENT:
             return
+        points = points.reshape(-1, 4)
         for chunk in self.chunks:
             centres = np.repeat(chunk.centres, chunk.offsets[:, -1] - chunk.offsets[:, 0])
             distances = np.linalg.norm(points[chunk.candidates] - points[centres], axis=1)

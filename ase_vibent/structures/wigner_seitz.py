@@ -208,7 +208,7 @@ def _drift(atoms: Atoms, sites: Atoms) -> Array:
 def _possible_drifts(atoms: Atoms, sites: Atoms) -> Iterator[Array]:
     """No shift at all, then those that put some atom upon some site of a primitive cell."""
     yield np.zeros(3)
-    bare = Atoms(sites.numbers, sites.positions, cell=sites.cell, pbc=True)
+    bare = Atoms(numbers=sites.numbers, positions=sites.positions, cell=sites.cell, pbc=True)
     basis = sites.positions[CrystalSymmetry(bare).basis]
     for atom in np.linspace(0, len(atoms) - 1, min(8, len(atoms))).astype(int):
         for position in basis:

@@ -220,13 +220,18 @@ class _Uncertainties(NamedTuple):
 
     @classmethod
     def of(cls, model: SiteModel, atoms: Atoms) -> _Uncertainties:
-        total, sites = np.nan, np.full(len(atoms), np.nan)
-        grades = sites
-        if model.posterior is not None:
-            total, sites = model.uncertainty(atoms)
-        if model.domain is not None:
-            grades = model.extrapolation_grades(atoms)
-        return cls(total, sites, grades)
+        found = model.predict(
+            atoms,
+            gradient=False,
+            uncertainty=model.posterior is not None,
+            grades_above=None if model.domain is None else 0.0,
+        )
+        unknown = np.full(len(atoms), np.nan)
+        return cls(
+            np.nan if found.std is None else found.std,
+            unknown if found.site_stds is None else found.site_stds,
+            unknown if found.grades is None else found.grades,
+        )
 
     @property
     def ranking(self) -> str:

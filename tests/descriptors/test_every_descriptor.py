@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ase_vibent import ACE, AFS, Bispectrum
 from ase_vibent.descriptors import CartesianPolynomials, Quadratic, descriptor_from_dict
+from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnknownSpeciesError
 
 DESCRIPTORS = {
@@ -186,14 +187,73 @@ def test_result_does_not_depend_on_the_number_of_threads(descriptor, carbide, mo
     for threads in (1, 2, 5, 64):
         for module in (evaluation, threads_module):
             monkeypatch.setattr(module, "get_num_threads", lambda threads=threads: threads)
-        model = descriptor.linear_model(atoms, weights)
+        model = descriptor.linear_model(atoms, weights, forms=forms_of(descriptor))
         summed = descriptor.compute_with_gradients(atoms)
-        results.append((model.values, model.gradient, summed.gradient))
-    for values, gradient, slopes in results[1:]:
+        of_forms = [array for form in model.forms for array in form]
+        results.append((model.values, model.gradient, summed.gradient, *of_forms))
+    for result in results[1:]:
         # To the last bit: the pieces and the order of their sums are always the same.
-        np.testing.assert_array_equal(values, results[0][0])
-        np.testing.assert_array_equal(gradient, results[0][1])
-        np.testing.assert_array_equal(slopes, results[0][2])
+        for found, expected in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def forms_of(descriptor):
+    """A squared distance, and a distance along other directions than a few."""
+    rng, shape = np.random.default_rng(8), (2, descriptor.n_features)
+    centre, spread = rng.normal(size=shape), 1 + rng.random(shape)
+    rows = rng.normal(size=(2, 11, shape[1]))
+    few = min(9, shape[1])
+    basis = [np.linalg.qr(rng.normal(size=(shape[1], few)))[0].T for _ in range(2)]
+    return [
+        QuadraticForm.of(centre, spread, np.array(basis), complement=True),
+        QuadraticForm.of(centre, np.ones(shape), np.triu(rows), rng.normal(size=(2, 11))),
+    ]
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_quadratic_forms_are_evaluated_beside_the_values(descriptor, environments, gradient):
+    forms = forms_of(descriptor)
+    rng = np.random.default_rng(4)
+    weights = rng.normal(size=(2, descriptor.n_features))
+    bent = Quadratic(weights, rng.normal(size=(2, 3, descriptor.n_features)), np.ones((2, 3)))
+    for name, atoms in environments.items():
+        features = descriptor.compute(atoms)
+        kinds = np.array([descriptor.species.index(symbol) for symbol in atoms.symbols])
+        for model in (
+            lambda **wanted: descriptor.linear_model(atoms, weights, **wanted),  # noqa: B023
+            lambda **wanted: descriptor.site_model(atoms, bent, **wanted),  # noqa: B023
+        ):
+            plain = model(gradient=gradient)
+            found = model(gradient=gradient, forms=forms)
+            np.testing.assert_array_equal(found.values, plain.values)
+            if gradient:
+                np.testing.assert_array_equal(found.gradient, plain.gradient)
+            for form, (values, sums) in zip(forms, found.forms, strict=True):
+                y = (features - form.centre[kinds]) * form.inverse_spread[kinds]
+                size = np.square(y).sum(axis=1).max()
+                expected = form(features, kinds)
+                np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-12 * size)
+                of_kinds = [y[kinds == z].sum(axis=0) for z in range(2)]
+                np.testing.assert_allclose(sums, of_kinds, atol=1e-11 * np.sqrt(size), err_msg=name)
+
+
+def test_an_upper_bound_is_enough_below_a_limit(descriptor, carbide):
+    atoms = carbide * (2, 2, 1)
+    form, weights = forms_of(descriptor)[0], np.zeros((2, descriptor.n_features))
+
+    def values(enough):
+        wanted = [form._replace(enough=enough)]
+        return descriptor.linear_model(atoms, weights, gradient=False, forms=wanted).forms[0].values
+
+    exact = values(-np.inf)
+    stops = 0
+    for enough in np.quantile(exact, [0.0, 0.3, 0.9, 1.0]) * 1.5:
+        bound = values(float(enough))
+        np.testing.assert_array_equal(bound[exact > enough], exact[exact > enough])
+        assert np.all(bound >= exact)
+        assert np.all(bound[exact <= enough] <= enough)
+        stops += np.sum(bound > exact)
+    assert stops > 0 or descriptor.n_features < 9
 
 
 def test_dictionary_round_trip(descriptor, carbide):

@@ -40,3 +40,17 @@ def test_file_keeps_the_quadratic_part(quadratic_models, tmp_path, silicon, ratt
     loaded = SiteModel.load(tmp_path / "eqml.vibent")
     atoms = rattle(silicon, 0.1, seed=3)
     np.testing.assert_array_equal(loaded.evaluate(atoms).values, model.evaluate(atoms).values)
+
+
+def test_quadratic_models_know_their_errors_too(quadratic_models, rattle, silicon):
+    atoms = rattle(silicon, 0.1, seed=9)
+    for model in quadratic_models:
+        found = model.predict(atoms, uncertainty=True, grades_above=0.0)
+        np.testing.assert_array_equal(found.values, model.evaluate(atoms).values)
+        kinds = np.zeros(len(atoms), dtype=int)
+        features = model.descriptor.compute(atoms)
+        np.testing.assert_allclose(found.grades, model.domain.grades(features, kinds), rtol=1e-9)
+        total, sites = model.posterior.std(features - model.shift, kinds)
+        if model.finite_size is None:
+            assert found.std == pytest.approx(total, rel=1e-9)
+            np.testing.assert_allclose(found.site_stds, sites, rtol=1e-9)

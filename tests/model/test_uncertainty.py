@@ -1,13 +1,15 @@
 """Error bars and the extrapolation grade: what they are made of, and what they promise."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
 
-from ase_vibent import SiteEntropyCalculator, SiteModel
+from ase_vibent import ACE, SiteEnergyCalculator, SiteEntropyCalculator, SiteModel, pretrained
 from ase_vibent.calculators.surrogate_base import EXTRAPOLATION_LIMIT
 from ase_vibent.errors import ExtrapolationError, ExtrapolationWarning, InvalidInputError
 from ase_vibent.model import Posterior, TrainingDomain
@@ -77,6 +79,83 @@ def test_grade_is_the_distance_from_the_training_set():
     grades = domain.grades(points, np.zeros(600, dtype=int))
     np.testing.assert_allclose(grades, distances / distances.max(), rtol=1e-4)
     assert grades.max() == pytest.approx(1)
+
+
+MODELS = {
+    "si-sw": bulk("Si", "diamond", a=5.431, cubic=True),
+    "cdte-sw": bulk("CdTe", "zincblende", a=6.5, cubic=True),
+}
+
+
+def far_and_near(crystal, rattle) -> Atoms:
+    """Cells of a hundred atoms and more, calm but for one atom."""
+    atoms = rattle(crystal * (3, 2, 2), 0.05, seed=3)
+    atoms.positions[5] += 0.6
+    return atoms
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_errors_are_those_of_the_features(name, rattle):
+    """One pass against the definitions, on all features at once."""
+    model = SiteModel.load(pretrained.path(name))
+    atoms = far_and_near(MODELS[name], rattle)
+    found = model.predict(atoms, uncertainty=True, grades_above=0.0)
+    plain = model.evaluate(atoms)
+    np.testing.assert_array_equal(found.values, plain.values)
+    np.testing.assert_array_equal(found.gradient, plain.gradient)
+    features = model.descriptor.compute(atoms)
+    kinds = np.array([list(model.species).index(symbol) for symbol in atoms.symbols])
+    total, sites = model.posterior.std(features - model.shift[kinds], kinds)
+    grown = model.finite_size.site_stds(plain.values - model.constants[kinds])
+    np.testing.assert_allclose(found.site_stds, np.hypot(sites, grown), rtol=1e-9)
+    assert found.std == pytest.approx(np.hypot(total, grown.sum()), rel=1e-9)
+    domain = model.domain
+    standard = (features - domain.centre[kinds]) / domain.spread[kinds]
+    along = np.einsum("if,ikf->ik", standard, domain.directions[kinds])
+    across = standard - np.einsum("ik,ikf->if", along, domain.directions[kinds])
+    squares = np.square(along / domain.deviations[kinds]).sum(axis=1)
+    squares += np.square(across).sum(axis=1) / domain.rest[kinds] ** 2
+    # Directions are kept in single precision.
+    np.testing.assert_allclose(found.grades, np.sqrt(squares) / domain.limit[kinds], rtol=1e-6)
+    bounds = model.predict(atoms, gradient=False, grades_above=EXTRAPOLATION_LIMIT).grades
+    far = found.grades > EXTRAPOLATION_LIMIT
+    assert far.any()
+    assert not far.all()
+    np.testing.assert_array_equal(bounds[far], found.grades[far])
+    assert np.all(bounds[~far] <= EXTRAPOLATION_LIMIT)
+    assert np.all(bounds[~far] >= found.grades[~far] * (1 - 1e-12))
+
+
+def test_all_comes_from_one_pass(silicon_model, silicon, rattle, monkeypatch):
+    atoms, wanted = rattle(silicon, 0.1, seed=9), ["forces", "entropies_std", "entropy_std"]
+    passes = []
+    for method in ("linear_model", "site_model", "compute"):
+        original = getattr(ACE, method)
+
+        def counted(*arguments, original=original, **options):
+            passes.append(original.__name__)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(ACE, method, counted)
+    calculator = SiteEntropyCalculator(silicon_model)
+    calculator.calculate(atoms, [*wanted, "extrapolation_grades"])
+    assert passes == ["linear_model"]
+    assert {*wanted, "extrapolation_grades", "entropies", "energy"} <= set(calculator.results)
+    calculator.calculate(atoms, ["entropies_std"], [])
+    assert passes == ["linear_model"] * 2  # asked for again by name: values are not
+    assert calculator.get_property("extrapolation_grades", atoms).shape == (16,)
+    assert len(passes) == 2
+
+
+def test_potentials_tell_what_is_asked_after_forces(silicon_model, silicon, rattle):
+    atoms = rattle(silicon, 0.1, seed=9)
+    calculator = SiteEnergyCalculator(replace(silicon_model, target="energy"))
+    calculator.get_property("forces", atoms)
+    calculator.calculate(atoms, ["forces", "energies_std", "extrapolation_grades"], [])
+    total, sites = silicon_model.uncertainty(atoms)
+    assert calculator.results["energy_std"] == pytest.approx(total, rel=1e-11)
+    np.testing.assert_allclose(calculator.results["energies_std"], sites, rtol=1e-11)
+    assert calculator.results["extrapolation_grades"].shape == (16,)
 
 
 def test_calculator_offers_uncertainties(silicon_model, silicon, rattle):

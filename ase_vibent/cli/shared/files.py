@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ase_vibent.errors import (
     ModelFileError,
     did_you_mean,
 )
+from ase_vibent.files.frames import iterate_frames
 from ase_vibent.files.writing import check_place
 
 
@@ -40,7 +41,22 @@ def read_structures(
     paths: Sequence[str], format_name: str | None = None
 ) -> tuple[list[str], list[Atoms]]:
     """Names, file and frame, and structures of all frames of all files, in ASE's format."""
-    import ase.io
+    sources: list[str] = []
+    structures: list[Atoms] = []
+    for source, atoms in iterate_structures(paths, format_name):
+        if isinstance(atoms, InvalidStructureError):
+            raise atoms
+        sources.append(source)
+        structures.append(atoms)
+    if not structures:
+        raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
+    return sources, structures
+
+
+def iterate_structures(
+    paths: Sequence[str], format_name: str | None = None
+) -> Iterator[tuple[str, Atoms | InvalidStructureError]]:
+    """As `read_structures`, but one by one; an error where a file cannot be read any further."""
     from ase.io.formats import ioformats
 
     if format_name is not None and format_name not in ioformats:
@@ -49,23 +65,24 @@ def read_structures(
             f"--format: ASE knows no {format_name!r}"
             + (f"; did you mean {near[0]!r}?" if near else "; see 'ase info --formats'")
         )
-    sources: list[str] = []
-    structures: list[Atoms] = []
     for path in paths:
         if not Path(path).exists():
             raise InvalidStructureError(f"{path}: no such file")
+    for path in paths:
+        number = 0
         try:
-            frames: list[Atoms] = ase.io.read(path, index=":", format=format_name)
+            for atoms in iterate_frames(path, format_name):
+                yield f"{Path(path).name} frame {number}", atoms
+                number += 1
         except Exception as error:
-            raise InvalidStructureError(
-                f"{path}: ASE cannot read it ({type(error).__name__}: {error}); --format says "
-                "what it is"
-            ) from error
-        sources += [f"{Path(path).name} frame {k}" for k in range(len(frames))]
-        structures += frames
-    if not structures:
-        raise InvalidStructureError(f"{', '.join(paths)}: no structure in it")
-    return sources, structures
+            where = f"{path}: " if number == 0 else f"{path}, frame {number}: "
+            yield (
+                f"{Path(path).name} frame {number}",
+                InvalidStructureError(
+                    f"{where}cannot read it ({type(error).__name__}: {error}); --format says "
+                    "what it is"
+                ),
+            )
 
 
 def model_file(text: str) -> Path:

@@ -16,6 +16,7 @@ from ase_vibent.descriptors.density.basis import DensityBasis
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
+from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import check_species
 
@@ -165,7 +166,7 @@ class DensityDescriptor:
         """
         from ase_vibent.descriptors.density.evaluation import features
 
-        return features(self.basis, atoms, self._neighbours(atoms))
+        return features(self.basis, atoms, self.find_neighbours(atoms))
 
     def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
         """Features, and gradients of their sums over the centres of each species.
@@ -180,7 +181,7 @@ class DensityDescriptor:
         """
         from ase_vibent.descriptors.density.evaluation import summed_features
 
-        return summed_features(self.basis, atoms, self._neighbours(atoms))
+        return summed_features(self.basis, atoms, self.find_neighbours(atoms))
 
     def compute_site_gradients(self, atoms: Atoms) -> Array:
         """Gradients of every atom's features with respect to every position.
@@ -196,7 +197,7 @@ class DensityDescriptor:
         """
         from ase_vibent.descriptors.density.evaluation import site_gradients
 
-        return site_gradients(self.basis, atoms, self._neighbours(atoms))
+        return site_gradients(self.basis, atoms, self.find_neighbours(atoms))
 
     def linear_model(
         self,
@@ -205,6 +206,7 @@ class DensityDescriptor:
         *,
         gradient: bool = True,
         lists: NeighbourLists | None = None,
+        forms: Sequence[QuadraticForm] = (),
     ) -> SiteSums:
         """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
 
@@ -217,6 +219,8 @@ class DensityDescriptor:
             Whether gradient and strain derivative of the sum are wanted.
         lists : NeighbourLists, optional
             Keeps the neighbours for structures that differ little.
+        forms : sequence of QuadraticForm
+            Evaluated in the same pass, in bounded memory.
 
         Returns
         -------
@@ -224,8 +228,8 @@ class DensityDescriptor:
         """
         from ase_vibent.descriptors.density.evaluation import linear_sums
 
-        near = self._neighbours(atoms, lists)
-        return linear_sums(self.basis, atoms, near, weights, gradient=gradient)
+        near = self.find_neighbours(atoms, lists)
+        return linear_sums(self.basis, atoms, near, weights, gradient=gradient, forms=forms)
 
     def site_model(
         self,
@@ -234,6 +238,7 @@ class DensityDescriptor:
         *,
         gradient: bool = True,
         lists: NeighbourLists | None = None,
+        forms: Sequence[QuadraticForm] = (),
     ) -> SiteSums:
         """Site values of any differentiable function of the features.
 
@@ -242,7 +247,7 @@ class DensityDescriptor:
         atoms : Atoms
         readout : callable (features, species) -> values, slopes
             See `Readout`.
-        gradient, lists
+        gradient, lists, forms
             As in `linear_model`.
 
         Returns
@@ -251,10 +256,22 @@ class DensityDescriptor:
         """
         from ase_vibent.descriptors.density.evaluation import readout_sums
 
-        near = self._neighbours(atoms, lists)
-        return readout_sums(self.basis, atoms, near, readout, gradient=gradient)
+        near = self.find_neighbours(atoms, lists)
+        return readout_sums(self.basis, atoms, near, readout, gradient=gradient, forms=forms)
 
-    def _neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+    def find_neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
+        """Neighbours of every atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        lists : NeighbourLists, optional
+            Where to look first, and to keep what is found.
+
+        Returns
+        -------
+        NeighbourList
+        """
         from ase_vibent.neighbours.lists import find_neighbours
 
         find = find_neighbours if lists is None else lists.find

@@ -69,25 +69,50 @@ def weighted_sum(products, weights, density, shared, adjoint, slope):
 
 
 @inlined
-def all_products(products, density, shared, values):
-    """Values of all products, shape (n_products, LANES)."""
+def add_to_features(products, entry, value, features, block):
+    """Add a product to the features that it occurs in, from its entry on; returns the next one."""
+    first, one = block * features.shape[1], np.uint64(1)
+    while True:
+        at = (first + products.entry_features[entry]) * LANES
+        weight = repeat_lanes(products.entry_coefficients, entry)
+        store(features, at, load_lanes(features, at) + weight * value)
+        entry += one
+        if products.entry_is_first[entry]:
+            return entry
+
+
+@inlined
+def sum_features(products, density, shared, features, block):
+    """Features of LANES atoms.
+
+    Parameters
+    ----------
+    products : Products
+    density : ndarray, shape (n_channels, LANES)
+    shared : ndarray, shape (n_shared, LANES)
+        Overwritten.
+    features : ndarray, shape (n_blocks, n_features, LANES)
+        Those of `block` are overwritten.
+    """
     shared_products(products, density, shared)
-    p, node = 0, 0
+    features[block] = 0.0
+    p, node, entry, one = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(1)
     for s in range(len(shared) - 1, -1, -1):
         below = load_lanes(shared, s * LANES)
         for _ in range(products.n_nodes[s]):
             product = below * load_lanes(density, products.last[p] * LANES)
-            store(values, p * LANES, product)
-            stop = p + 1 + products.n_leaves[node]
-            for leaf in range(p + 1, stop):
-                last = load_lanes(density, products.last[leaf] * LANES)
-                store(values, leaf * LANES, product * last)
-            p, node = stop, node + 1
+            n_leaves = products.n_leaves[node]
+            entry = add_to_features(products, entry, product, features, block)
+            p, node = p + one, node + one
+            while n_leaves > 0:
+                leaf = product * load_lanes(density, products.last[p] * LANES)
+                entry = add_to_features(products, entry, leaf, features, block)
+                p, n_leaves = p + one, n_leaves - 1
 
 
 @compiled
 def features_of(products, blocks, density):
-    """Features of the atoms of blocks, shape (n_atoms, n_features).
+    """Features of the atoms of blocks, shape (n_blocks, n_features, LANES).
 
     Parameters
     ----------
@@ -96,25 +121,22 @@ def features_of(products, blocks, density):
         Edges of the blocks.
     density : ndarray, shape (n_blocks, n_channels, LANES)
     """
-    feature_of, product_of = products.feature_of, products.product_of
-    n_entries = len(feature_of)
-    features = np.empty((blocks[-1], feature_of[-1] + 1))
-    shared, row = np.empty((len(products.shared_left), LANES)), np.empty(LANES)
-    values = np.empty((len(products.last), LANES))
+    features = np.empty((len(blocks) - 1, products.feature_of[-1] + 1, LANES))
+    shared = np.empty((len(products.shared_left), LANES))
     for block in range(len(blocks) - 1):
-        start, stop = blocks[block], blocks[block + 1]
-        all_products(products, density[block], shared, values)
-        entry = np.uint64(0)
-        for f in range(features.shape[1]):
-            total = splat_lanes(0.0)
-            while entry < n_entries and feature_of[entry] == f:
-                product = load_lanes(values, product_of[entry] * LANES)
-                total += repeat_lanes(products.coefficients, entry) * product
-                entry += np.uint64(1)
-            store(row, 0, total)
-            for lane in range(stop - start):
-                features[start + lane, f] = row[lane]
+        sum_features(products, density[block], shared, features, block)
     return features
+
+
+@compiled
+def rows_of(blocks, features):
+    """Features of `features_of` atom by atom, shape (n_atoms, n_features)."""
+    rows = np.empty((blocks[-1], features.shape[1]))
+    for block in range(len(blocks) - 1):
+        for lane in range(blocks[block + 1] - blocks[block]):
+            for f in range(features.shape[1]):
+                rows[blocks[block] + lane, f] = features[block, f, lane]
+    return rows
 
 
 @compiled

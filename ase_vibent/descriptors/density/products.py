@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 
@@ -35,6 +36,10 @@ class Products(NamedTuple):
         Channels of a product, -1 for none.
     feature_of, product_of, coefficients : ndarrays, shape (n_entries,)
         Features as sparse linear combinations of products, sorted by feature.
+    entry_features, entry_coefficients : ndarrays
+        The same sorted by product; one of coefficient 0 where a product is in no feature.
+    entry_is_first : ndarray of bool
+        Whether an entry is the first of its product; one more at the end.
     """
 
     shared_left: IntArray
@@ -47,6 +52,9 @@ class Products(NamedTuple):
     feature_of: IntArray
     product_of: IntArray
     coefficients: Array
+    entry_features: IntArray
+    entry_coefficients: Array
+    entry_is_first: NDArray[np.bool_]
 
     def weights(self, of_features: Array) -> Array:
         """Weights of the products from those of the features.
@@ -110,6 +118,7 @@ def link_products(polynomials: Sequence[tuple[IntArray, Array]]) -> Products:
             product_of.append(columns[kept])
             coefficients.append(row[kept])
             feature += 1
+    features, members = np.concatenate(feature_of), np.concatenate(product_of)
     return Products(
         shared_left=np.array([number[s[:-1]] for s in shared], dtype=np.int64),
         shared_right=np.array([s[-1] if s else 0 for s in shared], dtype=np.int64),
@@ -118,7 +127,23 @@ def link_products(polynomials: Sequence[tuple[IntArray, Array]]) -> Products:
         own=np.array([number.get(node, len(shared)) for node in in_order], dtype=np.int64),
         last=np.array([product[-1] for product in ordered], dtype=np.int64),
         members=np.array([[*p, *[-1] * (order - len(p))] for p in ordered], dtype=np.int64),
-        feature_of=np.concatenate(feature_of),
-        product_of=np.concatenate(product_of),
+        feature_of=features,
+        product_of=members,
         coefficients=np.concatenate(coefficients),
+        **_by_product(features, members, np.concatenate(coefficients), len(ordered)),
     )
+
+
+def _by_product(
+    features: IntArray, products: IntArray, coefficients: Array, n_products: int
+) -> dict[str, Any]:
+    """The `entry_` attributes of `Products`."""
+    idle = np.setdiff1d(np.arange(n_products), products)
+    products = np.concatenate([products, idle])
+    order = np.argsort(products, kind="stable")
+    none = np.zeros(len(idle), dtype=np.int64)
+    return {
+        "entry_features": np.concatenate([features, none])[order],
+        "entry_coefficients": np.concatenate([coefficients, 0.0 * none])[order],
+        "entry_is_first": np.diff(products[order], prepend=-1, append=n_products) > 0,
+    }

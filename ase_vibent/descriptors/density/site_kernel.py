@@ -22,7 +22,8 @@ from ase_vibent.descriptors.density.expansion import (
     project_all,
     radial_slopes,
 )
-from ase_vibent.descriptors.density.polynomials import weighted_sum
+from ase_vibent.descriptors.density.form_kernel import form_of_block
+from ase_vibent.descriptors.density.polynomials import sum_features, weighted_sum
 from ase_vibent.descriptors.density.work_arrays import work_arrays
 
 
@@ -103,8 +104,8 @@ def scatter_pulls(lane, centre, first, slope, tables, work, gradient, strain):
 
 
 @compiled
-def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradient):
-    """Linear model of a chunk's atoms.
+def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradient, forms):
+    """Linear model of a chunk's atoms, and quadratic forms of their features.
 
     Parameters
     ----------
@@ -116,15 +117,20 @@ def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradie
     products : Products
     weights : ndarray, shape (n_kinds, n_products)
     want_gradient : bool
+    forms : tuple of QuadraticForm
+        Those without rows are left out.
 
     Returns
     -------
     values : ndarray, shape (n_centres,)
     gradient : ndarray, shape (n_points of the chunk, 4)
     strain : ndarray, shape (6, LANES)
-        Slopes of the sum of the values, see `scatter_pulls`.
+        Components of `scatter_pulls`, still to be summed over the last axis.
     closest : float, Å
         Shortest distance; infinite without neighbours.
+    form_values : ndarray, shape (n_forms, n_centres)
+    form_sums : ndarray, shape (n_forms, n_kinds, n_features, LANES)
+        Sums of y, see `FormValues`, still to be summed over the last axis.
     """
     values, strain = np.empty(len(chunk.centres)), np.zeros((6, LANES))
     gradient = np.zeros((chunk.last - chunk.first if want_gradient else 0, WIDTH))
@@ -132,6 +138,13 @@ def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradie
     n_channels, n_shared = len(tables.places), len(products.shared_left)
     density, slope = np.zeros((n_channels, LANES)), np.empty((n_channels, LANES))
     shared, adjoint = np.empty((n_shared, LANES)), np.empty((n_shared + 1, LANES))
+    wanted = False
+    for form in forms:
+        wanted |= len(form.rows) > 0
+    n_features = products.feature_of[-1] + 1 if wanted else 0
+    features, y = np.empty((1, n_features, LANES)), np.empty((n_features, LANES))
+    form_values = np.empty((len(forms), len(values) if wanted else 0))
+    form_sums = np.zeros((len(forms), len(weights), n_features, LANES))
     closest = np.inf
     for block in range(len(chunk.blocks) - 1):
         start, stop = chunk.blocks[block], chunk.blocks[block + 1]
@@ -139,48 +152,51 @@ def chunk_sums(chunk, atom_types, points, tables, products, weights, want_gradie
             near = expand(lane, start + lane, chunk, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, density)
-        own = weights[atom_types[chunk.centres[start]]]
-        weighted_sum(products, own, density, shared, adjoint, slope)
+        kind = atom_types[chunk.centres[start]]
+        weighted_sum(products, weights[kind], density, shared, adjoint, slope)
+        if wanted:
+            sum_features(products, density, shared, features, 0)
+            for k in range(len(forms)):
+                own = form_values[k, start:stop]
+                form_of_block(forms[k], kind, features, 0, own, y, form_sums[k])
         for lane in range(stop - start):
             values[start + lane] = adjoint[0, lane]
             if want_gradient:
                 centre = chunk.centres[start + lane]
                 scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
-    return values, gradient, strain, np.sqrt(closest)
+    return values, gradient, strain, np.sqrt(closest), form_values, form_sums
 
 
 @compiled
-def chunk_densities(chunk, points, tables):
-    """Channels of a chunk's atoms, shape (n_blocks, n_channels, LANES), and `closest`.
+def batch_densities(batch, points, tables):
+    """Channels of a batch's atoms, shape (n_blocks, n_channels, LANES), and `closest`.
 
     Parameters and `closest` as in `chunk_sums`.
     """
-    densities = np.zeros((len(chunk.blocks) - 1, len(tables.places), LANES))
-    work, closest = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most), np.inf
-    for block in range(len(chunk.blocks) - 1):
-        start, stop = chunk.blocks[block], chunk.blocks[block + 1]
+    densities = np.zeros((len(batch.blocks) - 1, len(tables.places), LANES))
+    work, closest = work_arrays(tables, batch.offsets.shape[1] - 1, batch.most), np.inf
+    for block in range(len(batch.blocks) - 1):
+        start, stop = batch.blocks[block], batch.blocks[block + 1]
         for lane in range(stop - start):
-            near = expand(lane, start + lane, chunk, points, tables, work)
+            near = expand(lane, start + lane, batch, points, tables, work)
             closest = min(closest, near)
             project_all(lane, tables, work, densities[block])
     return densities, np.sqrt(closest)
 
 
 @compiled
-def chunk_pair_forces(chunk, points, tables, slopes):
-    """Gradient and strain of values of a chunk's atoms from their slopes in the channels.
+def add_pair_forces(batch, points, tables, slopes, gradient, strain):
+    """Add gradient and strain of a batch's values from their slopes in the channels.
 
     Parameters
     ----------
     slopes : ndarray, shape (n_blocks, n_channels, LANES)
-        The others as in `chunk_sums`, and so is what it returns.
+        The others as in `chunk_sums`.
     """
-    gradient, strain = np.zeros((chunk.last - chunk.first, WIDTH)), np.zeros((6, LANES))
-    work = work_arrays(tables, chunk.offsets.shape[1] - 1, chunk.most)
-    for block in range(len(chunk.blocks) - 1):
-        start, stop = chunk.blocks[block], chunk.blocks[block + 1]
+    work = work_arrays(tables, batch.offsets.shape[1] - 1, batch.most)
+    for block in range(len(batch.blocks) - 1):
+        start, stop = batch.blocks[block], batch.blocks[block + 1]
         for lane in range(stop - start):
-            expand(lane, start + lane, chunk, points, tables, work)
-            centre, slope = chunk.centres[start + lane], slopes[block]
-            scatter_pulls(lane, centre, chunk.first, slope, tables, work, gradient, strain)
-    return gradient, strain
+            expand(lane, start + lane, batch, points, tables, work)
+            centre, slope = batch.centres[start + lane], slopes[block]
+            scatter_pulls(lane, centre, batch.first, slope, tables, work, gradient, strain)

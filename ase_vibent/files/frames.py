@@ -1,0 +1,200 @@
+"""Structures of files one after the other: no more of a trajectory in memory than one frame."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import IO, Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from ase_vibent.arrays import IntArray
+
+#: What follows x, y and z in the names of columns of a dump: scaled, unwrapped.
+_POSITIONS = ("", "s", "u", "su")
+
+
+def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None) -> Iterator[Atoms]:
+    """Structures of a file, each read when it is asked for.
+
+    Extended XYZ and LAMMPS data files are read faster than by ASE, LAMMPS text dumps frame by
+    frame, all with ASE's results. What ASE reads at once, it reads at once here, too.
+
+    Parameters
+    ----------
+    path : path
+    format_name : str, optional
+        As ASE calls it; by default told by name and content.
+
+    Yields
+    ------
+    Atoms
+
+    Raises
+    ------
+    Exception
+        Of many kinds, if the next frame cannot be read.
+    """
+    import ase.io
+    from ase.io.formats import filetype, open_with_compression
+
+    name = filetype(os.fspath(path)) if format_name is None else format_name
+    if name not in _READERS:
+        yield from ase.io.iread(path, index=":", format=name)
+        return
+    with open_with_compression(path, "r") as file:
+        yield from _READERS[name](file)
+
+
+def _xyz_frames(file: IO[str]) -> Iterator[Atoms]:
+    while (line := file.readline()).strip():
+        n_atoms, comment = int(line), file.readline()
+        if n_atoms > 0 and "Properties=" in comment and "VEC" not in comment:
+            yield _xyz_frame(n_atoms, comment, file)
+        else:  # plain XYZ
+            yield _by_ase([line, comment], n_atoms, file, "extxyz")
+    if line and file.read().strip():
+        raise ValueError("a blank line stands where a frame should begin")
+
+
+def _xyz_frame(n_atoms: int, comment: str, file: IO[str]) -> Atoms:
+    from ase.constraints import FixAtoms
+    from ase.io.extxyz import key_val_str_to_dict, parse_properties, set_calc_and_arrays
+
+    info = key_val_str_to_dict(comment.strip())
+    properties, names, dtype, _ = parse_properties(info.pop("Properties"))
+    words = [name for name in dtype.names or () if dtype[name].kind == "O"]
+    fixed = properties.get("move_mask", ("", 1))[1]
+    if words not in ([], ["species"]) or fixed != 1:
+        return _by_ase([f"{n_atoms}\n", comment], n_atoms, file, "extxyz")
+    kinds = {"O": "S8", "i": "i8", "b": "S5", "f": "f8"}
+    columns = [(name, kinds[dtype[name].kind]) for name in dtype.names or ()]
+    table = _read_table(file, n_atoms, columns)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in names:
+        ase_name, width = properties[name]
+        own = [name] if width == 1 else [f"{name}{k}" for k in range(width)]
+        values = [
+            np.char.startswith(table[c], b"T") if dtype[c].kind == "b" else table[c] for c in own
+        ]
+        arrays[ase_name] = np.array(values[0]) if width == 1 else np.stack(values, axis=1)
+    symbols, cell = arrays.pop("symbols", None), info.pop("Lattice", None)
+    atoms = Atoms(
+        numbers=arrays.pop("numbers") if symbols is None else _numbers(symbols),
+        positions=arrays.pop("positions", None),
+        charges=arrays.pop("initial_charges", None),
+        cell=None if cell is None else cell.T,
+        pbc=info.pop("pbc", None if cell is None else True),
+        info=info,
+    )
+    if "move_mask" in arrays:
+        atoms.set_constraint(FixAtoms(mask=~arrays.pop("move_mask")))
+    set_calc_and_arrays(atoms, arrays)
+    return atoms
+
+
+def _dump_frames(file: IO[str]) -> Iterator[Atoms]:
+    """ASE reads one frame at a time, too, but only by a function that is not public."""
+    line = file.readline()
+    while line.strip():
+        lines, n_atoms = [line], 0
+        while not lines[-1].startswith("ITEM: ATOMS"):
+            lines.append(file.readline())
+            if not lines[-1]:
+                raise ValueError("the file ends before the atoms of its last frame")
+            if lines[-2].startswith("ITEM: NUMBER OF ATOMS"):
+                n_atoms = int(lines[-1])
+        columns = lines[-1].split()[2:]
+        if not {"element", "mass"}.intersection(columns):
+            raise ValueError(
+                "the dump has no column 'element' or 'mass', and its types may be any species; add "
+                "one to the 'dump custom' command"
+            )
+        if not any({f"{axis}{kind}" for axis in "xyz"}.issubset(columns) for kind in _POSITIONS):
+            raise ValueError("the dump has no columns of positions: x, y, z or the like")
+        yield _by_ase(lines, n_atoms, file, "lammps-dump-text")
+        line = file.readline()
+
+
+def _data_frame(file: IO[str]) -> Iterator[Atoms]:
+    """The only structure of a LAMMPS data file.
+
+    ASE gets it with one atom of every type, and tells what types and cell are.
+    """
+    before: list[str] = []
+    for line in file:
+        before.append(line)
+        if line.split("#")[0].strip() == "Atoms":
+            break
+    n_atoms = next((int(k.split()[0]) for k in before if k.split()[1:2] == ["atoms"]), 0)
+    before.append(file.readline())
+    rows = list(islice(file, n_atoms))
+    rest = file.read()
+    style = before[-2].partition("#")[2].strip() or "atomic" if before[-2:-1] else ""
+    widths = {len(row.split()) for row in [*rows[:1], *rows[-1:]]}
+    if style != "atomic" or not widths <= {5, 8} or len(widths) != 1 or rest.strip():
+        text = "".join([*before, *rows, rest])
+        yield _by_ase([text], 0, io.StringIO(), "lammps-data")
+        return
+    table = _read_table(iter(rows), n_atoms, [(str(k), "f8") for k in range(widths.pop())])
+    table = table[np.argsort(table["0"], kind="stable")]
+    types, of_atom = np.unique(table["1"].astype(np.int64), return_inverse=True)
+    few = [f"{k + 1} {z} 0 0 0\n" for k, z in enumerate(types)]
+    head = [f"{len(few)} atoms\n" if k.split()[1:2] == ["atoms"] else k for k in before]
+    small = _by_ase([*head, *few], 0, io.StringIO(), "lammps-data")
+    atoms = Atoms(
+        numbers=small.numbers[of_atom],
+        positions=np.stack([table[str(k)] for k in (2, 3, 4)], axis=1),
+        cell=small.cell,
+        pbc=small.pbc,
+        celldisp=small.get_celldisp(),
+        info=small.info,
+    )
+    if small.has("masses"):
+        atoms.set_masses(small.get_masses()[of_atom])
+    if "5" in (table.dtype.names or ()):
+        windings = np.stack([table[str(k)] for k in (5, 6, 7)], axis=1)
+        atoms.positions += windings @ atoms.cell.array
+    atoms.set_array("id", table["0"].astype(np.int64))
+    atoms.set_array("type", types[of_atom])
+    yield atoms
+
+
+_READERS: dict[str, Callable[[IO[str]], Iterator[Atoms]]] = {
+    "extxyz": _xyz_frames,
+    "lammps-dump-text": _dump_frames,
+    "lammps-data": _data_frame,
+}
+
+
+def _by_ase(lines: list[str], n_rows: int, file: IO[str], format_name: str) -> Atoms:
+    """One structure of some lines and so many more of a file, read by ASE."""
+    import ase.io
+
+    rows = list(islice(file, n_rows))
+    if len(rows) != n_rows:
+        raise ValueError(f"the file ends after {len(rows)} of {n_rows} atoms of a frame")
+    atoms: Atoms = ase.io.read(io.StringIO("".join([*lines, *rows])), format=format_name)
+    return atoms
+
+
+def _read_table(
+    lines: Iterator[str] | IO[str], n_rows: int, columns: list[tuple[str, str]]
+) -> NDArray[Any]:
+    """Rows of a table as an array of named columns."""
+    table = np.loadtxt(lines, dtype=columns, max_rows=n_rows, comments=None, ndmin=1)
+    if len(table) != n_rows:
+        raise ValueError(f"the file ends after {len(table)} of {n_rows} atoms of a frame")
+    return table
+
+
+def _numbers(symbols: NDArray[np.bytes_]) -> IntArray:
+    """Atomic numbers of symbols of at most eight letters, which are compared as one number."""
+    codes, numbers = np.unique(symbols.view(np.uint64), return_inverse=True)
+    names = [symbol.decode().capitalize() for symbol in codes.view("S8")]
+    return np.array([atomic_numbers[name] for name in names])[numbers]
