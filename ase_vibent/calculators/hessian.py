@@ -226,6 +226,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         chosen = self._check_temperatures(temperatures)
         system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
         errors = entropy_errors(atoms, system)
+        if self._source.stored is not None and (stored := self._source.stored.find(atoms)):
+            errors = errors._replace(images=errors.images + stored.images_error)
         if not self.parameters["quantum"]:
             return Vibrations.classical(system.entropy, system.n_modes, chosen, errors)
         sums = [np.sum(system.site_thermodynamics(quantum, t), axis=1) for t in chosen]

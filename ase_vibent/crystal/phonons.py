@@ -403,7 +403,9 @@ def commensurate_points(matrix: IntArray) -> Array:
     """The q-points that fit into phonopy's supercell of a matrix, shape (number of cells, 3)."""
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
-    points: Array = get_commensurate_points(matrix)
+    # Of a left-handed cell the reversed vectors, as phonopy counts cells by the determinant.
+    sign = 1 if np.linalg.det(matrix) > 0 else -1
+    points: Array = get_commensurate_points(sign * matrix)
     return points
 
 

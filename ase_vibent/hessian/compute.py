@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.errors import CalculatorError, InvalidInputError, VibentError
 from ase_vibent.hessian.displaced import DisplacedForces
-from ase_vibent.hessian.finite_differences import FiniteDifferences
+from ase_vibent.hessian.finite_differences import NOISE, FiniteDifferences, LinearForces
 from ase_vibent.hessian.matrices import Matrix, check_plausible, free_block, symmetrise
 from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.hessian.symmetry import symmetric_differences
@@ -68,6 +68,7 @@ def compute_hessian(
     hessian: Any = None,
     options: HessianOptions = HessianOptions(),
     sparse: bool = False,
+    truncation: float = NOISE,
 ) -> Matrix:
     """Second derivatives of the energy with respect to the positions of the free atoms.
 
@@ -83,6 +84,9 @@ def compute_hessian(
     options : HessianOptions
     sparse : bool
         Return a sparse matrix; a dense one is not formed on the way.
+    truncation : float
+        Share of the largest force constants that may lie beyond the `interaction_range`: they are
+        left out.
 
     Returns
     -------
@@ -110,13 +114,19 @@ def compute_hessian(
     if takes_analytic_hessian(calculator, options):
         matrix = _analytic(calculator, displaced_forces, len(atoms), free)
     else:
-        plain = FiniteDifferences(atoms, displaced_forces, free, options)
+        plain = FiniteDifferences(atoms, displaced_forces, free, options, truncation)
         if options.symmetry and not sparse and len(free) == len(atoms):
             symmetric = symmetric_differences(atoms, displaced_forces, options)
             if symmetric is not None and symmetric.n_calls < plain.n_calls:
                 displaced_forces.expect("Hessian", symmetric.n_calls)
-                return symmetrise(symmetric.hessian(), sparse=False)
-        displaced_forces.expect("Hessian", plain.n_calls)
+                matrix = symmetric.hessian()
+                if options.interaction_range is not None:
+                    # As a defect's: what the range leaves out cancels in their difference.
+                    linear = LinearForces(matrix)
+                    ranged = FiniteDifferences(atoms, linear, free, options, truncation)
+                    matrix = ranged.hessian(sparse=False)
+                return symmetrise(matrix, sparse=False)
+        displaced_forces.expect("Hessian", plain.n_calls, plain.advice)
         matrix = plain.hessian(sparse=sparse)
     check_plausible(matrix, held=len(free) < len(atoms), calculator=calculator)
     return symmetrise(matrix, sparse=sparse)

@@ -30,7 +30,9 @@ class HessianOptions:
         Distance beyond which an atom's displacement changes no force: the cutoff of pair
         potentials, twice that of most others (see `measured_interaction_range`). Atoms that
         no third one feels at once, which are twice as far apart, then share force calls,
-        whose number stops growing with N; two more test the range. Too short a one is an error.
+        whose number stops growing with N; two more test the range. Of graph networks it may be
+        shorter: dense Hessians leave out what lies beyond, up to 1 % of the largest force
+        constant, and what that matters is in the error of the entropy. Too short a one is an error.
     symmetry : bool
         Displace only what differs by symmetry, where that saves calls: dense Hessians of
         structures of at most 1000 atoms, all free, periodic along three directions. Atoms that

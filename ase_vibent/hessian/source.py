@@ -14,10 +14,11 @@ from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.harmonic.step_error import StepError
 from ase_vibent.hessian.compute import compute_hessian, takes_analytic_hessian
 from ase_vibent.hessian.displaced import DisplacedForces
+from ase_vibent.hessian.finite_differences import NOISE, TRUNCATED
 from ase_vibent.hessian.matrices import Matrix
 from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.hessian.readers import as_stored_hessians
-from ase_vibent.hessian.step import NOISY, STEPS, measure_step, report_step
+from ase_vibent.hessian.step import NOISY, PATTERNS, STEPS, measure_step, report_step
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -58,8 +59,9 @@ class HessianSource:
         options: HessianOptions = HessianOptions(),
         *,
         sparse: bool = False,
+        truncation: float = NOISE,
     ) -> Matrix:
-        """Hessian of the free atoms; options are for the calculator's, a given one is what it is.
+        """Hessian of the free atoms, as `compute_hessian` makes it; a given one is what it is.
 
         Raises
         ------
@@ -70,7 +72,12 @@ class HessianSource:
         if given is not None:
             options = replace(options, method="auto")
         hessian = compute_hessian(
-            atoms, self.calculator, hessian=given, options=options, sparse=sparse
+            atoms,
+            self.calculator,
+            hessian=given,
+            options=options,
+            sparse=sparse,
+            truncation=truncation,
         )
         if given is not None and not callable(given) and self._owner is None:
             self._owner = atoms.copy()
@@ -80,6 +87,8 @@ class HessianSource:
         self, atoms: Atoms, options: HessianOptions = HessianOptions()
     ) -> tuple[Matrix, StepError | None]:
         """Dense Hessian, and how far it is off where it comes from differences of forces.
+
+        What an interaction range leaves out is a part of that.
 
         Raises
         ------
@@ -94,18 +103,20 @@ class HessianSource:
         if self._given_for(atoms) is not None or takes_analytic_hessian(self.calculator, options):
             return self(atoms, options), None
         displaced_forces = DisplacedForces(atoms, self.calculator, options=options)
+        n_patterns = 1 if options.interaction_range is None else PATTERNS
         found: list[tuple[StepError, Matrix]] = []
         for step in STEPS if options.displacement == "auto" else (options.step,):
             try:
                 with warnings.catch_warnings():
                     # What is noisy is said below, with numbers.
                     warnings.filterwarnings("ignore", "hessian: it is noisy")
-                    hessian = self(atoms, replace(options, displacement=step))
+                    stepped = replace(options, displacement=step)
+                    hessian = self(atoms, stepped, truncation=TRUNCATED)
             except CalculatorError:
                 if not found:
                     raise
                 continue  # with a shorter step there may be nothing but noise
-            error = measure_step(np.asarray(hessian), atoms, displaced_forces, step)
+            error = measure_step(np.asarray(hessian), atoms, displaced_forces, step, n_patterns)
             found.append((error, hessian))
             if error.relative <= NOISY:
                 break

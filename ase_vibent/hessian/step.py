@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
@@ -20,18 +21,26 @@ from ase_vibent.structures.validity import free_atoms
 #: Steps that "auto" tries, Å, until a Hessian is no noisier than `NOISY`: surfaces that are rough
 #: on a small scale want a shorter one, noise a longer one.
 STEPS = (STEP, 0.3 * STEP, 3 * STEP)
+#: Displacements that a Hessian with an interaction range is compared along: a few modes of long
+#: waves feel most of what is left out, and one pattern may miss them.
+PATTERNS = 6
 #: From this share of the Hessian on there is a warning, and an error.
 NOISY, UNUSABLE = 0.01, 0.1
 
 
 def measure_step(
-    hessian: Array, atoms: Atoms, displaced_forces: DisplacedForces, step: float
+    hessian: Array,
+    atoms: Atoms,
+    displaced_forces: DisplacedForces,
+    step: float,
+    n_patterns: int = 1,
 ) -> StepError:
-    """Compare a Hessian with forces along a displacement of all atoms, as heat makes them.
+    """Compare a Hessian with forces along displacements of all atoms, as heat makes them.
 
-    Of a pattern z with covariance H⁻¹ the mean of z·δH z is Tr[H⁻¹ δH], and the entropy is off by
-    half of it: so anharmonicity shows, which goes one way. Of noise the size of δH z tells more:
-    independent errors σ of all entries make one of σ ‖H⁻¹‖/2. The larger is taken.
+    Of patterns z with covariance H⁻¹ the mean of z·δH z is Tr[H⁻¹ δH], and the entropy is off by
+    half of it: so anharmonicity shows, which goes one way, and what an interaction range leaves
+    out. Of noise the size of δH z tells more: independent errors σ of all entries make one of
+    σ ‖H⁻¹‖/2. The larger is taken.
 
     Parameters
     ----------
@@ -42,6 +51,8 @@ def measure_step(
         Of the structure.
     step : float, Å
         That the Hessian was made with; here no atom is displaced by more than half of it.
+    n_patterns : int
+        Two force calls each.
 
     Returns
     -------
@@ -57,13 +68,14 @@ def measure_step(
     motions = rigid if len(free) == len(atoms) else np.empty((len(hessian), 0))
     complement = RigidComplement(motions)
     restricted = complement.restrict(hessian)
-    drawn, n_modes, of_inverse = _thermal_pattern(restricted)
+    drawn, n_modes, of_inverse = _thermal_patterns(restricted, n_patterns)
     if n_modes == 0:
         return StepError(step, 0.0, 0.0)
-    pattern = complement.expand(drawn[:, None])[:, 0]
-    residual = hessian @ pattern - _linear_forces(displaced_forces, free, pattern, step / 2)
-    noise = np.linalg.norm(residual) / np.linalg.norm(pattern)
-    one_way = -pattern @ residual / 2
+    patterns = complement.expand(drawn).T
+    forces = _linear_forces(displaced_forces, free, patterns, step / 2)
+    residuals = patterns @ hessian - np.array(list(forces))
+    noise = np.linalg.norm(residuals) / np.linalg.norm(patterns)
+    one_way = -np.mean(np.sum(patterns * residuals, axis=1)) / 2
     random = noise / np.sqrt(n_modes) * of_inverse / 2
     return StepError(
         step,
@@ -72,12 +84,12 @@ def measure_step(
     )
 
 
-def _thermal_pattern(hessian: Array) -> tuple[Array, int, float]:
-    """Random pattern of covariance |H|⁻¹, the number of modes in it, and ‖H⁻¹‖.
+def _thermal_patterns(hessian: Array, count: int) -> tuple[Array, int, float]:
+    """Random patterns of covariance |H|⁻¹ as columns, the number of modes in them, and ‖H⁻¹‖.
 
     From a Cholesky factor, a tenth of the work of diagonalisation, where all modes are stable.
     """
-    random = np.random.default_rng(0).standard_normal(len(hessian))
+    random = np.random.default_rng(0).standard_normal((count, len(hessian))).T
     factor, indefinite = dpotrf(hessian, lower=True)
     if not indefinite:
         inverse, _ = dpotri(factor, lower=True)
@@ -90,8 +102,8 @@ def _thermal_pattern(hessian: Array) -> tuple[Array, int, float]:
     sizes = np.abs(eigenvalues)
     kept = sizes > NOISE * sizes.max(initial=0.0)
     sizes = sizes[kept]
-    pattern = vectors[:, kept] @ (random[kept] / np.sqrt(sizes))
-    return pattern, len(sizes), float(np.linalg.norm(1 / sizes))
+    patterns = vectors[:, kept] @ (random[kept] / np.sqrt(sizes)[:, None])
+    return patterns, len(sizes), float(np.linalg.norm(1 / sizes))
 
 
 def report_step(found: StepError, calculator: object) -> None:
@@ -123,16 +135,20 @@ def report_step(found: StepError, calculator: object) -> None:
             f"{message}; its energy surface is too rough for second derivatives by differences. "
             "Use double precision or a smoother potential"
         )
-    warnings.warn(f"{message}; try another displacement, or double precision", stacklevel=4)
+    warnings.warn(
+        f"{message}; try another displacement, double precision, or a longer interaction_range if "
+        "one is stated",
+        stacklevel=4,
+    )
 
 
 def _linear_forces(
-    displaced_forces: DisplacedForces, free: IntArray, pattern: Array, largest: float
-) -> Array:
-    """-∂F along a pattern of the free atoms, by central differences, shape (3n,), eV/Å."""
-    blocks = pattern.reshape(-1, 3)
-    scale = largest / np.linalg.norm(blocks, axis=1).max()
-    shift = np.zeros((displaced_forces.n_atoms, 3))
-    shift[free] = scale * blocks
-    change = next(displaced_forces.changes([shift]))
-    return np.asarray(-change[free].ravel() / (2 * scale))
+    displaced_forces: DisplacedForces, free: IntArray, patterns: Array, largest: float
+) -> Iterator[Array]:
+    """-∂F along patterns of the free atoms, by central differences, each of shape (3n,), eV/Å²."""
+    blocks = patterns.reshape(len(patterns), -1, 3)
+    scales = largest / np.linalg.norm(blocks, axis=2).max(axis=1)
+    shifts = np.zeros((len(patterns), displaced_forces.n_atoms, 3))
+    shifts[:, free] = scales[:, None, None] * blocks
+    for scale, change in zip(scales, displaced_forces.changes(shifts), strict=True):
+        yield np.asarray(-change[free].ravel() / (2 * scale))

@@ -52,12 +52,15 @@ class StoredHessian:
         Format and file.
     polarity : Polarity or None
         Where the file, or another beside it, tells Born charges.
+    images_error : float, k_B
+        Of the reduced entropy, estimated: what is unknown beyond the cell that it was taken from.
     """
 
     atoms: Atoms
     matrix: Matrix = field(repr=False)
     origin: str = ""
     polarity: Polarity | None = field(default=None, repr=False)
+    images_error: float = 0.0
 
     @property
     def sum_rule_violation(self) -> float:

@@ -414,10 +414,14 @@ def main(recipe: Recipe) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     calculator = cache(partial(recipe.calculator, options.table))
     frames = labelled(recipe, options.folder, calculator)
+    ship(recipe, frames, larger_cells(recipe, options.folder, calculator), options.output)
+
+
+def ship(recipe: Recipe, frames: list[Atoms], larger: list[Atoms], output: Path) -> None:
+    """Fit a part of the frames, judge by the others and by larger cells, write model and card."""
     fitted, held_out = split(frames)
     start = time.process_time()
     kinds = {atoms.info["kind"] for atoms in frames}
-    larger = larger_cells(recipe, options.folder, calculator)
     larger = [atoms for atoms in larger if atoms.info["kind"] in kinds]
     model = train([*fitted, *larger], recipe.descriptor, test=held_out)
     print(
@@ -429,8 +433,8 @@ def main(recipe: Recipe) -> None:
     card["larger_cells"] = in_large_cells(model, larger)
     print_card(card)
     model.header["card"] = card
-    model.save(options.output)
-    size = options.output.stat().st_size
+    model.save(output)
+    size = output.stat().st_size
     if size > LARGEST_FILE:
-        raise InvalidInputError(f"{options.output}: {size} bytes, expected {LARGEST_FILE} at most")
-    print(f"{options.output}: {size / 1000:.0f} kB")
+        raise InvalidInputError(f"{output}: {size} bytes, expected {LARGEST_FILE} at most")
+    print(f"{output}: {size / 1000:.0f} kB")

@@ -14,6 +14,7 @@ from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
 from ase_vibent.calculators import hessian as reference
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, UnstableStructureError
 from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian.step import PATTERNS
 from ase_vibent.potentials import stillinger_weber_silicon
 
 LATTICE_SI = 5.431
@@ -161,7 +162,8 @@ def test_colouring_and_cache_change_nothing(tmp_path, rattle):
         np.testing.assert_allclose(
             coloured.get_property("entropies", atoms), expected, rtol=0, atol=1e-6 * kB
         )
-    assert len(list(tmp_path.iterdir())) == 6 * len(atoms) + 2  # two judge the step
+    # Two for each pattern that judges step and range.
+    assert len(list(tmp_path.iterdir())) == 6 * len(atoms) + 2 * PATTERNS
 
 
 def test_balls_give_the_infinite_crystal(sw):

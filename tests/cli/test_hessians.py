@@ -14,9 +14,19 @@ from ase_vibent import HessianEntropyCalculator, read_labels
 from ase_vibent.hessian import StoredHessian, compute_hessian
 from ase_vibent.hessian.readers.phonopy import new_phonopy, to_phonopy
 from ase_vibent.stationary import relax
-from ase_vibent.thermo import transition_rate
+from ase_vibent.thermo import defect_formation, transition_rate
 
 pytestmark = pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
+
+
+def save_phonopy(atoms, path):
+    """Hessian of EMT, into a file."""
+    n, hessian = len(atoms), compute_hessian(atoms, EMT())
+    phonons = new_phonopy(to_phonopy(atoms), np.eye(3, dtype=int), "P")
+    blocks = hessian.reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
+    phonons.force_constants = np.ascontiguousarray(blocks)
+    phonons.save(path, settings={"force_constants": True})
+    return hessian
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +38,7 @@ def copper_files(tmp_path_factory):
     stored = []
     for name, atoms in structures.items():
         atoms.set_masses(atoms.get_masses())
-        n = len(atoms)
-        phonons = new_phonopy(to_phonopy(atoms), np.eye(3, dtype=int), "P")
-        stored.append(StoredHessian(atoms, compute_hessian(atoms, EMT())))
-        blocks = stored[-1].matrix.reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
-        phonons.force_constants = np.ascontiguousarray(blocks)
-        phonons.save(folder / f"{name}.yaml", settings={"force_constants": True})
+        stored.append(StoredHessian(atoms, save_phonopy(atoms, folder / f"{name}.yaml")))
         ase.io.write(folder / f"{name}.traj", atoms)
     return folder, structures["crystal"], structures["vacancy"], stored
 
@@ -57,6 +62,21 @@ def test_formation_entropy_from_two_files_of_phonopy(copper_files, vibent, stric
     energy = strict_json(with_energies.out)["defects"][0]["formation_energy_eV"]
     energies = [EMT().get_potential_energy(atoms) for atoms in (crystal, vacancy)]
     assert energy == pytest.approx(energies[1] - energies[0] * 31 / 32, abs=1e-6)
+
+
+def test_formation_from_a_crystal_of_another_supercell(copper_files, vibent, tmp_path, strict_json):
+    folder, crystal, vacancy, stored = copper_files
+    save_phonopy(bulk("Cu", "fcc", a=3.5898) * (4, 4, 4), tmp_path / "wide.yaml")
+    files = "--hessian", folder / "vacancy.yaml", "--reference-hessian", tmp_path / "wide.yaml"
+    done = vibent("formation", *files, "--json")
+    assert done.code == 0, done.err
+    found = strict_json(done.out)["defects"][0]
+    assert found["n_atoms_of_crystal"] == len(crystal)
+    own = HessianEntropyCalculator(hessian=stored)
+    expected = defect_formation(vacancy, crystal, own)
+    # Constants reach 5.1 Å and 3.6 Å.
+    entropies = found["formation_entropies_eV_per_K"]
+    assert entropies == pytest.approx(expected.entropies, abs=0.01 * kB)
 
 
 def test_formation_of_structures_beside_their_hessians(copper_files, vibent, tmp_path, strict_json):

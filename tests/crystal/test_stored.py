@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, make_supercell
+from ase.calculators.emt import EMT
 from ase.units import kB, kJ, mol
 
 from ase_vibent import HessianEntropyCalculator, PhonopyEntropyCalculator, bulk_site_entropies
 from ase_vibent.crystal.bulk import InfiniteCrystal
+from ase_vibent.crystal.stored import in_supercell
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.hessian import StoredHessian, compute_hessian, read_hessian
 from ase_vibent.hessian.readers.phonopy import new_phonopy, to_atoms, to_phonopy
@@ -169,3 +171,55 @@ def test_born_charges_from_files(salt, tmp_path):
     (tmp_path / "BORN").write_text("default\n1 0 0\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="no charges of a primitive cell of 2 atoms"):
         read_hessian(tmp_path / "h.npy", stored.atoms, born=tmp_path / "BORN")
+
+
+@pytest.mark.parametrize(
+    "repeats",
+    [(3, 1, 2), (1, 1, 1), [[1, 1, 0], [-1, 1, 0], [0, 0, 2]], [[0, 2, 0], [2, 0, 0], [0, 0, 1]]],
+)
+def test_crystal_in_the_supercell_of_a_defect(salt, repeats):
+    """Springs of 4.1 Å are all in a cell 11.2 Å wide, so that the matrix of any cell is known."""
+    stored = salt[0]
+    unit_cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    matrix = np.diag(repeats) if np.ndim(repeats) == 1 else np.array(repeats)
+    crystal = make_supercell(unit_cell, matrix)
+    defect = crystal[1:]
+    defect.set_cell(1.002 * crystal.cell.array, scale_atoms=True)
+    found = in_supercell(stored, defect)
+    assert found.holds(crystal)
+    np.testing.assert_allclose(found.of(crystal), springs(crystal), atol=1e-10)
+    charges = found.reordered(crystal).polarity.charges
+    assert np.all(np.sign(charges[:, 0, 0]) == np.where(crystal.numbers == 11, 1, -1))
+    assert abs(found.images_error) < 1e-9  # it reaches no border
+
+
+def test_crystal_in_its_own_supercell_is_left_alone(salt):
+    stored = salt[0]
+    defect = stored.atoms[1:]
+    assert in_supercell(stored, defect) is stored
+    defect.set_cell(1.003 * defect.cell.array, scale_atoms=True)
+    assert in_supercell(stored, defect) is stored
+
+
+def test_narrow_constants_in_a_wider_cell_have_an_error():
+    """At least what they are off, in the mean of an atom."""
+    narrow, wide = (bulk("Cu", "fcc", a=3.5898, cubic=True) * n for n in ((2, 2, 2), (3, 3, 3)))
+    stored = StoredHessian(narrow, compute_hessian(narrow, EMT()))
+    found = in_supercell(stored, wide[1:])
+    entropies = [
+        bulk_site_entropies(crystal, known).sum()
+        for crystal, known in (
+            (found.atoms, found),
+            (wide, StoredHessian(wide, compute_hessian(wide, EMT()))),
+        )
+    ]
+    assert 0.03 < abs(entropies[1] - entropies[0]) < abs(found.images_error)
+    exact = HessianEntropyCalculator(hessian=found).vibrations(found.atoms, [300.0])
+    assert exact.entropy_std > abs(found.images_error) * kB
+
+
+def test_crystal_that_does_not_fit_into_a_cell(salt):
+    flat = salt[0].atoms[:4]
+    flat.set_cell([2.0, 11.2, 11.2])
+    with pytest.raises(InvalidStructureError, match=r"salt: its primitive cell .* does not fit"):
+        in_supercell(salt[0], flat)

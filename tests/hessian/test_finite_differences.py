@@ -1,5 +1,7 @@
 """Finite differences: fewer force calls by a stated range, and by symmetry."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -15,9 +17,15 @@ from hypothesis import strategies as st
 from matscipy.calculators.pair_potential import LennardJonesQuadratic, PairPotential
 from scipy.sparse import csr_array
 
-from ase_vibent import HessianEntropyCalculator
+from ase_vibent import FiniteDifferenceEntropyCalculator, HessianEntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.hessian import HessianOptions, compute_hessian, measured_interaction_range
+from ase_vibent.hessian import (
+    DisplacedForces,
+    HessianOptions,
+    compute_hessian,
+    measured_interaction_range,
+)
+from ase_vibent.hessian.finite_differences import FiniteDifferences
 from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide
 from ase_vibent.stationary import relax
@@ -225,6 +233,47 @@ def test_too_short_a_range_is_caught_where_every_atom_is_in_reach(case):
         differences(atoms, Network(atoms, reach), interaction_range=stated)
 
 
+def long_ranged():
+    """Attraction up to 10.5 Å."""
+    return PairPotential({(18, 18): LennardJonesQuadratic(0.0104, 3.4, 10.5)})
+
+
+def test_what_a_range_leaves_out_is_in_the_error_and_cancels():
+    """Of a crystal, whose Hessian comes by symmetry, and a vacancy, whose columns are coloured."""
+    crystal = bulk("Ar", "fcc", a=5.2, cubic=True) * (6, 2, 2)
+    vacancy = relax(vacancies(crystal)[0], long_ranged(), fmax=1e-3)
+    whole = FiniteDifferenceEntropyCalculator(long_ranged(), mesh="gamma")
+    ranged = FiniteDifferenceEntropyCalculator(long_ranged(), mesh="gamma", interaction_range=5.5)
+    found = [ranged.harmonic_system(atoms) for atoms in (crystal, vacancy)]
+    off = [
+        system.entropy - whole.harmonic_system(atoms).entropy
+        for system, atoms in zip(found, (crystal, vacancy), strict=True)
+    ]
+    assert min(off) > 0.2
+    for system, error in zip(found, off, strict=True):
+        # Six samples of a few soft modes.
+        assert 0.4 < system.step_error.entropy / error < 2.5
+    assert off[1] == pytest.approx(off[0], rel=0.1)
+    # Where no error is stated, next to nothing is left out.
+    with pytest.raises(
+        InvalidInputError, match=r"by 0\.00\d+ eV/Å² \(0\.00\d of the largest change"
+    ):
+        differences(vacancy, long_ranged(), interaction_range=5.5, sparse=True)
+
+
+def test_a_range_that_saves_nothing_is_said(caplog, monkeypatch):
+    """Before the calls, with the size of the cells that gain."""
+    monkeypatch.setattr("ase_vibent.hessian.costs.LONG", 0.0)
+    monkeypatch.setattr("ase_vibent.hessian.costs._SAID", {})
+    small, large = argon(2, 2, 2), argon(8, 2, 2)
+    differences(small, argon_potential(), interaction_range=6.8)
+    said = re.search(r"share next to no calls; from about (\d+) atoms on they do", caplog.text)
+    assert len(small) < int(said.group(1)) < len(large)
+    everyone, options = np.arange(len(large)), HessianOptions(interaction_range=6.8)
+    forces = DisplacedForces(large, argon_potential())
+    assert FiniteDifferences(large, forces, everyone, options).advice == ""
+
+
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "far"])
 def test_bad_range(value):
     with pytest.raises(InvalidInputError, match="interaction_range: expected a number in Å"):
@@ -240,6 +289,34 @@ def test_measured_range_is_the_cutoff():
     looser = measured_interaction_range(atoms, argon_potential())
     assert 5 < looser <= measured
     differences(argon(4, 2, 2), argon_potential(), interaction_range=looser + 0.5)
+
+
+class Noisy(Counted):
+    """Forces of another calculator with noise."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        rng = np.random.default_rng(self.calls)
+        self.results["forces"] = self.results["forces"] + 1e-5 * rng.normal(size=(len(atoms), 3))
+
+
+def test_noise_is_no_interaction():
+    """Of 1e-5 eV/Å in forces 1e-3 eV/Å² in force constants of displacements of 0.01 Å."""
+    crystal = bulk("Ar", "fcc", a=5.3, cubic=True) * (4, 4, 4)
+    measured = measured_interaction_range(crystal, Noisy(argon_potential()))
+    nearest = crystal.get_distance(0, 1)
+    assert measured == pytest.approx(nearest, abs=0.02)
+    assert measured_interaction_range(crystal, argon_potential()) > nearest + 0.1
+    with pytest.raises(
+        InvalidStructureError, match=r"by 0\.00\d+ eV/Å², as far as a periodic cell"
+    ):
+        measured_interaction_range(crystal, Noisy(argon_potential()), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, "small"])
+def test_bad_tolerance(value):
+    with pytest.raises(InvalidInputError, match="tolerance: expected a number in eV/Å²"):
+        measured_interaction_range(argon(4, 4, 4), argon_potential(), tolerance=value)
 
 
 def test_measured_range_needs_a_wide_cell():

@@ -66,7 +66,8 @@ def add_finite_differences(parser: argparse.ArgumentParser) -> None:
         "--interaction-range",
         type=length,
         metavar="Å",
-        help="moving an atom changes no force beyond it: distant atoms are displaced together",
+        help="moving an atom changes no force beyond it, or little, which goes into ±: distant "
+        "atoms are displaced together",
     )
     parser.add_argument(
         "--cache",

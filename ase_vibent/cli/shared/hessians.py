@@ -107,10 +107,24 @@ def stored_hessians(
     atoms = read_structures(structures, options.format)[1] if structures and options.hessian else []
     crystals = read_structures([reference], options.format)[1][-1:] if reference else []
     references = [options.reference_hessian] if options.reference_hessian else []
-    return Stored(
-        read_hessians(options, options.hessian, atoms),
-        read_hessians(options, references, crystals if references else []),
-    )
+    defects = read_hessians(options, options.hessian, atoms)
+    given = read_hessians(options, references, crystals if references else [])
+    return Stored(defects, _in_supercells(given, defects) if defects else given)
+
+
+def _in_supercells(
+    crystals: Sequence[StoredHessian], defects: Sequence[StoredHessian]
+) -> list[StoredHessian]:
+    """Hessians of crystals in every supercell that there is a defect in."""
+    from ase_vibent.crystal.stored import in_supercell
+    from ase_vibent.structures.cells import same_cell
+
+    found: list[StoredHessian] = []
+    for crystal in crystals:
+        for defect in defects:
+            if not any(same_cell(known.atoms, defect.atoms) for known in found):
+                found.append(in_supercell(crystal, defect.atoms))
+    return found
 
 
 def read_hessians(
