@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import IntArray
-from ase_vibent.compiled.threads import in_threads
-from ase_vibent.files.decimals import LONGEST, powers_of_ten, write_rows
 
-#: Rows that one thread writes at a time.
+#: Rows that are written at a time, for the sake of memory.
 PART = 8192
 #: Values of a column; or words, and which of them is each row's.
 Column = NDArray[Any] | tuple[Sequence[str], IntArray]
@@ -21,7 +21,7 @@ Column = NDArray[Any] | tuple[Sequence[str], IntArray]
 def format_rows(columns: Sequence[Column]) -> list[bytes]:
     """Rows of a table, columns apart by spaces, in parts that end with a line feed each.
 
-    Floating-point numbers get the digits that `repr` gives them, and are read back unchanged.
+    Floating-point numbers get the fewest digits with which they are read back unchanged.
 
     Parameters
     ----------
@@ -33,54 +33,46 @@ def format_rows(columns: Sequence[Column]) -> list[bytes]:
     -------
     list of bytes
     """
-    floats: list[NDArray[np.uint64]] = []
-    integers: list[IntArray] = []
-    words: list[bytes] = []
-    places: list[tuple[int, int]] = []
-    for column in columns:
-        if isinstance(column, tuple) or column.dtype.kind not in "fiu" or _is_huge(column):
-            names, numbers = column if isinstance(column, tuple) else _words(column)
-            places.append((2, len(integers)))
-            integers.append(numbers + len(words))
-            words += [name.encode() for name in names]
-        elif column.dtype.kind == "f":
-            places.append((0, len(floats)))
-            floats.append(column.astype(np.float64).view(np.uint64))
-        else:
-            places.append((1, len(integers)))
-            integers.append(column.astype(np.int64))
-    n, table = len([*floats, *integers][0]), np.array([*words, b""])
-    letters = table.view(np.uint8).reshape(len(table), -1)
-    lengths = np.array([*map(len, words), 0])
-    widths = {0: LONGEST, 1: 20, 2: int(lengths.max())}
-    longest = sum(1 + widths[kind] for kind, _ in places)
-
-    def work(start: int) -> bytes:
-        own = slice(start, start + PART)
-        return write_rows(
-            np.array(places), _beside(floats, own, np.uint64), _beside(integers, own, np.int64),
-            letters, lengths, powers_of_ten(), longest,
-        ).tobytes()  # fmt: skip
-
-    return in_threads(work, range(0, n, PART))
+    groups = [
+        (kind, [column for _, column in own])
+        for kind, own in groupby(map(_by_kind, columns), key=lambda pair: pair[0])
+    ]
+    first = groups[0][1][0]
+    n = len(first[1] if isinstance(first, tuple) else first)
+    return [_part(groups, slice(start, start + PART)) for start in range(0, n, PART)]
 
 
-def _is_huge(column: NDArray[Any]) -> bool:
-    """Whether integers are beyond those with a sign."""
-    return column.dtype.kind == "u" and bool(np.any(column > np.iinfo(np.int64).max))
-
-
-def _words(column: NDArray[Any]) -> tuple[Sequence[str], IntArray]:
-    if column.dtype.kind == "b":
-        return "FT", column.astype(np.int64)
+def _by_kind(column: Column) -> tuple[str, Any]:
+    """Kind of a column, "f", "i" or "w", and the column in the form of its kind."""
+    if isinstance(column, tuple):
+        return "w", column
+    kind = column.dtype.kind
+    if kind == "f":
+        return "f", column.astype(np.float64)
+    if kind == "i" or (kind == "u" and not np.any(column > np.iinfo(np.int64).max)):
+        return "i", column.astype(np.int64)
+    if kind == "b":
+        return "w", ("FT", column.astype(np.int64))
     names, numbers = np.unique(column.astype(str), return_inverse=True)
-    return names.tolist(), numbers
+    return "w", (names.tolist(), numbers)
 
 
-def _beside(
-    columns: Sequence[NDArray[Any]], rows: slice, kind: type
-) -> NDArray[np.uint64] | IntArray:
-    """Some rows of columns as a matrix, if need be without columns."""
-    if not columns:
-        return np.empty((0, 0), dtype=kind)
-    return np.ascontiguousarray(np.stack([column[rows] for column in columns], axis=1))
+def _part(groups: Sequence[tuple[str, list[Any]]], rows: slice) -> bytes:
+    texts: list[Iterator[bytes] | list[bytes]] = []
+    for kind, columns in groups:
+        if kind == "w":
+            for words, numbers in columns:
+                encoded = [word.encode() for word in words]
+                texts.append(map(encoded.__getitem__, numbers[rows].tolist()))
+        else:
+            texts.append(_numbers(np.stack([column[rows] for column in columns], axis=1)))
+    lines = texts[0] if len(texts) == 1 else map(b" ".join, zip(*texts, strict=True))
+    return b"\n".join(lines) + b"\n"
+
+
+def _numbers(table: NDArray[Any]) -> list[bytes]:
+    """Rows of a matrix of numbers."""
+    if table.dtype.kind == "f" and not np.isfinite(table).all():  # which JSON does not know
+        return [" ".join(map(repr, row)).encode() for row in table.tolist()]
+    text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text[2:-2].replace(b",", b" ").split(b"] [")
