@@ -36,7 +36,7 @@ def test_every_format_says_the_same(vibent, frames):
     assert vibent("predict", "si-sw", "in.xyz", "-T", 500, "-o", "out.xyz").code == 0
     assert vibent("predict", "si-sw", "in.xyz", "-T", 500, "-o", "out.traj").code == 0
     names = ("entropies", "entropies_std", "entropy_gradient", "extrapolation_grades")
-    binary = ase.io.ulm.open("out.traj")
+    binary = ase.io.ulm.ulmopen("out.traj")
     found = zip(read_labels("out.xyz"), ase.io.read("out.traj", ":"), binary, strict=True)
     for atoms, (text, trajectory, arrays) in zip(frames, found, strict=True):
         np.testing.assert_array_equal(text.positions, atoms.positions)

@@ -231,10 +231,10 @@ def launch(ranks, *arguments):
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 rank", "2 ranks"])
 def results(request, cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"ranks{request.param}")
-    (folder / "cases").write_text(json.dumps(cases))
+    (folder / "cases").write_text(json.dumps(cases), encoding="utf-8")
     said = launch(request.param, folder / "cases", folder / "results")
     assert said.returncode == 0, said.stdout + said.stderr
-    return json.loads((folder / "results").read_text())
+    return json.loads((folder / "results").read_text(encoding="utf-8"))
 
 
 def judge(case, result):
@@ -340,7 +340,7 @@ def test_life_goes_on_after_a_fault(results):
 def test_a_rank_that_dies_takes_all_along(cases, tmp_path):
     """No hang, and a sentence."""
     dying = {**cases["ramp"], "temperature": "killed", "run": ["run 5"]}
-    (tmp_path / "cases").write_text(json.dumps({"dying": dying}))
+    (tmp_path / "cases").write_text(json.dumps({"dying": dying}), encoding="utf-8")
     said = launch(2, tmp_path / "cases", tmp_path / "results")
     assert said.returncode != 0
     assert "fix vibent: rank 1 ends all: SystemExit: the heater broke" in said.stderr
