@@ -85,11 +85,14 @@ def density_of_states(
     system.physical_site_sums(note)
     if highest == 0:
         raise InvalidInputError("atoms: nothing vibrates, so that there are no states")
-    width = WIDTH * highest if width is None else float(width)
+    if width is None:
+        width = WIDTH * highest
     check_positive("width", width, "eV")
     if energies is None:
         energies = np.linspace(0.0, highest + BEYOND * width, POINTS)
     grid = np.asarray(energies, dtype=float)
+    if grid.ndim != 1 or not len(grid) or not np.all(np.isfinite(grid)):
+        raise InvalidInputError(f"energies: expected a list of numbers in eV, got {energies!r}")
 
     def sites(some: Array) -> Array:
         def lines(eigenvalues: Any) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -58,13 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A calculator may live in a module of the working folder; none there hides an installed one.
     if ":" in (getattr(options, "calculator", None) or "") and "" not in sys.path:
         sys.path.append("")
+    if by_itself and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # as Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings(), results_alone(until_exit=by_itself):
             warnings.showwarning = _show_warning
             return int(options.run(options))
     except VibentError as error:
         print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        # Within compiled code an interrupt is the cause of another error.
+        if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         kept = "; finished structures are kept" if options.command in _KEEPING else ""
         print(f"vibent {options.command}: interrupted{kept}", file=sys.stderr)
     except OSError as error:

@@ -67,7 +67,7 @@ def frame_file(path: str | os.PathLike[str]) -> Iterator[Add]:
             yield add
     except OSError as error:
         kept = f"; it holds the {count} frames before" if count else ""
-        raise LabelError(f"{path}: cannot write it ({error.strerror}){kept}") from error
+        raise LabelError(f"{path}: cannot write it ({error.strerror or error}){kept}") from error
 
 
 def _xyz_adder(file: IO[bytes]) -> Add:
@@ -118,6 +118,14 @@ def _can_encode(value: Any) -> bool:
 
 #: Arrays of `Atoms` that a trajectory keeps under names of its own.
 _WRITTEN_BY_ASE = {
+    "pbc",
+    "cell",
+    "celldisp",
+    "constraints",
+    "calculator",
+    "description",
+    "info",
+    "version",
     "numbers",
     "positions",
     "tags",

@@ -235,7 +235,9 @@ def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
     }
     fixed = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
     if fixed:
-        arrays["move_mask"] = ~np.isin(np.arange(len(atoms)), np.concatenate(fixed))
+        free = np.ones(len(atoms), dtype=bool)
+        free[np.concatenate(fixed)] = False
+        arrays["move_mask"] = free
     properties = ["species:S:1"]
     columns: list[Column] = [(chemical_symbols, atoms.numbers)]
     for name, array in arrays.items():
@@ -250,7 +252,7 @@ def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
     header["pbc"] = atoms.pbc
     # A line break in a text would end the line that it stands in.
     header |= {
-        key: " ".join(value.split()) if isinstance(value, str) else value
+        str(key): " ".join(value.split()) if isinstance(value, str) else value
         for key, value in atoms.info.items()
         if key != CHECKSUM
     }

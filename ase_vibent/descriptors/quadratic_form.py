@@ -116,7 +116,8 @@ class QuadraticForm(NamedTuple):
             factors = self.rows[z].transpose(0, 2, 1).reshape(-1, y.shape[1])
             squares = np.square(y @ factors.T + self.offsets[z]).sum(axis=1)
             values[own] = np.square(y).sum(axis=1) - squares if self.complement else squares
-        return np.maximum(values, 0.0)
+        # Features beyond all numbers give inf - inf, and are as far away.
+        return np.where(np.isnan(values), np.inf, np.maximum(values, 0.0))
 
 
 class FormValues(NamedTuple):

@@ -54,15 +54,17 @@ def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None)
 def _xyz_frames(file: IO[str]) -> Iterator[Atoms]:
     while (line := file.readline()).strip():
         n_atoms, comment = int(line), file.readline()
-        if n_atoms > 0 and "Properties=" in comment and "VEC" not in comment:
-            yield _xyz_frame(n_atoms, comment, file)
-        else:  # plain XYZ
-            yield _by_ase([line, comment], n_atoms, file, "extxyz")
+        rows = _rows(file, n_atoms)
+        try:
+            yield _xyz_frame(comment, rows)
+        except Exception:  # what is none of the usual, plain XYZ too
+            yield _by_ase([line, comment, *rows], "extxyz")
     if line and file.read().strip():
         raise ValueError("a blank line stands where a frame should begin")
 
 
-def _xyz_frame(n_atoms: int, comment: str, file: IO[str]) -> Atoms:
+def _xyz_frame(comment: str, rows: list[str]) -> Atoms:
+    """Of what ASE writes; some exception where it is anything else."""
     from ase.constraints import FixAtoms
     from ase.io.extxyz import key_val_str_to_dict, parse_properties, set_calc_and_arrays
 
@@ -70,11 +72,11 @@ def _xyz_frame(n_atoms: int, comment: str, file: IO[str]) -> Atoms:
     properties, names, dtype, _ = parse_properties(info.pop("Properties"))
     words = [name for name in dtype.names or () if dtype[name].kind == "O"]
     fixed = properties.get("move_mask", ("", 1))[1]
-    if words not in ([], ["species"]) or fixed != 1:
-        return _by_ase([f"{n_atoms}\n", comment], n_atoms, file, "extxyz")
+    if words not in ([], ["species"]) or fixed != 1 or "VEC" in comment:
+        raise ValueError("left to ASE")
     kinds = {"O": "S8", "i": "i8", "b": "S5", "f": "f8"}
     columns = [(name, kinds[dtype[name].kind]) for name in dtype.names or ()]
-    table = _read_table(file, n_atoms, columns)
+    table = _read_table(rows, columns)
     arrays: dict[str, NDArray[Any]] = {}
     for name in names:
         ase_name, width = properties[name]
@@ -100,8 +102,9 @@ def _xyz_frame(n_atoms: int, comment: str, file: IO[str]) -> Atoms:
 
 def _dump_frames(file: IO[str]) -> Iterator[Atoms]:
     """ASE reads one frame at a time, too, but only by a function that is not public."""
-    line = file.readline()
-    while line.strip():
+    while line := file.readline():
+        if not line.strip():
+            continue
         lines, n_atoms = [line], 0
         while not lines[-1].startswith("ITEM: ATOMS"):
             lines.append(file.readline())
@@ -117,36 +120,39 @@ def _dump_frames(file: IO[str]) -> Iterator[Atoms]:
             )
         if not any({f"{axis}{kind}" for axis in "xyz"}.issubset(columns) for kind in _POSITIONS):
             raise ValueError("the dump has no columns of positions: x, y, z or the like")
-        yield _by_ase(lines, n_atoms, file, "lammps-dump-text")
-        line = file.readline()
+        yield _by_ase([*lines, *_rows(file, n_atoms)], "lammps-dump-text")
 
 
 def _data_frame(file: IO[str]) -> Iterator[Atoms]:
-    """The only structure of a LAMMPS data file.
+    """The only structure of a LAMMPS data file."""
+    lines = file.readlines()
+    try:
+        yield _plain_data(lines)
+    except Exception:  # what is none of the usual
+        yield _by_ase(lines, "lammps-data")
+
+
+def _plain_data(lines: list[str]) -> Atoms:
+    """Of style atomic, atoms last; some exception where it is anything else.
 
     ASE gets it with one atom of every type, and tells what types and cell are.
     """
-    before: list[str] = []
-    for line in file:
-        before.append(line)
-        if line.split("#")[0].strip() == "Atoms":
-            break
-    n_atoms = next((int(k.split()[0]) for k in before if k.split()[1:2] == ["atoms"]), 0)
-    before.append(file.readline())
-    rows = list(islice(file, n_atoms))
-    rest = file.read()
-    style = before[-2].partition("#")[2].strip() or "atomic" if before[-2:-1] else ""
-    widths = {len(row.split()) for row in [*rows[:1], *rows[-1:]]}
-    if style != "atomic" or not widths <= {5, 8} or len(widths) != 1 or rest.strip():
-        text = "".join([*before, *rows, rest])
-        yield _by_ase([text], 0, io.StringIO(), "lammps-data")
-        return
-    table = _read_table(iter(rows), n_atoms, [(str(k), "f8") for k in range(widths.pop())])
+    heads = [line.split("#")[0].strip() for line in lines]
+    start = heads.index("Atoms") + 2
+    before = lines[:start]
+    n_atoms = next(int(k.split()[0]) for k in before[1:] if k.split()[1:2] == ["atoms"])
+    rows = lines[start : start + n_atoms]
+    style = before[-2].partition("#")[2].strip() or "atomic"
+    width = len(rows[0].split())
+    if style != "atomic" or width not in (5, 8) or "".join(lines[start + n_atoms :]).strip():
+        raise ValueError("left to ASE")
+    table = _read_table(rows, [(str(k), "i8" if k < 2 or k > 4 else "f8") for k in range(width)])
     table = table[np.argsort(table["0"], kind="stable")]
-    types, of_atom = np.unique(table["1"].astype(np.int64), return_inverse=True)
+    types, of_atom = np.unique(table["1"], return_inverse=True)
     few = [f"{k + 1} {z} 0 0 0\n" for k, z in enumerate(types)]
-    head = [f"{len(few)} atoms\n" if k.split()[1:2] == ["atoms"] else k for k in before]
-    small = _by_ase([*head, *few], 0, io.StringIO(), "lammps-data")
+    count = f"{len(few)} atoms\n"  # anything may stand in the first line
+    head = [count if k.split()[1:2] == ["atoms"] else k for k in before[1:]]
+    small = _by_ase([before[0], *head, *few], "lammps-data")
     atoms = Atoms(
         numbers=small.numbers[of_atom],
         positions=np.stack([table[str(k)] for k in (2, 3, 4)], axis=1),
@@ -157,12 +163,12 @@ def _data_frame(file: IO[str]) -> Iterator[Atoms]:
     )
     if small.has("masses"):
         atoms.set_masses(small.get_masses()[of_atom])
-    if "5" in (table.dtype.names or ()):
+    if width == 8:
         windings = np.stack([table[str(k)] for k in (5, 6, 7)], axis=1)
         atoms.positions += windings @ atoms.cell.array
-    atoms.set_array("id", table["0"].astype(np.int64))
+    atoms.set_array("id", table["0"])
     atoms.set_array("type", types[of_atom])
-    yield atoms
+    return atoms
 
 
 _READERS: dict[str, Callable[[IO[str]], Iterator[Atoms]]] = {
@@ -172,24 +178,29 @@ _READERS: dict[str, Callable[[IO[str]], Iterator[Atoms]]] = {
 }
 
 
-def _by_ase(lines: list[str], n_rows: int, file: IO[str], format_name: str) -> Atoms:
-    """One structure of some lines and so many more of a file, read by ASE."""
+def _by_ase(lines: list[str], format_name: str) -> Atoms:
+    """One structure, read by ASE."""
     import ase.io
 
-    rows = list(islice(file, n_rows))
-    if len(rows) != n_rows:
-        raise ValueError(f"the file ends after {len(rows)} of {n_rows} atoms of a frame")
-    atoms: Atoms = ase.io.read(io.StringIO("".join([*lines, *rows])), format=format_name)
+    atoms: Atoms = ase.io.read(io.StringIO("".join(lines)), format=format_name)
     return atoms
 
 
-def _read_table(
-    lines: Iterator[str] | IO[str], n_rows: int, columns: list[tuple[str, str]]
-) -> NDArray[Any]:
+def _rows(file: IO[str], n_rows: int) -> list[str]:
+    """So many lines of a file."""
+    if n_rows < 0:
+        raise ValueError(f"a frame of {n_rows} atoms")
+    rows = list(islice(file, n_rows))
+    if len(rows) != n_rows:
+        raise ValueError(f"the file ends after {len(rows)} of {n_rows} atoms of a frame")
+    return rows
+
+
+def _read_table(rows: list[str], columns: list[tuple[str, str]]) -> NDArray[Any]:
     """Rows of a table as an array of named columns."""
-    table = np.loadtxt(lines, dtype=columns, max_rows=n_rows, comments=None, ndmin=1)
-    if len(table) != n_rows:
-        raise ValueError(f"the file ends after {len(table)} of {n_rows} atoms of a frame")
+    table = np.loadtxt(rows, dtype=columns, comments=None, ndmin=1)
+    if len(table) != len(rows):
+        raise ValueError("a blank line stands among the atoms")
     return table
 
 

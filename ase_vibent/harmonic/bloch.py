@@ -7,7 +7,6 @@ n_t blocks of n_p atoms each: (3n)³ operations become n_t (3n_p)³.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,20 +24,20 @@ MISSED = 1e-9
 
 @dataclass(frozen=True)
 class Translations:
-    """Lattice translations of a supercell.
+    """Lattice translations of a supercell, a group of order n_t.
 
     Attributes
     ----------
-    shifts : ndarray, shape (n_t, 3)
-        In units of the cell vectors; the first is none.
     images : ndarray of int, shape (n_t, n)
         The atom on whose place every atom comes.
+    characters : ndarray of int, shape (n_t, n_t)
+        Phase of every plane wave at every translation, in units of 2π/n_t.
     scaled : ndarray, shape (n, 3)
         Scaled positions.
     """
 
-    shifts: Array
     images: IntArray
+    characters: IntArray
     scaled: Array
 
     def modes(self, matrix: Any, q: Array) -> tuple[Array, NDArray[np.complex128]] | None:
@@ -56,7 +55,7 @@ class Translations:
         eigenvectors : ndarray, shape (3n, 3n)
         None if the matrix is not that symmetric.
         """
-        n, n_t = len(self.scaled), len(self.shifts)
+        n, n_t = len(self.scaled), len(self.images)
         # Phases of the atoms' own places, not of their cells: translations become permutations.
         gauge = np.exp(2j * np.pi * self.scaled @ q)
         blocks = matrix.reshape(n, 3, n, 3) * gauge.conj()[:, None, None, None]
@@ -64,7 +63,7 @@ class Translations:
         basis = np.unique(self.images.min(axis=0))
         # From atoms of one primitive cell to those of all: (n_p, 3, n_t, n_p, 3).
         rows = blocks[basis][:, :, self.images[:, basis]]
-        waves = np.exp(2j * np.pi * self._wave_vectors @ self.shifts.T)
+        waves = np.exp(2j * np.pi / n_t * self.characters)
         size = 3 * len(basis)
         of_waves = np.tensordot(waves, rows, (1, 2)).reshape(n_t, size, size)
         values, vectors = np.linalg.eigh(of_waves)
@@ -81,25 +80,6 @@ class Translations:
         missed = matrix @ probe - eigenvectors @ (eigenvalues * (eigenvectors.conj().T @ probe))
         scale = np.abs(eigenvalues).max() * np.linalg.norm(probe)
         return (eigenvalues, eigenvectors) if np.linalg.norm(missed) <= MISSED * scale else None
-
-    @property
-    def _wave_vectors(self) -> IntArray:
-        """One integer vector for every wave that the translations tell apart, shape (n_t, 3)."""
-        n_t = len(self.shifts)
-        steps = [
-            range(round(1 / smallest) if (smallest := _smallest(column)) else 1)
-            for column in self.shifts.T
-        ]
-        vectors = np.array(list(product(*steps)))
-        phases = vectors @ self.shifts.T
-        keys = np.rint(n_t * (phases - np.floor(phases))).astype(np.int64) % n_t
-        chosen = np.unique(keys, axis=0, return_index=True)[1]
-        return np.asarray(vectors[np.sort(chosen)])
-
-
-def _smallest(values: Array) -> float:
-    positive = values[values > 1e-9]
-    return float(positive.min()) if len(positive) else 0.0
 
 
 def translations(atoms: Atoms, kinds: IntArray) -> Translations | None:
@@ -133,9 +113,35 @@ def translations(atoms: Atoms, kinds: IntArray) -> Translations | None:
         distances, images = tree.query(moved)
         fits = np.all((distances < same) & (kinds[images % n] == kinds[tried]), axis=1)
         shifts, images = shifts[fits], images[fits]
-    if len(shifts) == 1:
+    n_t = len(shifts)
+    if n_t == 1 or n % n_t:
         return None
-    return Translations(np.where(np.abs(shifts) < same, 0.0, shifts) % 1.0, images, scaled)
+    # Rounded positions may let some of a group pass and not others: all, or none.
+    multiples = np.rint(n_t * shifts).astype(np.int64)
+    places = images[:, rarest[0]]
+    closed = np.isin(images[:, places], places).all()
+    if not closed or np.abs(multiples / n_t - shifts).max() > 2 * same:
+        return None
+    characters = _characters(multiples % n_t, n_t)
+    return Translations(images, characters, scaled) if len(characters) == n_t else None
+
+
+def _characters(multiples: IntArray, n_t: int) -> IntArray:
+    """Phases K·τ of all plane waves that translations τ tell apart, shape (n, n_t), in 1/n_t.
+
+    Parameters
+    ----------
+    multiples : ndarray of int, shape (n_t, 3)
+        τ in units of the cell vectors, times n_t.
+    n_t : int
+    """
+    found = np.zeros((1, n_t), dtype=np.int64)
+    for wave in multiples.T:
+        known, steps = {row.tobytes() for row in found}, [np.zeros(n_t, dtype=np.int64)]
+        while (step := (steps[-1] + wave) % n_t).tobytes() not in known:
+            steps.append(step)
+        found = ((found[:, None] + np.array(steps)) % n_t).reshape(-1, n_t)
+    return found
 
 
 def _in_cell(scaled: Array, pbc: NDArray[np.bool_]) -> Array:

@@ -90,6 +90,8 @@ def _thermal_patterns(hessian: Array, count: int) -> tuple[Array, int, float]:
     From a Cholesky factor, a tenth of the work of diagonalisation, where all modes are stable.
     """
     random = np.random.default_rng(0).standard_normal((count, len(hessian))).T
+    if hessian.size == 0:
+        return random, 0, 0.0
     factor, indefinite = dpotrf(hessian, lower=True)
     if not indefinite:
         inverse, _ = dpotri(factor, lower=True)

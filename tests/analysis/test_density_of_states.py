@@ -60,3 +60,6 @@ def test_what_has_no_states_is_refused(vacancy):
     system = HessianEntropyCalculator(EMT()).harmonic_system(nitrogen)
     with pytest.raises(InvalidInputError, match="width"):
         density_of_states(system, width=0.0)
+    for energies in ([], 0.01, [[0.01]], [0.01, np.nan]):
+        with pytest.raises(InvalidInputError, match="energies"):
+            density_of_states(system, energies=energies)

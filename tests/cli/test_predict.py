@@ -1,6 +1,9 @@
 """`vibent predict` of trajectories: what was computed stays, whatever comes after."""
 
 import os
+import subprocess
+import sys
+import time
 
 import ase.io
 import ase.io.ulm
@@ -170,3 +173,24 @@ def test_frames_are_forgotten(vibent, monkeypatch):
     monkeypatch.setattr(frame_files, "frame_parts", writing)
     assert vibent("predict", pretrained.path("si-sw"), "in.xyz", "-o", "out.xyz").code == 0
     assert events == ["read", "written"] * 4
+
+
+def test_a_job_that_is_ended_leaves_what_it_has(here, frames):
+    """Batch systems say SIGTERM; finished frames are in the file, and the table is shown."""
+    write_labels("many.xyz", frames * 400)
+    command = [sys.executable, "-m", "ase_vibent.cli", "predict", "si-sw", "many.xyz"]
+    with subprocess.Popen(
+        [*command, "-o", "out.xyz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while not any(path.stat().st_size > 1000 for path in here.glob(".vibent-*.tmp")):
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.terminate()
+        table, said = run.communicate()
+    assert run.returncode == 1
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert "frame 0" in table
+    kept = read_labels("out.xyz")
+    assert 0 < len(kept) < 1600
+    assert not list(here.glob(".vibent-*.tmp"))

@@ -177,3 +177,50 @@ def test_dumps_with_missing_columns(tmp_path, columns):
     path.write_text(dump(columns), encoding="utf-8")
     with pytest.raises(Exception, match="dump has no"):
         list(iterate_frames(path, "lammps-dump-text"))
+
+
+HEADER = 'Lattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3 pbc="T T T"'
+UNUSUAL = {
+    "more columns than named": f"2\n{HEADER}\nCu 0 0 0 7\nCu 1 1 1 7\n",
+    "comments": f"2\n{HEADER}\nCu 0 0 0 # one\nCu 1 1 1 # two\n",
+    "symbols and numbers": f"1\n{HEADER.replace('pos', 'Z:I:1:pos')}\nCu 29 0 0 0\n",
+    "positions alone": "1\nProperties=pos:R:3\n0 0 0\n",
+    "another word": "1\nmyProperties=3\nCu 0 0 0\n",
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_what_is_unusual_is_left_to_ase(tmp_path, case):
+    path = tmp_path / "unusual.xyz"
+    path.write_text(UNUSUAL[case], encoding="utf-8")
+    assert_read_alike(path)
+
+
+def test_blank_lines_hide_nothing(tmp_path):
+    dump, xyz = tmp_path / "run.lammpstrj", tmp_path / "blank.xyz"
+    frame = (
+        "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 5\n0 5\n0 5\n"
+        "ITEM: ATOMS id element x y z\n1 Cu {} 0 0\n"
+    )
+    dump.write_text(frame.format(0, 1) + "\n" + frame.format(1, 2), encoding="utf-8")
+    assert [atoms.positions[0, 0] for atoms in iterate_frames(dump)] == [1, 2]
+    xyz.write_text(f"2\n{HEADER}\nCu 0 0 0\n\nCu 1 1 1\n", encoding="utf-8")
+    with pytest.raises(Exception, match=r"."):
+        list(iterate_frames(xyz))
+
+
+DATA = "{}\n\n2 atoms\n1 atom types\n0 5 xlo xhi\n0 5 ylo yhi\n0 5 zlo zhi\n\nMasses\n\n1 63.5\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DATA.format("10 atoms in a comment") + "Atoms # atomic\n\n1 1 0 0 0\n2 1 1 1 1\n",
+        DATA.format("") + "Atoms # atomic\n\n1 1 0 0 0\n2 1 1 1 1 # last\n",
+        DATA.format("") + "Atoms # atomic\n\n1 1 0 0 0 0 0 1\n2 1 1 1 1 0 0 0\n",
+    ],
+)
+def test_data_files_with_comments_and_images(tmp_path, text):
+    path = tmp_path / "data.lammps"
+    path.write_text(text, encoding="utf-8")
+    assert_read_alike(path, "lammps-data")

@@ -247,3 +247,14 @@ def test_models_without_parts_say_so(silicon_model):
         calculator.get_property("entropy_std", atoms)
     with pytest.raises(InvalidInputError, match="trained on"):
         calculator.get_property("extrapolation_grades", atoms)
+
+
+def test_environments_beyond_all_numbers_are_far_away():
+    """Polynomials of atoms nearly on one spot overflow; that is no reason to be silent."""
+
+    model = SiteEntropyCalculator.from_pretrained("fe-am04", extrapolation="raise")
+    near = Atoms("Fe2", positions=[[0, 0, 0], [0.31, 0, 0]])
+    with pytest.raises(ExtrapolationError), np.errstate(all="ignore"):
+        model.get_property("energy", near)
+    with np.errstate(all="ignore"):
+        assert np.all(np.isinf(model.model.extrapolation_grades(near)))

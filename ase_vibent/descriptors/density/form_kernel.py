@@ -81,7 +81,9 @@ def form_of_block(form, kind, features, block, values, y, sums):
         value = value - own if form.complement else value + own
     store(y, 0, value)
     for lane in range(len(values)):
-        values[lane] = max(y[0, lane], 0.0)
+        own = y[0, lane]
+        # Features beyond all numbers give inf - inf, and are as far away.
+        values[lane] = np.inf if np.isnan(own) else max(own, 0.0)
 
 
 @compiled
