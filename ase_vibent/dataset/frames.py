@@ -252,7 +252,7 @@ def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
     header["pbc"] = atoms.pbc
     # A line break in a text would end the line that it stands in.
     header |= {
-        str(key): " ".join(value.split()) if isinstance(value, str) else value
+        key: " ".join(value.split()) if isinstance(value, str) else value
         for key, value in atoms.info.items()
         if key != CHECKSUM
     }
