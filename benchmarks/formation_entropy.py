@@ -27,6 +27,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.optimize import LBFGS
 from ase.units import _k, _Nav, kB
+from phonopy_forces import make_force_constants
 
 from ase_vibent import HessianEntropyCalculator, bulk_site_entropies
 from ase_vibent.hessian import HessianOptions
@@ -80,15 +81,7 @@ def phonopy_entropy(atoms: Atoms, make: Any) -> float:
     # 'P': by default the perfect crystal would collapse to one atom.
     phonons = Phonopy(cell, np.eye(3, dtype=int), "P")
     phonons.generate_displacements(distance=DISPLACEMENT, is_plusminus=True)
-    forces = []
-    for displaced in phonons.supercells_with_displacements:
-        images = atoms.copy()
-        images.positions = displaced.positions
-        images.calc = make()
-        forces.append(images.get_forces())
-    phonons.forces = np.array(forces)
-    phonons.produce_force_constants()
-    phonons.symmetrize_force_constants()
+    make_force_constants(phonons, make())
     phonons.run_mesh([1, 1, 1])
     # The acoustic modes at Γ must go, or those enter that come out with a positive square.
     thermal = phonons.run_thermal_properties(

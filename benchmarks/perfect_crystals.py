@@ -26,6 +26,7 @@ from ase.calculators.emt import EMT
 from ase.units import kB
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy_forces import make_force_constants
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.hessian import compute_hessian
@@ -42,15 +43,7 @@ def force_constants_of_phonopy(atoms: Atoms) -> np.ndarray:
     )
     phonons = Phonopy(cell, np.eye(3, dtype=int), "P")
     phonons.generate_displacements(distance=0.01, is_plusminus=True, is_diagonal=False)
-    forces = []
-    for displaced in phonons.supercells_with_displacements:
-        moved = atoms.copy()
-        moved.positions = displaced.positions
-        moved.calc = EMT()
-        forces.append(moved.get_forces())
-    phonons.forces = np.array(forces)
-    phonons.produce_force_constants()
-    phonons.symmetrize_force_constants()
+    make_force_constants(phonons, EMT())
     return phonons.force_constants.transpose(0, 2, 1, 3).reshape(3 * len(atoms), -1)
 
 

@@ -25,6 +25,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from phonopy import Phonopy, run_qha
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy_forces import make_force_constants
 from potentials import copper
 
 from ase_vibent import SiteEntropyCalculator
@@ -56,16 +57,7 @@ def phonons_of(crystal: Atoms, potential: Any) -> Phonopy:
     )
     phonons = Phonopy(cell, np.eye(3, dtype=int) * SUPERCELL, "P")
     phonons.generate_displacements(distance=0.005, is_plusminus=True)
-    forces = []
-    for displaced in phonons.supercells_with_displacements:
-        atoms = Atoms(
-            displaced.symbols, cell=displaced.cell, positions=displaced.positions, pbc=True
-        )
-        atoms.calc = potential
-        forces.append(atoms.get_forces())
-    phonons.forces = np.array(forces)
-    phonons.produce_force_constants()
-    phonons.symmetrize_force_constants()
+    make_force_constants(phonons, potential)
     return phonons
 
 

@@ -6,8 +6,10 @@ import contextlib
 import functools
 import io
 import json
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -197,8 +199,10 @@ def cluster():
     threads = {"OMP_NUM_THREADS": 2, "OPENBLAS_NUM_THREADS": 2, "NUMBA_NUM_THREADS": 2}
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-        ) as local,
+        mock.patch.dict(os.environ),  # a nanny leaves them in this process
     ):
-        yield local
+        started = distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        )
+    with started:
+        yield started

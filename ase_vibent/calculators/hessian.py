@@ -225,6 +225,24 @@ class HessianEntropyCalculator(EntropyCalculator):
             return super().vibrations(atoms, temperatures, n_unstable=n_unstable, tangent=tangent)
         chosen = self._check_temperatures(temperatures)
         system = self.harmonic_system(atoms, unstable=n_unstable, tangent=tangent)
+        return self.vibrations_of(system, atoms, chosen)
+
+    def vibrations_of(self, system: Vibrating, atoms: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """Entropy and free energy of a system that is solved already, see `vibrations`.
+
+        Parameters
+        ----------
+        system : HarmonicSystem or MeshSystem
+            From `harmonic_system`.
+        atoms : Atoms
+            Whose system it is.
+        temperatures : float or array_like, shape (n,), K
+
+        Returns
+        -------
+        Vibrations
+        """
+        chosen = self._check_temperatures(temperatures)
         errors = entropy_errors(atoms, system)
         if self._source.stored is not None and (stored := self._source.stored.find(atoms)):
             errors = errors._replace(images=errors.images + stored.images_error)

@@ -68,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VibentError as error:
         print(f"vibent {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
     except (KeyboardInterrupt, SystemError) as error:
-        # Within compiled code an interrupt is the cause of another error.
-        if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+        if not _interrupted(error):
             raise
         kept = "; finished structures are kept" if options.command in _KEEPING else ""
         print(f"vibent {options.command}: interrupted{kept}", file=sys.stderr)
@@ -77,6 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"vibent {options.command}: {place}{error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Within compiled code an interrupt is the cause of another error, or of several in turn."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _hide_working_folder() -> None:

@@ -26,6 +26,7 @@ from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import states_plot
+from ase_vibent.harmonic.mesh_system import Vibrating
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.hessian import StoredHessian
@@ -89,11 +90,12 @@ def run(options: argparse.Namespace) -> int:
         exact = HessianEntropyCalculator(
             hessian=stored, quantum=options.quantum, mesh=options.mesh, unstable=options.unstable
         )
-        values = exact.vibrations(stored.atoms, options.temperature, n_unstable=options.unstable)
+        system = exact.harmonic_system(stored.atoms)
+        values = exact.vibrations_of(system, stored.atoms, options.temperature)
         rows.append(_row(stored, "at Γ" if options.mesh == "gamma" else "mesh", values))
         rows += _crystal_rows(stored, options)
         if options.plot:
-            curves |= _curves(exact, stored, options.sites)
+            curves |= _curves(system, stored, options.sites)
     if options.plot:
         states_plot(curves, options.plot)
     show(options, rows, "\n".join(_table(rows, options)))
@@ -101,11 +103,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _curves(
-    exact: HessianEntropyCalculator, stored: StoredHessian, sites: Sequence[int]
+    system: Vibrating, stored: StoredHessian, sites: Sequence[int]
 ) -> dict[str, tuple[Array, Array]]:
     """Densities of states per atom, of all of them and of chosen sites, by label."""
     n_atoms, name = len(stored.atoms), stored.origin.rpartition("/")[2]
-    states = density_of_states(exact.harmonic_system(stored.atoms))
+    states = density_of_states(system)
     curves = {name: (states.energies, states.total / n_atoms)}
     for site in sites:
         label = f"{name}: {stored.atoms.symbols[site]} {site}"

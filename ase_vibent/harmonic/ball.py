@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.cell import Cell
-from ase.geometry import minkowski_reduce
 from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
@@ -25,6 +23,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import gauss_quadrature
 from ase_vibent.harmonic.modes import NOISE
+from ase_vibent.harmonic.periodicity import reduced_cell
 from ase_vibent.harmonic.spectrum import check_sites, symmetric_matrix
 
 Geometry = tuple[Array, Array, Array, NDArray[np.bool_]]
@@ -158,13 +157,8 @@ def ball_site_differences(
 
 
 def _geometry(atoms: Atoms) -> Geometry:
-    """Positions, a reduced cell with its inverse, and periodicity.
-
-    Directions without periodicity are made orthogonal to the others, so that rounding
-    fractional coordinates wraps a vector to within one cell of its nearest image.
-    """
-    periodic = Cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)).complete()
-    cell, _ = minkowski_reduce(periodic, atoms.pbc)
+    """Positions, a reduced cell with its inverse, and periodicity."""
+    cell, _ = reduced_cell(atoms)
     return atoms.positions, np.ascontiguousarray(cell), np.linalg.inv(cell), atoms.pbc
 
 

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.cell import Cell
-from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.harmonic.periodicity import reduced_cell
 
 ComplexArray = NDArray[np.complex128]
 
@@ -73,9 +72,7 @@ class Images:
     """
 
     def __init__(self, atoms: Atoms, partners: Sequence[IntArray] | None = None):
-        # Directions without periodicity orthogonal to the others: they must not mix in fractions.
-        periodic = Cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)).complete()
-        cell, operation = minkowski_reduce(periodic, atoms.pbc)
+        cell, operation = reduced_cell(atoms)
         self._cell = np.where(atoms.pbc[:, None], cell, 0.0)
         steps = [(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc]
         self._steps = np.array(list(product(*steps)))

@@ -208,7 +208,6 @@ class MeshSystem:
         return float(self.masses[0]) if np.all(self.masses == self.masses[0]) else None
 
     def _diagonalise(self, number: int, *, mass_weighted: bool) -> Modes:
-        complement = RigidComplement(self.left_out(mass_weighted))
         # Whether it is stable is not for the Hessian to say.
         unstable = self.unstable if mass_weighted else "any"
         matrix = self._matrix(number, mass_weighted)
@@ -218,6 +217,7 @@ class MeshSystem:
         with self._at_point(number):
             if plane_waves is not None:
                 return checked_modes(*plane_waves, unstable)
+            complement = RigidComplement(self.left_out(mass_weighted))
             return solve_modes(matrix, complement, unstable=unstable)
 
     @cached_property

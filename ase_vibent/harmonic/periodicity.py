@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
@@ -220,3 +222,24 @@ def _warn_of_narrow_vacuum(network: _Network, doubtful: NDArray[np.bool_]) -> No
         VacuumWarning,
         stacklevel=_ONCE,
     )
+
+
+def reduced_cell(atoms: Atoms) -> tuple[Any, Any]:
+    """Vectors of the lattice that are as short as can be.
+
+    Directions without periodicity are made orthogonal to the others, so that rounding fractional
+    coordinates wraps a vector to within one cell of its nearest image.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    cell : ndarray, shape (3, 3), Å
+    operation : ndarray of int, shape (3, 3)
+        Of the cell's own vectors; the reduced ones are its rows times these.
+    """
+    periodic = Cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)).complete()
+    reduced: tuple[Any, Any] = minkowski_reduce(periodic, atoms.pbc)
+    return reduced

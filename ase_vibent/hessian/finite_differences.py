@@ -18,6 +18,7 @@ from ase_vibent.hessian.interactions import InteractionGraph
 from ase_vibent.hessian.matrices import Matrix
 from ase_vibent.hessian.options import STEP, HessianOptions
 from ase_vibent.potentials import resolve_calculator
+from ase_vibent.structures.cells import widths
 from ase_vibent.structures.validity import free_atoms
 
 IntArray = NDArray[np.intp]
@@ -231,11 +232,11 @@ def measured_interaction_range(
         distances = _distances(atoms, felt, atom[None]).ravel()
         if distances.max(initial=0.0) > reach:
             reach, farthest = distances.max(), size[felt[distances.argmax()]]
-    widths = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)[atoms.pbc]
-    if reach >= widths.min(initial=np.inf) / 2:
+    width = widths(atoms).min(initial=np.inf)
+    if reach >= width / 2:
         raise InvalidStructureError(
             f"atoms: forces change {reach:.2f} Å away, by {farthest:.2g} eV/Å², as far as a "
-            f"periodic cell {widths.min():.2f} Å wide allows to see; use a larger cell, or a "
+            f"periodic cell {width:.2f} Å wide allows to see; use a larger cell, or a "
             "larger tolerance: what an interaction_range leaves out is in the error of entropies"
         )
     return float(reach)

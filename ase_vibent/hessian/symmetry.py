@@ -76,7 +76,7 @@ class SymmetricDifferences:
 
     def hessian(self) -> Array:
         """Second derivatives of the energy, shape (3N, 3N), eV/Å²."""
-        changes = iter(self._force_changes())
+        changes = self._force_changes()
         n_atoms = self._displaced_forces.n_atoms
         blocks = np.empty((n_atoms, 3, n_atoms, 3))
         for orbit, rotations, directions in zip(
@@ -93,22 +93,18 @@ class SymmetricDifferences:
         check_plausible(matrix, held=False, calculator=self._displaced_forces.calculator)
         return _without_translations(matrix)
 
-    def _force_changes(self) -> list[Array]:
+    def _force_changes(self) -> Iterator[Array]:
         """Change of all forces per Å of every displacement, shape (N, 3), eV/Å²."""
-        shifts = np.zeros((self.n_calls, self._displaced_forces.n_atoms, 3))
+        shifts = np.zeros((self.n_calls // 2, self._displaced_forces.n_atoms, 3))
         moved = (
             (orbit.atom, direction)
             for orbit, directions in zip(self._orbits, self._directions, strict=True)
             for direction in directions
         )
-        for k, (atom, direction) in enumerate(moved):
-            shifts[2 * k, atom] = self._step * direction
-            shifts[2 * k + 1, atom] = -self._step * direction
-        forces = [found.forces for found in self._displaced_forces.responses(shifts)]
-        return [
-            (plus - minus) / (2 * self._step)
-            for plus, minus in zip(forces[::2], forces[1::2], strict=True)
-        ]
+        for shift, (atom, direction) in zip(shifts, moved, strict=True):
+            shift[atom] = self._step * direction
+        for change in self._displaced_forces.changes(shifts):
+            yield change / (2 * self._step)
 
     def _rows(
         self, orbit: Orbit, rotations: Array, directions: Array, changes: Sequence[Array]

@@ -228,10 +228,11 @@ def label_structures(
     """
     path = Path(path)
     with resume(path, Frames(calculator_name, lambda frames, _: frames)) as run:
-        pending = _pending(tasks, run.finished, path, calculator_name)
+        keys = [task.key(calculator_name) for task in tasks]
+        pending = _pending(tasks, keys, run.finished, path)
         summary = LabellingSummary(skipped=len(tasks) - len(pending))
         failure_list(path).unlink(missing_ok=True)
-        caches = _caches(path, pending, calculator_name)
+        caches = _caches(path, {number: keys[number] for number in pending})
         for number, result in run.results(
             partial(_frame, name=calculator_name),
             {number: task.cached_in(caches[number]) for number, task in pending.items()},
@@ -323,19 +324,18 @@ def _tidy(root: Path, *, everything: bool) -> None:
         root.rmdir()
 
 
-def _caches(path: Path, tasks: Mapping[int, LabelTask], calculator_name: str) -> dict[int, Path]:
+def _caches(path: Path, keys: Mapping[int, str]) -> dict[int, Path]:
     """A folder for every task, the same in the next run; the same task twice has two."""
     seen: Counter[str] = Counter()
     folders = {}
-    for number, task in tasks.items():
-        key = task.key(calculator_name)
+    for number, key in keys.items():
         folders[number] = _cache_root(path) / f"{key}-{seen[key]}"
         seen[key] += 1
     return folders
 
 
 def _pending(
-    tasks: Sequence[LabelTask], frames: Sequence[Atoms], path: Path, calculator_name: str
+    tasks: Sequence[LabelTask], keys: Sequence[str], frames: Sequence[Atoms], path: Path
 ) -> dict[int, LabelTask]:
     """Tasks without a frame, by number."""
     finished: defaultdict[str, list[Atoms]] = defaultdict(list)
@@ -343,8 +343,8 @@ def _pending(
         finished[str(atoms.info.get(dataset.KEY))].append(atoms)
     return {
         number: task
-        for number, task in enumerate(tasks)
-        if not _take_finished(finished[task.key(calculator_name)], task, path)
+        for number, (task, key) in enumerate(zip(tasks, keys, strict=True))
+        if not _take_finished(finished[key], task, path)
     }
 
 
