@@ -1,4 +1,7 @@
-"""Exact vibrational entropy of a vacancy in EMT copper, whole and site by site.
+"""Exact entropy of a vacancy, site by site
+========================================
+
+Exact vibrational entropy of a vacancy in EMT copper, whole and site by site.
 
 Any ASE calculator will do. Entropies are those of the cell repeated for ever, averages over its
 Brillouin zone, so that they are extensive: the formation entropy is the difference to as many atoms

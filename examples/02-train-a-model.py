@@ -1,4 +1,8 @@
-"""Label a few rattled cells of silicon, train a surrogate, save it, look at its errors."""
+"""Train a model
+=============
+
+Label a few rattled cells of silicon, train a surrogate, save it, look at its errors.
+"""
 
 from pathlib import Path
 

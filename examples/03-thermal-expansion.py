@@ -1,4 +1,8 @@
-"""Thermal expansion of silicon: cell and atoms relax on E + F_vib(T), with a shipped model."""
+"""Thermal expansion
+=================
+
+Thermal expansion of silicon: cell and atoms relax on E + F_vib(T), with a shipped model.
+"""
 
 import numpy as np
 from ase.build import bulk

@@ -1,4 +1,8 @@
-"""Structures to label: defects of copper, relaxed and without duplicates, and a vacancy's jump."""
+"""Structures to label
+===================
+
+Structures to label: defects of copper, relaxed and without duplicates, and a vacancy's jump.
+"""
 
 from ase.build import bulk
 from ase.calculators.emt import EMT

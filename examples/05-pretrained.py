@@ -1,4 +1,8 @@
-"""A model that comes with the package: formation entropy of the silicon vacancy, untrained."""
+"""A model that comes with the package
+===================================
+
+A model that comes with the package: formation entropy of the silicon vacancy, untrained.
+"""
 
 from ase.build import bulk
 from ase.optimize import LBFGS

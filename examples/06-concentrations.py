@@ -1,4 +1,8 @@
-"""How many vacancies a crystal holds: formation free energies and concentrations."""
+"""Concentrations of defects
+=========================
+
+How many vacancies a crystal holds: formation free energies and concentrations.
+"""
 
 import numpy as np
 from ase.build import bulk

@@ -1,4 +1,8 @@
-"""How often a vacancy jumps: saddle, attempt frequency and rate, with a shipped model."""
+"""Rate of a jump
+==============
+
+How often a vacancy jumps: saddle, attempt frequency and rate, with a shipped model.
+"""
 
 import numpy as np
 from ase.build import bulk

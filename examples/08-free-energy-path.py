@@ -1,4 +1,7 @@
-"""Elastic bands on E + F_vib(T): barrier and rate of a vacancy jump against temperature.
+"""Elastic bands on the free energy
+================================
+
+Elastic bands on E + F_vib(T): barrier and rate of a vacancy jump against temperature.
 
 Images of a band are neither minima nor saddles, and the plain entropy diverges between the two. The
 shipped `cu-emt-jump` therefore knows vibrations orthogonal to the path; `cu-emt` adds the minimum.

@@ -1,4 +1,8 @@
-"""How far away atoms matter to a site's entropy, and which cutoff that asks for."""
+"""Locality, and which cutoff to take
+==================================
+
+How far away atoms matter to a site's entropy, and which cutoff that asks for.
+"""
 
 import numpy as np
 from ase.build import bulk

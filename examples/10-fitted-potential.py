@@ -1,4 +1,7 @@
-"""One set of labels, two models: a linear ACE potential and its vibrational entropy, E + F_vib(T).
+"""A fitted potential beside a model of its entropy
+================================================
+
+One set of labels, two models: a linear ACE potential and its vibrational entropy, E + F_vib(T).
 
 Energies, forces, virials and some force constants are by-products of labelling entropies.
 """

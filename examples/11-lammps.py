@@ -1,4 +1,7 @@
-"""Molecular dynamics and minimisation on E + F_vib(T) in LAMMPS, on any number of ranks.
+"""In LAMMPS, on many ranks
+========================
+
+Molecular dynamics and minimisation on E + F_vib(T) in LAMMPS, on any number of ranks.
 
 python 11-lammps.py, or mpiexec -n 2 python -m mpi4py 11-lammps.py
 """

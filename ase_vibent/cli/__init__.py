@@ -108,13 +108,13 @@ def _show_warning(
         print(text, file=file or sys.stderr, end="")
 
 
-def build_parser(command: str = "") -> argparse.ArgumentParser:
+def build_parser(*commands: str) -> argparse.ArgumentParser:
     """Parser of the command line.
 
     Parameters
     ----------
-    command : str
-        The one of `COMMANDS` that gets its arguments; the others have but their line of help.
+    *commands : str
+        Those of `COMMANDS` that get their arguments; the others have but their line of help.
 
     Returns
     -------
@@ -125,10 +125,10 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         description="Harmonic vibrational entropy of crystals and defects, atom by atom.",
     )
     parser.add_argument("--version", action="version", version=f"vibent {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    known = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
-        own = commands.add_parser(name, help=text)
-        if name == command:
+        own = known.add_parser(name, help=text)
+        if name in commands:
             module = import_module(f"{__name__}.{name}")
             module.add_arguments(own)
             own.add_argument("--json", action="store_true", help="print JSON, for machines")

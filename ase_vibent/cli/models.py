@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     """`vibent models [NAME]`: a table of all, or the card of one."""
     if options.name is not None:
         card = pretrained.card(options.name)
-        show(options, card, _card_text(card))
+        show(options, card, card_text(card))
         return 0
     cards = {name: pretrained.card(name) for name in pretrained.names()}
     sizes = {name: pretrained.path(name).stat().st_size for name in cards}
@@ -70,7 +70,18 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([title, *pairs, hint])
 
 
-def _card_text(card: dict[str, Any]) -> str:
+def card_text(card: dict[str, Any]) -> str:
+    """What a card says, for people.
+
+    Parameters
+    ----------
+    card : dict
+        As of `pretrained.card`.
+
+    Returns
+    -------
+    str
+    """
     named = ("potential", "citation", "crystal", "validity", "not_for")
     lines = format_entries({key: card[key] for key in named})
     data = format_entries({key: value for key, value in card["data"].items() if key != "cells"})
