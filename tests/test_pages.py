@@ -42,13 +42,14 @@ def test_code_prints_what_is_said(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def presupposed(copper_jump, tmp_path) -> dict[str, object]:
-    """What pages take for granted: copper with a vacancy and EMT."""
+def presupposed(copper_jump, silicon_model) -> dict[str, object]:
+    """What pages take for granted: copper with a vacancy, EMT, a model."""
     crystal = bulk("Cu", "fcc", a=3.5898) * 2
     vacancy = crystal[1:]  # its seven atoms are at rest by symmetry
     return {
         "EMT": EMT,
         "my_calculator": EMT(),
+        "model": silicon_model,
         "crystal": crystal,
         "vacancy": vacancy,
         "rattled_and_defective": [*rattle(crystal, 0.1, 2, rng=1), *rattle(vacancy, 0.1, 3, rng=2)],
