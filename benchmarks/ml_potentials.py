@@ -155,27 +155,34 @@ def lowest(candidates, calculator):
 
 
 def exact_defects(material, calculator):
-    """Print exact formation entropies with their errors, structures and seconds."""
+    """Print exact formation entropies, at constant volume and at no stress, with their errors."""
     crystal = supercell(material, calculator)
     species = ["O"] if material == "MgO" else [material]
     missing = [a for a in vacancies(crystal) if a.info["defect"].split()[0] in species]
     added = [*interstitials(crystal, species), *dumbbells(crystal, species=species)]
-    reservoirs = {"O": 0.0} if material == "MgO" else None
     for candidates in (missing, added):
         kind, atoms = lowest(candidates, calculator)
-        counted = Batched(calculator)
-        began = perf_counter()
-        exact = HessianEntropyCalculator(counted)
-        found = defect_formation(
-            atoms, crystal, exact, potential=calculator, chemical_potentials=reservoirs, fmax=0.01
-        )
-        seconds = perf_counter() - began
-        print(
-            f"{material:<4} {kind:<22} {len(atoms):>5} {found.energy:>9.3f} "
-            f"{found.entropies[0] / kB:>9.3f} {found.entropy_std / kB:>7.3f} {counted.calls:>6} "
-            f"{seconds:>6.0f}",
-            flush=True,
-        )
+        formation(material, kind, atoms, crystal, calculator)
+        free = relax_to_minimum(atoms, calculator, fmax=FMAX, relax_cell=True).atoms
+        formation(material, f"{kind}, p = 0", free, crystal, calculator)
+
+
+def formation(material, title, atoms, crystal, calculator):
+    """Print one row: energy, entropy and its error, structures and seconds."""
+    counted = Batched(calculator)
+    began = perf_counter()
+    found = defect_formation(
+        *(atoms, crystal, HessianEntropyCalculator(counted)),
+        potential=calculator,
+        chemical_potentials={"O": 0.0} if material == "MgO" else None,
+        fmax=0.01,
+    )
+    print(
+        f"{material:<4} {title:<26} {len(atoms):>5} {found.energy:>9.3f} "
+        f"{found.entropies[0] / kB:>9.3f} {found.entropy_std / kB:>7.3f} {counted.calls:>6} "
+        f"{perf_counter() - began:>6.0f}",
+        flush=True,
+    )
 
 
 class Harmonic(Calculator):
@@ -255,7 +262,7 @@ def main() -> None:
         return
     if "defects" in options.parts:
         print(
-            f"\n{'':<27} {'atoms':>5} {'E_f (eV)':>9} {'S_f (k_B)':>9} {'±':>7} {'calls':>6} "
+            f"\n{'':<31} {'atoms':>5} {'E_f (eV)':>9} {'S_f (k_B)':>9} {'±':>7} {'calls':>6} "
             f"{'s':>6}"
         )
         for material in options.materials:

@@ -19,8 +19,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```(python|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Their Python needs nothing but what stands above it on the page.
 ALONE = ("README", "start", "thermal-expansion")
-#: Theirs needs files or programs of others.
-OTHERS = ("lammps", "machine-learned-potentials", "phonon-results")
+#: Theirs needs files, models or programs of others.
+OTHERS = ("export", "lammps", "machine-learned-potentials", "phonon-results")
 
 
 def blocks(page: Path, kind: str) -> list[str]:
@@ -42,14 +42,13 @@ def test_code_prints_what_is_said(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def presupposed(copper_jump, silicon_model) -> dict[str, object]:
-    """What pages take for granted: copper with a vacancy, EMT, a model."""
+def presupposed(copper_jump) -> dict[str, object]:
+    """What pages take for granted: copper with a vacancy, and EMT."""
     crystal = bulk("Cu", "fcc", a=3.5898) * 2
     vacancy = crystal[1:]  # its seven atoms are at rest by symmetry
     return {
         "EMT": EMT,
         "my_calculator": EMT(),
-        "model": silicon_model,
         "crystal": crystal,
         "vacancy": vacancy,
         "rattled_and_defective": [*rattle(crystal, 0.1, 2, rng=1), *rattle(vacancy, 0.1, 3, rng=2)],

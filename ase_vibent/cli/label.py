@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
+from ase_vibent import dataset
 from ase_vibent.cli.shared.arguments import (
     add_bulk_width,
     add_finite_differences,
@@ -34,6 +36,10 @@ from ase_vibent.structures.cells import match_references
 from ase_vibent.structures.embedding import is_perfect
 from ase_vibent.training.selection import Choice, select
 from ase_vibent.verification.size_check import in_larger_cell, size_check
+
+#: Standard deviation of the displacements of crystals (Å), and what their labels count: see
+#: benchmarks/papers/torabi2024_silicon.py --crystals.
+DISPLACED, DISPLACED_WEIGHT = 0.02, 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "says how far the labels of small cells are off, and training takes the error in large "
         "cells from it",
     )
+    parser.add_argument(
+        "--displaced-crystals",
+        type=positive_number,
+        default=0,
+        metavar="N",
+        help="label every perfect crystal N times more with all atoms displaced by some "
+        f"{DISPLACED:g} Å, of threefold weight: without such frames a model of defects knows "
+        "little of the crystal's curvature. Two or three are enough",
+    )
     add_hessians(parser)
     add_mesh(parser)
     add_bulk_width(parser)
@@ -118,6 +133,10 @@ def run(options: argparse.Namespace) -> int:
         crystals = read_structures([options.reference], options.format)[1]
     matches = match_references(chosen, crystals) if crystals else []
     tasks = _label_tasks(options, [sources[k] for k in picked], chosen, matches, stored)
+    if options.displaced_crystals and not (matches and spec):
+        raise InvalidInputError(
+            "--displaced-crystals: needs --reference, the crystals, and --calculator"
+        )
     checked = None
     if options.check_size and spec is not None:
         checked = _add_larger_cell(tasks, chosen, matches, crystals, spec)
@@ -226,6 +245,11 @@ def _label_tasks(
             )
             for c in crystals
         ]
+        tasks += [
+            replace(task, atoms=atoms, name=None, reference=task.name, source=source, hessian=None)
+            for task in tasks
+            for atoms, source in _displaced(task, options.displaced_crystals)
+        ]
         names = [titles[id(c)] for c in matches]
     tasks += [
         LabelTask(
@@ -239,6 +263,16 @@ def _label_tasks(
         for atoms, name, source in zip(structures, names, sources, strict=True)
     ]
     return tasks
+
+
+def _displaced(crystal: LabelTask, count: int) -> Iterator[tuple[Atoms, str]]:
+    """Copies of a crystal that hold its curvature, the same in every run, and their names."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        atoms = crystal.atoms.copy()
+        atoms.positions += rng.normal(0, DISPLACED, (len(atoms), 3))
+        atoms.info[dataset.WEIGHT] = DISPLACED_WEIGHT
+        yield atoms, f"{crystal.source}, displaced {number + 1}"
 
 
 def _add_larger_cell(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from ase_vibent import dataset
 from ase_vibent.cli.shared.arguments import add_basis, add_fit, natural_number, positive_number
@@ -10,7 +12,9 @@ from ase_vibent.cli.shared.descriptors import descriptor_of_options, descriptor_
 from ase_vibent.cli.shared.files import progress_bar, require_plottable, require_writable, show
 from ase_vibent.descriptors import RESOLUTIONS
 from ase_vibent.figures import parity_plot
+from ase_vibent.quantities import TARGETS
 from ase_vibent.training.budget import as_header, error_budget, format_budget
+from ase_vibent.training.coverage import CRYSTAL, defect_kind
 from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.report import evaluate_frames, format_metrics
 from ase_vibent.training.trainer import split_frames, train
@@ -92,17 +96,60 @@ def run(options: argparse.Namespace) -> int:
             "model": str(options.output),
             "descriptor": model.descriptor.to_dict(),
             "n_features": n_features,
+            "solver": model.header["solver"],
+            "label_errors": model.header["label_errors"],
             "errors": errors,
             "budget": budget,
         },
         f"{descriptor_text(model.descriptor.to_dict())}\n"
         f"{n_features} functions, {model.header['n_rows']} rows, "
         f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
+        f"{_solver_text(model.header['solver'])}\n"
+        f"{_label_errors_text(model.header['label_errors'], TARGETS[target]['total'].unit)}"
         f"{format_metrics(errors, target)}\n"
+        f"{_curvature_hint(training_set)}"
         + (format_budget(budget, model.descriptor.cutoff) + "\n" if budget else "")
         + f"coefficient file: {options.output}",
     )
     return 0
+
+
+def _solver_text(solver: Mapping[str, Any]) -> str:
+    """How coefficients were found, in a line."""
+    if "chosen_by" not in solver:
+        return str(solver["name"])
+    by = {"cross-validation": "configurations left out in turn: few rows for so many functions"}
+    return f"{solver['name']}, strength {solver['strength']:.2g} by " + by.get(
+        solver["chosen_by"], solver["chosen_by"]
+    )
+
+
+def _label_errors_text(errors: Mapping[str, float], unit: str) -> str:
+    """A line of what errors of labels did to the fit, if they did anything."""
+    if not errors["weighted"]:
+        return ""
+    return (
+        f"labels off by up to {errors['largest']:.2g} {unit}: {errors['weighted']} frames count "
+        f"less for it, {errors['below_half']} less than half (least weight "
+        f"{errors['least_weight']:.2g})\n"
+    )
+
+
+def _curvature_hint(training_set: TrainingSet) -> str:
+    """A line of advice where all frames but the perfect crystals hold defects."""
+    references = training_set.references
+    kinds = [
+        defect_kind(atoms, references.of(atoms), key="")
+        for atoms in training_set.frames
+        if dataset.NAME not in atoms.info
+    ]
+    if not references.crystals or not kinds or CRYSTAL in kinds:
+        return ""
+    return (
+        "no crystal with displaced atoms among the frames: away from defects, such a model knows "
+        "little of how the entropy changes with displacements; add some with 'vibent label "
+        "--displaced-crystals 2'\n"
+    )
 
 
 def _curvature_options(quadratic: bool | int) -> bool | dict[str, int]:

@@ -2,10 +2,11 @@
 
 from ase_vibent.figures.defects import compensation_plot, formation_plot, path_plot, rate_plot
 from ase_vibent.figures.locality import locality_plot
-from ase_vibent.figures.models import curve_plot, parity_plot
+from ase_vibent.figures.models import calibration_plot, curve_plot, parity_plot
 from ase_vibent.figures.vibrations import states_plot
 
 __all__ = [
+    "calibration_plot",
     "compensation_plot",
     "curve_plot",
     "formation_plot",

@@ -1,17 +1,20 @@
-"""Figures of models: parity, learning curves."""
+"""Figures of models: parity, learning curves, coverage of stated errors."""
 
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import binom, norm
 
 from ase_vibent.figures.saving import save
 from ase_vibent.quantities import TARGETS, TargetName
 
 if TYPE_CHECKING:
+    from ase_vibent.training.coverage import StatedErrors
     from ase_vibent.training.report import Comparison
 
 
@@ -95,3 +98,56 @@ def curve_plot(
         panel.set_ylabel(f"RMSE ({kind.unit})")
         panel.grid(which="both", lw=0.3, alpha=0.5)
     save(figure, path)
+
+
+def calibration_plot(calibration: StatedErrors, path: str | os.PathLike[str]) -> None:
+    """Coverage of stated errors against what they promise, and the errors in their units.
+
+    Parameters
+    ----------
+    calibration : StatedErrors
+    path : path
+        PNG, PDF or SVG by its ending.
+    """
+    from matplotlib.figure import Figure
+
+    from ase_vibent.training.coverage import CONFIDENCE, FEWEST
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    levels = np.linspace(0.01, 0.99, 99)
+    n = len(calibration.errors)
+    low, high = (binom.ppf(tail, n, levels) / n for tail in _tails(CONFIDENCE))
+    band = f"where {CONFIDENCE:.0%} of models lie whose stated errors hold"
+    left.fill_between(levels, low, high, color="0.88", lw=0, label=band)
+    left.plot([0, 1], [0, 1], color="0.4", lw=0.8)
+    for number, (name, group) in enumerate(calibration.groups()):
+        if number and (len(group.errors) < FEWEST or name.startswith("cells of")):
+            continue
+        shares = [group.coverage(level)[0] for level in levels]
+        style = {"lw": 1.2} if number else {"lw": 2.4, "color": "k"}
+        left.step(levels, shares, where="mid", label=f"{name}: {len(group.errors)}", **style)
+    left.text(0.97, 0.03, "stated errors too small", ha="right", color="0.4")
+    left.text(0.03, 0.97, "stated errors too large", va="top", color="0.4")
+    left.set(xlabel="coverage that the model states", ylabel="share of the cells inside")
+    left.set(xlim=(0, 1), ylim=(0, 1))
+    scores = calibration.errors / np.maximum(calibration.stds, 1e-300)
+    edges = np.linspace(-4, 4, 33)
+    right.hist(
+        np.clip(scores, -4, 4), edges, density=True, color="0.75", label="errors of all cells"
+    )
+    right.plot(edges, norm.pdf(edges), color="C3", lw=0.8, label="errors as stated")
+    right.set(xlabel="error / stated standard deviation (beyond 4: at 4)", ylabel="density")
+    figure.suptitle("\n".join(textwrap.wrap(calibration.verdict(), 100)), fontsize="medium")
+    figure.legend(
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+        title="cells by kind, and what they are compared with",
+    )
+    save(figure, path)
+
+
+def _tails(confidence: float) -> tuple[float, float]:
+    return (1 - confidence) / 2, (1 + confidence) / 2

@@ -87,11 +87,12 @@ def ridge(r_factor: RFactor, *, strength: float | str = "evidence") -> Solution:
         }
         if strength not in criteria:
             raise InvalidInputError(
-                f"strength: expected a number, 'evidence' or 'gcv', got {strength!r}"
+                f"strength: expected a number, 'evidence' or 'gcv' (with folds also 'cv' or "
+                f"'auto'), got {strength!r}"
             )
-        penalty = _minimise(criteria[strength], squares[0])
+        penalty, chosen_by = _minimise(criteria[strength], squares[0]), strength
     elif strength >= 0 and np.isfinite(strength):
-        penalty = float(strength)
+        penalty, chosen_by = float(strength), "user"
     else:
         raise InvalidInputError(f"strength: expected a number ≥ 0, got {strength}")
     kept = 1 - _shrinkage(squares, penalty)
@@ -105,10 +106,29 @@ def ridge(r_factor: RFactor, *, strength: float | str = "evidence") -> Solution:
     deviations[known] = noise / np.sqrt(precisions[known])
     return Solution(
         right[: len(squares)].T @ (filtered * components),
-        {"strength": penalty, "effective_parameters": freedom},
+        {"strength": penalty, "chosen_by": chosen_by, "effective_parameters": freedom},
         right.T * deviations,
         noise,
     )
+
+
+def ridge_path(r_factor: RFactor, strengths: Array) -> Array:
+    """Coefficients of ridge regression at many strengths, from one decomposition.
+
+    Parameters
+    ----------
+    r_factor : RFactor
+    strengths : ndarray, shape (n,)
+        Fixed penalties > 0.
+
+    Returns
+    -------
+    ndarray, shape (n_columns, n)
+    """
+    left, singular, right = svd(r_factor.matrix, full_matrices=False, check_finite=False)
+    components = left.T @ r_factor.values
+    filters = singular[:, None] / (singular[:, None] ** 2 + strengths)
+    return np.asarray(right.T @ (filters * components[:, None]))
 
 
 def _shrinkage(squares: Array, penalty: float) -> Array:

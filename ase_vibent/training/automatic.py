@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent.descriptors import ACE
 from ase_vibent.quantities import DEFAULT_WEIGHTS, VALUES, SolverName
-from ase_vibent.training.cross_validation import cross_validated_errors
+from ase_vibent.training.cross_validation import FEWEST_CONFIGURATIONS, cross_validated_errors
 from ase_vibent.training.rows import TrainingRows
 from ase_vibent.training.training_set import TrainingSet
 
@@ -32,8 +32,6 @@ ROWS_PER_COEFFICIENT = 4
 MOST_COEFFICIENTS, FEWEST_COEFFICIENTS = 1000, 60
 #: Coefficients above which some twenty fits more would take too long.
 MOST_TRIED = 400
-#: Configurations below which nothing is tried by leaving some out.
-FEWEST_CONFIGURATIONS = 10
 
 
 def choose_descriptor(training_set: TrainingSet, **chosen: Any) -> ACE:

@@ -12,6 +12,7 @@ from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
 from ase_vibent.training.cross_validation import (
     HeldOutErrors,
     cross_validated_errors,
+    fit_rows,
     held_out_errors,
     pooled_errors,
 )
@@ -194,7 +195,7 @@ def _by_law(error: float, farther: float, factor: float) -> float:
 def _strength(
     rows: TrainingRows, weights: Mapping[str, float], options: Mapping[str, Any]
 ) -> float:
-    fit = rows.problem.fit(rows.merge(weights), "ridge", options)
+    fit = fit_rows(rows, weights, "ridge", options)
     return float(fit.solution.details["strength"])
 
 

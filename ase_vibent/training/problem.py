@@ -16,7 +16,7 @@ from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import ENERGY, QuantityName, SolverName, TargetName
 from ase_vibent.regression.r_factor import RFactor
-from ase_vibent.regression.solvers import Solution, solve
+from ase_vibent.regression.solvers import Solution, ridge_path, solve
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
@@ -180,9 +180,41 @@ class SiteProblem:
         TrainingError
             If nothing determines a constant, or no feature varies.
         """
+        determined, scale, divisor, options = self._scaled(rows, options)
+        solution = solve(determined, solver, n_free=len(self.free), scale=divisor, **options)
+        return LinearFit(self, solution, scale.reshape(self.shift.shape), rows.n_rows)
+
+    def path(self, rows: RFactor, strengths: Array, options: Mapping[str, Any]) -> Array:
+        """Coefficients of ridge regression at many strengths.
+
+        Parameters
+        ----------
+        rows : RFactor
+            All rows, weighted.
+        strengths : ndarray, shape (n,)
+        options : mapping
+            As of `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n_columns, n)
+        """
         n_free = len(self.free)
+        rows, _, divisor, _ = self._scaled(rows, options)
+        others = ridge_path(rows.eliminate(n_free).scale(1 / divisor), strengths)
+        others /= divisor[:, None]
+        first = [rows.first_coefficients(n_free, column) for column in others.T]
+        return np.vstack([np.transpose(first), others])
+
+    def _scaled(
+        self, rows: RFactor, options: Mapping[str, Any]
+    ) -> tuple[RFactor, Array, Array, dict[str, Any]]:
+        """Rows that determine all constants, what columns are, and what they are divided by.
+
+        And the solver's own options.
+        """
         rows = self._with_determined_constants(rows)
-        scale = rows.eliminate(n_free).column_rms()
+        scale = rows.eliminate(len(self.free)).column_rms()
         # What centring leaves of equal features is rounding.
         noise = 1e-12 * np.abs(self.shift).max(initial=0.0)
         dead = scale <= max(noise, 1e-12 * scale.max(initial=0.0))
@@ -192,9 +224,8 @@ class SiteProblem:
                 "structures"
             )
         roughness, options = _roughness(self.descriptor, options)
-        divisor = np.where(dead, np.inf, scale * roughness)
-        solution = solve(rows, solver, n_free=n_free, scale=divisor, **options)
-        return LinearFit(self, solution, np.where(dead, 0.0, scale).reshape(self.shift.shape))
+        scale[dead] = 0.0
+        return rows, scale, np.where(dead, np.inf, scale * roughness), options
 
     def _with_determined_constants(self, rows: RFactor) -> RFactor:
         """Rows that determine all constants; TrainingError if there are none."""
@@ -228,11 +259,14 @@ class LinearFit:
     solution : Solution
     scale : ndarray, shape (n_kinds, n_features)
         Root mean square of every column; zero where a feature does not vary.
+    n_rows : int
+        Fitted.
     """
 
     problem: SiteProblem
     solution: Solution
     scale: Array
+    n_rows: int
 
     def model(self) -> SiteModel:
         """The linear site model."""

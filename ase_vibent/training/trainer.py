@@ -32,6 +32,7 @@ from ase_vibent.regression.solvers import SOLVERS
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.training.automatic import choose_descriptor, choose_weights
 from ase_vibent.training.calibration import posterior
+from ase_vibent.training.cross_validation import fit_rows
 from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.larger_cells import finite_size
@@ -100,7 +101,10 @@ def train(
     solver : {"ridge", "bayesian-ridge", "ard", "rrqr"}
     solver_options : mapping, optional
         Passed on to the solver, except "smoothness": the power p of a prior by which rough
-        features have small coefficients, see `DensityDescriptor.roughness`; by default none.
+        features have small coefficients, see `DensityDescriptor.roughness`; by default none. The
+        "strength" of ridge regression is a number, "evidence", "gcv", "cv" (the least errors on
+        configurations that are left out), or by default "auto", which is "cv" where there are few
+        rows, below four for every coefficient, and else "evidence".
     test : sequence of Atoms, or float
         Held-out frames, or the fraction of frames to hold out, whole configurations at a
         time. Perfect crystals are never held out by a fraction.
@@ -155,8 +159,7 @@ def train(
     features = FrameFeatures(descriptor, again=calibrating)
     rows = gather_rows(features, training_set, progress=progress)
     fit_weights = given_weights or choose_weights(rows, solver, options)
-    all_rows = rows.merge(fit_weights)
-    fit = rows.problem.fit(all_rows, solver, options)
+    fit = fit_rows(rows, fit_weights, solver, options)
     shift = rows.problem.shift
     model = replace(
         fit.model(),
@@ -193,7 +196,7 @@ def train(
     if explained < LEAST_EXPLAINED and "gradient" in training_set.quantities:
         # Values that contradict one another spoil gradients, too: judged without them.
         alone = fit_weights | dict.fromkeys(VALUES, 1e-6)
-        gradients_only = rows.problem.fit(rows.merge(alone), solver, options).model()
+        gradients_only = fit_rows(rows, alone, solver, options).model()
         _require_smooth_gradients(evaluate_frames(gradients_only, frames, references)["gradient"])
     model.header.update(
         units=TARGETS[target].site_values,
@@ -201,9 +204,10 @@ def train(
         solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
         quantities=list(training_set.quantities),
         row_weights=fit_weights,
+        label_errors=_label_errors(training_set),
         reference_crystals=list(references.crystals),
         n_frames=len(frames),
-        n_rows=all_rows.n_rows,
+        n_rows=fit.n_rows,
         data_checksum=training_set.checksum(),
         errors=report.metrics(),
     )
@@ -254,6 +258,17 @@ def _require_smooth_gradients(fitted: Comparison) -> None:
             "vibent_entropy_errors): label with a larger --displacement, or fit with --quantities "
             "total alone"
         )
+
+
+def _label_errors(training_set: TrainingSet) -> dict[str, float]:
+    """How many labels have errors that count, and what weights they leave."""
+    weights = training_set.error_weights
+    return {
+        "largest": max(target.error for target in training_set.targets),
+        "weighted": int(np.sum(weights < 1)),
+        "below_half": int(np.sum(weights < 0.5)),
+        "least_weight": float(weights.min()),
+    }
 
 
 def _domain(features: FrameFeatures, frames: Sequence[Atoms], shift: Array) -> TrainingDomain:

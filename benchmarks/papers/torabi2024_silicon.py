@@ -80,6 +80,18 @@ def anchor() -> Atoms:
     return attach_labels(atoms, exact, reference="perfect")
 
 
+@cache
+def rattled_crystals(count: int) -> list[Atoms]:
+    """Crystals whose atoms are moved by 0.02 Å a component, from none of the test's seeds."""
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), mesh="gamma")
+    rng, found = np.random.default_rng(7), []
+    for _ in range(count):
+        atoms = crystal()
+        atoms.positions += rng.normal(0, 0.02, (len(atoms), 3))
+        found.append(attach_labels(atoms, exact, reference="perfect"))
+    return found
+
+
 def structures(protocol: str, seed: int) -> list[Atoms]:
     start = relaxed_vacancy() if protocol == "true-vacancy" else displaced_crystal()
     return [
@@ -159,6 +171,19 @@ def main() -> None:
         help="beyond the paper: one more training cell, the crystal with one atom moved by "
         "0.07 Å, that many times over",
     )
+    parser.add_argument(
+        "--crystals",
+        type=int,
+        nargs=2,
+        default=(0, 0),
+        metavar=("N", "COPIES"),
+        help="beyond the paper: N crystals more in training, all atoms moved by 0.02 Å, that many "
+        "times over each",
+    )
+    parser.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="test by all rattled bulk cells but N"
+    )
+    parser.add_argument("--protocol", choices=("displaced-crystal", "true-vacancy"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     paper, quantities = PAPER[options.figure], QUANTITIES[options.figure]
@@ -167,6 +192,8 @@ def main() -> None:
         f"{'protocol':<28} {'functions':>9} {'set':>3}  {'bulk':>19}  {'vacancy':>19}  {'fit':>6}"
     )
     for protocol, decomposition in SETS[options.figure]:
+        if options.protocol not in (None, protocol):
+            continue
         title = " ".join(filter(None, (protocol, decomposition)))
         for basis in options.basis:
             degree, l_weight = map(float, basis.split(":"))
@@ -184,6 +211,7 @@ def main() -> None:
                 began = time.perf_counter()
                 bulk_start = 121 + options.bulk_in_training
                 extra = frames[121:bulk_start] + [anchor()] * options.anchor
+                extra += rattled_crystals(options.crystals[0]) * options.crystals[1]
                 model = train(
                     frames[:71] + extra,
                     descriptor,
@@ -194,7 +222,10 @@ def main() -> None:
                 references = ReferenceCrystals(frames)
                 errors = {
                     name: rms_errors(evaluate_frames(model, test, references), quantities)
-                    for name, test in (("bulk", frames[bulk_start:]), ("vacancy", frames[71:121]))
+                    for name, test in (
+                        ("bulk", frames[bulk_start + options.skip :]),
+                        ("vacancy", frames[71:121]),
+                    )
                 }
                 ratios.append(np.divide([errors[k] for k in paper], list(paper.values())))
                 cells = "  ".join(f"{e[0]:.2e} / {e[1]:.2e}" for e in errors.values())

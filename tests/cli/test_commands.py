@@ -172,6 +172,52 @@ def test_evaluate_compares_with_every_label(done, tmp_path, vibent, strict_json)
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_displaced_crystals_bring_the_curvature(tmp_path, vibent, strict_json):
+    """Labelled with their crystal, alike in a second run; training misses them if absent."""
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True)
+    vacancies = [crystal[1:] for _ in range(4)]
+    for seed, atoms in enumerate(vacancies):
+        atoms.rattle(0.02, seed=seed)
+    ase.io.write(tmp_path / "vacancies.traj", vacancies)
+    ase.io.write(tmp_path / "crystal.cif", crystal)
+    command = (
+        *("label", tmp_path / "vacancies.traj", "-o", tmp_path / "labels.xyz", "-j", 1, "--json"),
+        *("--calculator", "sw-si", "--unstable", "any", "--labels", "gradient"),
+        "--displaced-crystals",
+        2,
+    )
+    assert "needs --reference" in vibent(*command).err
+    command += ("--reference", tmp_path / "crystal.cif")
+    assert strict_json(vibent(*command).out)["labelled"] == 7
+    assert strict_json(vibent(*command).out)["found"] == 7
+    frames = read_labels(tmp_path / "labels.xyz")
+    displaced = [atoms for atoms in frames if atoms.info.get(dataset.WEIGHT) == 3]
+    assert [len(atoms) for atoms in displaced] == [8, 8]
+    assert all(dataset.GRADIENT in a.arrays and dataset.NAME not in a.info for a in displaced)
+    options = ("-o", tmp_path / "m.vibent", "--order", 2, "--degree", 5, "--test-fraction", 0)
+    assert "--displaced-crystals" not in vibent("train", tmp_path / "labels.xyz", *options).out
+    write_labels(tmp_path / "few.xyz", [a for a in frames if dataset.WEIGHT not in a.info])
+    assert "--displaced-crystals 2" in vibent("train", tmp_path / "few.xyz", *options).out
+
+
+def test_evaluate_says_whether_stated_errors_hold(done, tmp_path, vibent, strict_json):
+    """Of few cells it says that they are few; kinds are those that the option names."""
+    labels, plot = tmp_path / "kinds.xyz", tmp_path / "calibration.png"
+    frames = read_labels(done.paths["labels.xyz"])
+    for number, atoms in enumerate(frames):
+        atoms.info["family"] = f"family {number % 2}"
+    write_labels(labels, frames)
+    command = ("evaluate", done.paths["si.vibent"], labels, "--calibration", "--by", "family")
+    found = strict_json(vibent(*command, "--json", "--plot", plot).out)
+    assert "too few" in found["verdict"]
+    assert found["groups"]["all"]["n"] == 6
+    assert set(found["groups"]) == {"all", "family 0", "family 1", "cells of 8 atoms"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    text = vibent(*command).out
+    assert text.splitlines()[0].split()[:2] == ["totals", "cells"]
+    assert text.rstrip().endswith(found["verdict"])
+
+
 def test_evaluate_on_one_frame_still_prints_json(done, tmp_path, vibent, strict_json):
     """One value has no spread, and so no R²."""
     labels = tmp_path / "one.xyz"

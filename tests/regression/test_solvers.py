@@ -13,6 +13,7 @@ from ase_vibent.regression.solvers import (
     bayesian_ridge,
     rank_revealing_qr,
     ridge,
+    ridge_path,
     solve,
 )
 
@@ -108,6 +109,15 @@ def test_fixed_ridge_equals_scikit_learn(problem, rows):
     ours = ridge(rows, strength=1e-4).coefficients
     theirs = Ridge(alpha=1e-4, fit_intercept=False, solver="svd").fit(*problem).coef_
     np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+
+
+def test_a_path_is_that_of_single_fits(problem, few):
+    """More rows than columns, and fewer."""
+    strengths = np.array([1e-9, 1e-4, 3.0])
+    for data in (problem, few):
+        rows = RFactor.from_blocks([data])
+        single = [ridge(rows, strength=s).coefficients for s in strengths]
+        np.testing.assert_allclose(ridge_path(rows, strengths).T, single, rtol=1e-9, atol=1e-14)
 
 
 def test_gcv_minimises_what_scikit_learn_minimises(problem, rows):

@@ -13,7 +13,13 @@ from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import _by_law as by_law
 from ase_vibent.training.budget import _statistics as budget_statistics
 from ase_vibent.training.budget import as_header, error_budget, format_budget
-from ase_vibent.training.cross_validation import HeldOutErrors, cross_validated_errors
+from ase_vibent.training.cross_validation import (
+    HeldOutErrors,
+    cross_validated_errors,
+    fit_rows,
+    held_out_errors,
+    pooled_errors,
+)
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.learning import learning_curve, random_splits, rows_by_configuration
 from ase_vibent.training.report import evaluate_frames
@@ -251,3 +257,58 @@ def test_statistics_of_a_known_curve():
     assert budget_statistics(own, fewer, "total", 5) == pytest.approx(np.sqrt(0.1))
     # From 4 to 4.8 Å, e0 = 3 and C r^-3 = 4: the law gives the 4 back.
     assert by_law(5.0, np.sqrt(9 + 16 * 1.2**-6), 1.2) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_cross_validated_strength_is_that_of_least_errors(training_set, single):
+    """Against fits one by one at many fixed strengths; folds of one configuration are grouped."""
+    folds = split_folds(training_set.frames, None if single else 4)
+    rows = gather_rows(FrameFeatures(SMALL), training_set, folds=folds)
+    fit = fit_rows(rows, DEFAULT_WEIGHTS, "ridge", {"strength": "cv"})
+    assert fit.solution.details["chosen_by"] == "cross-validation"
+    best = fit.solution.details["strength"]
+    groups = [rows.folds[k::5] for k in range(min(5, len(rows.folds)))]
+
+    def score(strength):
+        parts = [
+            held_out_errors(
+                rows,
+                {*rows.folds} - {*group},
+                group,
+                DEFAULT_WEIGHTS,
+                "ridge",
+                {"strength": strength},
+            )
+            for group in groups
+        ]
+        return pooled_errors(parts).score
+
+    found = score(best)
+    assert all(found <= score(best * factor) + 1e-9 for factor in np.geomspace(1e-6, 1e6, 19))
+
+
+def test_few_rows_are_fitted_by_cross_validation(training_set, silicon_frames):
+    """Totals alone, as many as functions; with their gradients, evidence does."""
+    many = [*silicon_frames, *(with_key(a, k) for k, a in enumerate(silicon_frames[1:]))]
+    chosen = {}
+    for quantities in (("total",), ("total", "gradient")):
+        rows = gather_rows(FrameFeatures(SMALL), TrainingSet.of(many, quantities))
+        fit = fit_rows(rows, DEFAULT_WEIGHTS, "ridge", {})
+        chosen[quantities] = fit.solution.details["chosen_by"]
+        again = fit_rows(rows, DEFAULT_WEIGHTS, "ridge", {})
+        np.testing.assert_array_equal(again.solution.coefficients, fit.solution.coefficients)
+    assert chosen == {("total",): "cross-validation", ("total", "gradient"): "evidence"}
+    # Fewer than ten configurations choose nothing.
+    rows = gather_rows(FrameFeatures(SMALL), TrainingSet.of(silicon_frames, ("total",)))
+    fit = fit_rows(rows, DEFAULT_WEIGHTS, "ridge", {})
+    assert fit.solution.details["chosen_by"] == "evidence"
+    with pytest.raises(InvalidInputError, match="two configurations"):
+        fit_rows(rows, DEFAULT_WEIGHTS, "ridge", {"strength": "cv"}, folds=rows.folds[:1])
+
+
+def with_key(atoms, number):
+    """The same structure as another configuration, moved as a whole."""
+    copy = atoms.copy()
+    copy.positions += [0.1 + 0.01 * number, 0.0, 0.0]
+    copy.info[dataset.KEY] = f"moved {number}"
+    return copy
