@@ -2,7 +2,12 @@
 
 from ase_vibent.analysis.density_of_states import DensityOfStates, density_of_states
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.analysis.generalisation import DefectErrors, defect_errors
+from ase_vibent.analysis.generalisation import (
+    DefectErrors,
+    TheoremBounds,
+    defect_errors,
+    theorem_bounds,
+)
 from ase_vibent.analysis.lattice import (
     LatticeModel,
     cscl_lattice,
@@ -29,11 +34,13 @@ __all__ = [
     "PowerLaw",
     "RecommendedCutoff",
     "SiteLocality",
+    "TheoremBounds",
     "TruncatedEntropies",
     "cscl_lattice",
     "diatomic_chain",
     "pair_lattice",
     "site_locality",
+    "theorem_bounds",
     "truncated_site_entropies",
     "two_sublattice_square",
 ]

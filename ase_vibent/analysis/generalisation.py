@@ -17,14 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
 from ase_vibent.analysis.energy_norm import EnergyNorm
-from ase_vibent.analysis.matching import REACH, check_cells, evaluate, formation_energy
+from ase_vibent.analysis.matching import (
+    REACH,
+    MatchingConditions,
+    check_cells,
+    evaluate,
+    formation_energy,
+)
 from ase_vibent.arrays import Array
+from ase_vibent.checks import check_positive
 from ase_vibent.errors import LostStateError
 from ase_vibent.potentials import resolve_calculator
 from ase_vibent.stationary.relaxation import relax
@@ -57,6 +65,46 @@ class DefectErrors:
     static_energy: float
     largest_displacement: float
     minimum: Atoms
+
+
+class TheoremBounds(NamedTuple):
+    """Right-hand sides of [Ortner2022] (3.7), (3.8) without their constants C^G and C^E.
+
+    Attributes
+    ----------
+    geometry, energy : float
+        Errors are at most proportional to them, in eV, Å and the unit of the width.
+    """
+
+    geometry: float
+    energy: float
+
+
+def theorem_bounds(
+    conditions: MatchingConditions, width: float, *, n_defects: int = 1, dimension: int = 3
+) -> TheoremBounds:
+    """What [Ortner2022] Theorem 3.1 says of errors in a large cell.
+
+    Parameters
+    ----------
+    conditions : MatchingConditions
+        In the training cell; largest over its samples, where the theorem has a whole neighbourhood.
+    width : float
+        L of the training cell, in lattice constants.
+    n_defects : int
+        In the large cell.
+    dimension : int
+
+    Returns
+    -------
+    TheoremBounds
+    """
+    check_positive("width", width, "lattice constants")
+    decay = width ** (-dimension / 2)
+    of_one = conditions.forces + decay * conditions.homogeneous + decay**3
+    return TheoremBounds(
+        np.sqrt(n_defects) * of_one, n_defects * (of_one**2 + decay**2 + conditions.energy)
+    )
 
 
 def defect_errors(

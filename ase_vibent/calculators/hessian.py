@@ -24,6 +24,7 @@ from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_ent
 from ase_vibent.harmonic.gradient import SpectralGradient
 from ase_vibent.harmonic.mesh import choose_mesh, warn_of_one_atom
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
+from ase_vibent.harmonic.normalised import NormalisedSystem
 from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
@@ -72,7 +73,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         "dense" diagonalises, N³; "lanczos" and "contour" give site entropies of sparse Hessians to
         a tolerance, N². "ball" is linear in N: a ball around every site, beside the same in the
         crystal, which need no mesh. Gradients need "dense". "auto" diagonalises up to 4000 atoms,
-        then takes "lanczos".
+        then takes "lanczos". The normalised decomposition is for "dense" and "contour".
     tolerance : float, k_B
         Largest error of a site with "lanczos" and "contour".
     radius : float, Å
@@ -325,7 +326,12 @@ class HessianEntropyCalculator(EntropyCalculator):
 
         0 after diagonalisation. Balls state none: compare with a larger radius.
         """
-        return float("nan") if self._system is None else self._system.error
+        if self._system is None:
+            return float("nan")
+        if self.parameters["decomposition"] != "normalised":
+            return self._system.error
+        assert self._crystal is not None
+        return self._crystal.site_error(self._system, self.atoms)
 
     def get_frequencies(self, atoms: Atoms | None = None) -> Array:
         """Energies ħω of all modes but the rigid ones.
@@ -504,6 +510,7 @@ class HessianEntropyCalculator(EntropyCalculator):
             )
         assert self._crystal is not None
         normalised = self._crystal.normalise(system, atoms)
+        assert isinstance(normalised, NormalisedSystem)
         return normalised.gradient(displaced_forces, self.temperature, displacement=displacement)
 
     @property

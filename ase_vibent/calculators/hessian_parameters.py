@@ -70,7 +70,9 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
             "needs the perfect crystal; pass crystal=…"
         )
     check_mesh(wanted["mesh"])
-    if normalised and engine not in ("auto", "dense"):
-        raise InvalidInputError("engine: the normalised decomposition needs 'dense'")
+    if normalised and engine not in ("auto", "dense", "contour"):
+        raise InvalidInputError(
+            f"engine: the normalised decomposition needs 'dense' or 'contour', got {engine!r}"
+        )
     if engine == "ball" and wanted["unstable"] != 0:
         raise InvalidInputError("unstable: the ball engine is for minima; expected 0")

@@ -16,11 +16,15 @@ from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedSystem
+from ase_vibent.harmonic.normalised_contour import NormalisedContour, crystal_roots
+from ase_vibent.harmonic.pencil import CrystalRoot
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.structures.cells import repeated, widths
 from ase_vibent.structures.validity import check_crystal, free_atoms
+
+Normalised = NormalisedSystem | NormalisedContour
 
 
 class PerfectCrystal:
@@ -41,22 +45,26 @@ class PerfectCrystal:
         self.atoms: Atoms = atoms.copy()
         self._hessian_of = hessian_of
         self._same_sites: Vibrating | None = None
+        #: Square roots of its Hessian, for sparse ones.
+        self._roots: list[CrystalRoot] | None = None
+        #: What was normalised last.
+        self._normalised: tuple[Vibrating, Normalised] | None = None
         #: Repeats, atoms and Hessian of the widest supercell so far.
         self._supercell: tuple[NDArray[np.int64], Atoms, Any] | None = None
         self._bulk: dict[str, float] | None = None
 
-    def normalise(self, system: Vibrating, atoms: Atoms) -> NormalisedSystem:
+    def normalise(self, system: Vibrating, atoms: Atoms) -> Normalised:
         """A structure's vibrations normalised by the crystal's.
 
         Parameters
         ----------
         system : HarmonicSystem or MeshSystem
-            Of the structure; engine "dense".
+            Of the structure; engine "dense" or "contour".
         atoms : Atoms
 
         Returns
         -------
-        NormalisedSystem
+        NormalisedSystem or NormalisedContour
 
         Raises
         ------
@@ -65,7 +73,16 @@ class PerfectCrystal:
         UnstableStructureError
             If the number of unstable modes is not the one that the system was promised.
         """
-        return NormalisedSystem(system, self._on_the_sites_of(atoms, system))
+        crystal = self._on_the_sites_of(atoms, system)
+        if self._normalised is None or self._normalised[0] is not system:
+            found: Normalised
+            if system.engine == "dense":
+                found = NormalisedSystem(system, crystal)
+            else:
+                self._roots = self._roots or crystal_roots(crystal, self.atoms)
+                found = NormalisedContour(system, self._roots)
+            self._normalised = system, found
+        return self._normalised[1]
 
     def site_entropies(self, system: Vibrating, atoms: Atoms) -> tuple[Array, Array]:
         """Mass-free reduced site entropies of the crystal with a structure's masses.
@@ -86,6 +103,16 @@ class PerfectCrystal:
         crystal = self._on_the_sites_of(atoms, system)
         return crystal.site_entropies, crystal.site_modes
 
+    def site_error(self, system: Vibrating, atoms: Atoms) -> float:
+        """Bound on the error of a reduced site entropy, the crystal's own value included, k_B.
+
+        Parameters
+        ----------
+        system : HarmonicSystem or MeshSystem
+        atoms : Atoms
+        """
+        return self._on_the_sites_of(atoms, system).error + self.normalise(system, atoms).error
+
     def _on_the_sites_of(self, atoms: Atoms, system: Vibrating) -> Vibrating:
         if len(rotation_axes(atoms)):
             raise InvalidStructureError(
@@ -103,16 +130,23 @@ class PerfectCrystal:
         known, mesh = self._same_sites, getattr(system, "mesh", None)
         same = (
             known is not None
+            and (known.engine, known.tolerance) == (system.engine, system.tolerance)
             and getattr(known, "mesh", None) == mesh
             and np.array_equal(known.free, free)
             and np.array_equal(known.masses, crystal.get_masses()[free])
         )
         if not same:
-            hessian = self._hessian_of(crystal, False)
+            hessian = self._hessian_of(crystal, system.engine != "dense")
+            options: dict[str, Any] = {
+                "free": free,
+                "engine": system.engine,
+                "tolerance": system.tolerance,
+            }
+            self._roots = None
             known = self._same_sites = (
-                HarmonicSystem(crystal, hessian, free=free)
+                HarmonicSystem(crystal, hessian, **options)
                 if mesh is None
-                else MeshSystem(crystal, hessian, mesh, free=free)
+                else MeshSystem(crystal, hessian, mesh, **options)
             )
         assert known is not None
         return known

@@ -24,7 +24,7 @@ from scipy.sparse import csc_array, eye_array, issparse
 from scipy.sparse.linalg import splu
 from scipy.special import ellipj, ellipk, ellipkm1
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.modes import orthonormal_motions
@@ -100,7 +100,12 @@ def _jacobi(real: Array, imaginary: float, k: float) -> tuple[Any, Any, Any]:
 
 
 def converged_contour(
-    smallest: float, largest: float, negative: Array, tolerance: float, max_nodes: int = 400
+    smallest: float,
+    largest: float,
+    negative: Array,
+    tolerance: float,
+    max_nodes: int = 400,
+    function: Function = reduced_entropy,
 ) -> tuple[Contour, float]:
     """Contour with the least number of nodes that a tolerance needs.
 
@@ -113,6 +118,8 @@ def converged_contour(
     tolerance : float, k_B
         Largest error of a site, three modes in the worst place of the spectrum.
     max_nodes : int
+    function : callable
+        Entropy of a mode, k_B, from its eigenvalue.
 
     Returns
     -------
@@ -127,12 +134,12 @@ def converged_contour(
     """
     # Where eigenvalues can be, and what each then should contribute.
     grid = np.geomspace(smallest, largest, 400)
-    exact = np.concatenate([reduced_entropy(grid), np.zeros(len(negative))])
+    exact = np.concatenate([function(grid), np.zeros(len(negative))])
     places = np.concatenate([grid, negative])
     for n_nodes in range(4, max_nodes + 1):
         found = contour(smallest, largest, n_nodes)
         # Between two points of the grid the error may be a per cent larger.
-        error = 1.02 * 3 * float(np.abs(found(reduced_entropy, places) - exact).max())
+        error = 1.02 * 3 * float(np.abs(found(function, places) - exact).max())
         if error <= tolerance:
             return found, error
     raise InvalidInputError(
@@ -188,6 +195,9 @@ class ContourSolver:
         If the number of unstable modes is not `unstable`.
     """
 
+    #: Entropy of a mode from its eigenvalue.
+    _function: Function = staticmethod(reduced_entropy)
+
     def __init__(
         self,
         matrix: Any,
@@ -231,12 +241,11 @@ class ContourSolver:
         chosen = check_sites(sites, n_atoms)
         # Unstable modes are known and projected out: the nodes need not keep clear of them.
         nodes, error = self._contour(outside=np.empty(0))
-        basis = np.hstack([self._basis, self._lowest.vectors])
         resolvents = np.empty((len(chosen), len(nodes.nodes)), dtype=complex)
         for j, node in enumerate(nodes.nodes):
-            solve = self._solver(node, basis)
+            solve = self._solver(node, deflate=True)
             for first in range(0, len(chosen), BATCH):
-                start = _unit_vectors(chosen[first : first + BATCH], basis)
+                start = self._start(chosen[first : first + BATCH], deflate=True)
                 products = np.einsum("ij,ij->j", start, solve(start))
                 resolvents[first : first + BATCH, j] = products.reshape(-1, 3).sum(axis=1)
         return ContourSpectrum(nodes, resolvents, error, len(self._lowest.negative))
@@ -263,14 +272,14 @@ class ContourSolver:
         # Moving an atom mixes stable with unstable modes: those must stay outside the contour.
         nodes, _ = self._contour(outside=self._lowest.negative)
         at_nodes: Any = nodes.nodes
-        amounts = nodes.coefficients * (reduced_entropy(at_nodes) + per_mode)
+        amounts = nodes.coefficients * (self._function(at_nodes) + per_mode)
         inner = block_diag(
             *(np.kron([[a.imag, a.real], [a.real, -a.imag]], np.eye(3)) for a in amounts)
         )
         factors = []
         for first in range(0, len(chosen), BATCH):
-            start = _unit_vectors(chosen[first : first + BATCH], self._basis)
-            solutions = np.array([self._solver(node, self._basis)(start) for node in at_nodes])
+            start = self._start(chosen[first : first + BATCH], deflate=False)
+            solutions = np.array([self._solver(z, deflate=False)(start) for z in at_nodes])
             for column in range(0, start.shape[1], 3):
                 of_site = solutions[:, :, column : column + 3]
                 columns = np.concatenate([of_site.real, of_site.imag], axis=2)
@@ -278,28 +287,42 @@ class ContourSolver:
                 factors.append(truncate(triangle @ inner @ triangle.T, basis))
         return factors
 
-    def _solver(self, node: complex, basis: Array) -> Function:
-        """Multiplication by (z - P A P)⁻¹ P; P projects out an orthonormal basis."""
-        return solver_beside(self._factorise(node), basis)
+    def _outside(self, deflate: bool) -> Array:
+        """Orthonormal motions that are left out: rigid ones, and where asked the unstable modes."""
+        return np.hstack([self._basis, self._lowest.vectors]) if deflate else self._basis
+
+    def _start(self, sites: IntArray, *, deflate: bool) -> Array:
+        """Unit vectors of sites without what is left out, shape (3n, 3 n_sites)."""
+        basis = self._outside(deflate)
+        start = unit_vectors(sites, len(basis))
+        return start - basis @ (basis.T @ start)
+
+    def _solver(self, node: complex, *, deflate: bool) -> Function:
+        """Multiplication by (z - P A P)⁻¹ P; P projects out what is left out."""
+        return solver_beside(self._factorise(node), self._outside(deflate))
 
     def _factorise(self, node: complex) -> Function:
         """Multiplication by (z - A)⁻¹."""
         if issparse(self._matrix):
-            unit: Any = eye_array(len(self._basis))
-            # Diagonal pivots keep the symmetric ordering; off the real axis they are safe.
-            factor = splu(
-                csc_array(node * unit - self._matrix),
-                permc_spec="MMD_AT_PLUS_A",
-                diag_pivot_thresh=1e-3,
-                options={"SymmetricMode": True},
-            )
-            return lambda columns: factor.solve(columns.astype(complex))
+            return complex_factor(node * eye_array(len(self._basis)) - self._matrix)
         factors = lu_factor(node * np.eye(len(self._matrix)) - self._matrix, check_finite=False)
         return lambda columns: lu_solve(factors, columns, check_finite=False)
 
 
-def _unit_vectors(sites: NDArray[np.int64], basis: Array) -> Array:
-    """Unit vectors of sites without what a basis spans, shape (3n, 3 n_sites)."""
-    start = np.zeros((len(basis), 3 * len(sites)))
+def complex_factor(matrix: Any) -> Function:
+    """Multiplication by the inverse of a sparse, complex symmetric matrix z K - A, z not real."""
+    # Diagonal pivots keep the symmetric ordering; off the real axis they are safe.
+    factor = splu(
+        csc_array(matrix),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=1e-3,
+        options={"SymmetricMode": True},
+    )
+    return lambda columns: factor.solve(columns.astype(complex))
+
+
+def unit_vectors(sites: IntArray, size: int) -> Array:
+    """Unit vectors of sites, shape (size, 3 n_sites)."""
+    start = np.zeros((size, 3 * len(sites)))
     start[(3 * sites[:, None] + np.arange(3)).ravel(), np.arange(3 * len(sites))] = 1
-    return start - basis @ (basis.T @ start)
+    return start

@@ -119,7 +119,7 @@ class MeshSystem:
         self.weights = multiplicities / multiplicities.sum()
         self.unstable = check_unstable(unstable)
         self.masses = check_masses(atoms)[self.free]
-        self._n_atoms, self._tolerance = len(atoms), tolerance
+        self._n_atoms, self.tolerance = len(atoms), tolerance
         check_choice("engine", engine, ENGINES)
         self.engine = engine
         if engine == "dense" and hasattr(hessian, "toarray"):
@@ -214,7 +214,7 @@ class MeshSystem:
         plane_waves = None
         if self._translations is not None:
             plane_waves = self._translations.modes(matrix, self.points[number])
-        with self._at_point(number):
+        with self.at_point(number):
             if plane_waves is not None:
                 return checked_modes(*plane_waves, unstable)
             complement = RigidComplement(self.left_out(mass_weighted))
@@ -236,7 +236,7 @@ class MeshSystem:
         return self._column * (np.repeat(np.sqrt(self.masses), 3)[:, None] if mass_weighted else 1)
 
     @contextmanager
-    def _at_point(self, number: int) -> Iterator[None]:
+    def at_point(self, number: int) -> Iterator[None]:
         """Errors of stability say at which q."""
         try:
             yield
@@ -271,29 +271,21 @@ class MeshSystem:
     def _site_spectrum(
         self, number: int, *, mass_weighted: bool, sites: IntArray | None = None
     ) -> SiteSpectrum:
-        """Local densities of states at a point without diagonalisation.
-
-        A Hermitian A + iB has the spectrum of the real matrix ((A, -B), (B, A)), every eigenvalue
-        twice, and its first half of rows the same local densities of states.
-        """
-        matrix, left_out = self._matrix(number, mass_weighted), self.left_out(mass_weighted)
-        copies = 1
-        if np.iscomplexobj(matrix):
-            copies = 2
-            matrix = block_array([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
-            left_out = np.asarray(np.kron(np.eye(2), left_out))
+        """Local densities of states at a point without diagonalisation."""
+        matrix, copies = real_form(self._matrix(number, mass_weighted))
+        left_out = np.asarray(np.kron(np.eye(copies), self.left_out(mass_weighted)))
         unstable = 0 if self.unstable == 0 else "any"
         sites = np.arange(len(self.free)) if sites is None else sites
         found: Any
-        with self._at_point(number):
+        with self.at_point(number):
             if self.engine == "contour":
                 solver = ContourSolver(
-                    matrix, motions=left_out, unstable=unstable, tolerance=self._tolerance
+                    matrix, motions=left_out, unstable=unstable, tolerance=self.tolerance
                 )
                 found = solver.spectrum(sites)
             else:
                 found = lanczos_site_entropies(
-                    matrix, sites, motions=left_out, unstable=unstable, tolerance=self._tolerance
+                    matrix, sites, motions=left_out, unstable=unstable, tolerance=self.tolerance
                 )
             count = found.n_unstable // copies
             if mass_weighted and self.unstable not in ("any", count):
@@ -489,6 +481,17 @@ class MeshSystem:
 
     def _on_all_atoms(self, values: Array) -> Array:
         return on_all_atoms(values, self.free, self._n_atoms)
+
+
+def real_form(matrix: Any) -> tuple[Any, int]:
+    """Real matrix with the spectrum of a sparse one, and how often it has every eigenvalue.
+
+    A Hermitian A + iB has that of ((A, -B), (B, A)), every eigenvalue twice, and its first half of
+    rows the same local densities of states.
+    """
+    if not np.iscomplexobj(matrix):
+        return matrix, 1
+    return block_array([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]]), 2
 
 
 #: Vibrations of a structure, at Γ or averaged over a mesh.

@@ -83,6 +83,9 @@ class NormalisedSystem:
                 )
             ]
 
+    #: Error of a site, k_B: diagonalisation has none.
+    error = 0.0
+
     @property
     def site_entropies(self) -> Array:
         """S_ℓ, shape (n,), units of k_B: what the site has more than the crystal's."""

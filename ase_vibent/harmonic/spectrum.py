@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, csr_array, eye_array, issparse
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, splu
+from scipy.sparse.linalg import ArpackError, LinearOperator, SuperLU, eigsh, splu
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
@@ -242,13 +242,15 @@ def lowest_modes(
     smallest = largest
     wanted = 2 if unstable == "any" else int(unstable) + 1
     shift = SHIFT * largest
-    inverse = None if matrix is None or size < SMALL else _inverse(matrix, shift)
+    inverse = None
+    if matrix is not None and size >= SMALL:
+        inverse = positive_factor(matrix + shift * eye_array(size))
     while room := size - basis.shape[1] - len(negative):
         known = np.hstack([basis, vectors])
         operator = _deflate(multiply, known, 2 * largest)
         near: dict[str, Any] = {"which": "SA"}
         if inverse is not None:
-            solve = solver_beside(inverse, known)
+            solve = solver_beside(inverse.solve, known)
             near = {"sigma": -shift, "OPinv": _operator(solve, size)}
         values, columns = _smallest(operator, min(wanted, room), near)
         below = values < 0
@@ -281,12 +283,14 @@ def _operator(product: Product, size: int) -> LinearOperator:
     )
 
 
-def _inverse(matrix: Any, shift: float) -> Product | None:
-    """Multiplication by (A + shift)⁻¹, or None where an eigenvalue is not above -shift."""
-    shifted = csc_array(matrix + shift * eye_array(matrix.shape[0]))
+def positive_factor(matrix: Any) -> SuperLU | None:
+    """Sparse factors of a symmetric matrix, or None where it is not positive definite.
+
+    Rows and columns have one order.
+    """
     try:
         factor = splu(
-            shifted,
+            csc_array(matrix),
             permc_spec="MMD_AT_PLUS_A",
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
@@ -295,7 +299,7 @@ def _inverse(matrix: Any, shift: float) -> Product | None:
         return None
     # With pivots from the diagonal, their signs are those of the eigenvalues (Sylvester).
     symmetric = np.array_equal(factor.perm_r, factor.perm_c)
-    return factor.solve if symmetric and np.all(factor.U.diagonal() > 0) else None
+    return factor if symmetric and np.all(factor.U.diagonal() > 0) else None
 
 
 def solver_beside(solve: Callable[[Array], Any], basis: Array) -> Callable[[Array], Any]:

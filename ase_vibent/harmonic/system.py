@@ -141,7 +141,7 @@ class HarmonicSystem:
         self.hessian = symmetric_matrix(hessian, 3 * len(self.free))
         if whole is not atoms and len(self._axes):
             warn_of_coupling(self.hessian, whole.positions, self._axes)
-        self._tolerance = tolerance
+        self.tolerance = tolerance
 
     @cached_property
     def _complement(self) -> RigidComplement:
@@ -183,7 +183,7 @@ class HarmonicSystem:
             np.arange(len(self.free)) if sites is None else sites,
             motions=motions,
             unstable=self._unstable_in(mass_weighted),
-            tolerance=self._tolerance,
+            tolerance=self.tolerance,
         )
 
     def _contour_solver(self, mass_weighted: bool) -> ContourSolver:
@@ -192,7 +192,7 @@ class HarmonicSystem:
             matrix,
             motions=motions,
             unstable=self._unstable_in(mass_weighted),
-            tolerance=self._tolerance,
+            tolerance=self.tolerance,
         )
 
     def _matrix_and_motions(self, mass_weighted: bool) -> tuple[Any, Array]:
@@ -438,7 +438,7 @@ class HarmonicSystem:
                 sites,
                 motions=motions,
                 unstable=self._unstable_in(mass_weighted),
-                tolerance=min(self._tolerance, 1e-6),
+                tolerance=min(self.tolerance, 1e-6),
                 offset=offset,
             )
         result = site_gradients(

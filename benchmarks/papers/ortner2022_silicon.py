@@ -1,13 +1,13 @@
-"""[Ortner2022] Figs. 8 and 9: two vacancies in silicon, the NRL tight-binding model through quippy.
+"""[Ortner2022] Figs. 8 and 9: two vacancies in silicon, the NRL tight-binding model.
 
-    pip install quippy-ase
     python benchmarks/papers/ortner2022_silicon.py --parameters FILE.xml [--folder FOLDER]
+        [--simulation 8 --gamma] [--radius 0.1]
 
-FILE.xml holds quippy's parameters of NRL tight binding for silicon. Cells are L x L x L primitive
-cells, 2 x 2 x 2 k-points, electrons at 0.05 eV. The simulation cell has L = 5, 250 atoms, in place
-of the paper's 8000: with 432, quippy takes minutes for a call, and crashes in many. Samples are
-displaced by up to 0.01 Å; in the largest training cell there are fewer. What the folder has is not
-done again, and needs neither quippy nor FILE.xml.
+FILE.xml holds parameters of NRL tight binding for silicon in QUIP's format, for our own
+implementation (nrl_tight_binding.py). Cells are L x L x L primitive cells, electrons at 0.05 eV,
+2 x 2 x 2 k-points, in the simulation cell Γ alone with --gamma. That has L = 5, 250 atoms, by
+default, 1024 with --simulation 8; the paper's has 8000. In the largest training cell there are
+fewer samples. What the folder has is not done again, and needs no FILE.xml.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize.precon import Exp, PreconLBFGS
+from nrl_tight_binding import Parameters, TightBinding
 from ortner2022_training import HEADER, Records, errors_in, fit, kept, labelled, line, report
 
 from ase_vibent import SiteEnergyCalculator
@@ -34,26 +35,18 @@ from ase_vibent.analysis import TrainingCell, displaced_samples
 from ase_vibent.potentials import with_results
 
 LATTICE = 5.4264  # Å, of the model
-RADIUS = 0.01  # Å
 FMAX = 1e-3  # eV/Å
 #: Training cells: samples for training and test.
 SAMPLES = {3: (200, 50), 4: (200, 50), 5: (30, 10)}
-SIMULATION = 5
 CUTOFF = 6.0  # Å
 NAME = "2 vacancies"
 
 
-def tight_binding(parameters: Path | None) -> Any:
+def tight_binding(parameters: Path | None, mesh: tuple[int, int, int]) -> Any:
     """The reference, or a reason to stop."""
-    try:
-        from quippy.potential import Potential
-    except ImportError:
-        raise SystemExit("skipped: needs quippy (pip install quippy-ase)") from None
     if parameters is None or not parameters.is_file():
         raise SystemExit(f"skipped: --parameters: no file {parameters}")
-    return Potential(
-        "TB NRL-TB k_mesh={2 2 2}", param_filename=str(parameters), calc_args="fermi_T=0.05"
-    )
+    return TightBinding(Parameters.read(parameters), mesh, width=0.05)
 
 
 def crystal(repeats: int) -> Atoms:
@@ -75,9 +68,9 @@ class Reference(Calculator):
 
     implemented_properties: ClassVar = ["energy", "free_energy", "forces"]
 
-    def __init__(self, parameters: Path | None):
+    def __init__(self, parameters: Path | None, mesh: tuple[int, int, int] = (2, 2, 2)):
         super().__init__()
-        self.file = parameters
+        self.file, self.mesh = parameters, mesh
         self.inner: Any = None
 
     def calculate(
@@ -85,7 +78,7 @@ class Reference(Calculator):
     ) -> None:
         """Fill `results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        self.inner = self.inner or tight_binding(self.file)
+        self.inner = self.inner or tight_binding(self.file, self.mesh)
         copy = self.atoms.copy()
         copy.calc = self.inner
         energy = copy.get_potential_energy()
@@ -117,15 +110,15 @@ class Training:
     n_train: int
 
     @classmethod
-    def of(cls, size: int, folder: Path, calculator: Any) -> Training:
+    def of(cls, size: int, radius: float, folder: Path, calculator: Any) -> Training:
         """From files, or the reference."""
         perfect = kept(folder / f"crystal-{size}.xyz", lambda: evaluated(crystal(size), calculator))
         minimum = kept(
             folder / f"vacancy-{size}.xyz", lambda: relax(with_vacancies(size, 1), calculator)
         )
         counts = SAMPLES[size]
-        samples = displaced_samples(minimum, RADIUS, sum(counts), size)
-        path = folder / f"samples-{size}.xyz"
+        samples = displaced_samples(minimum, radius, sum(counts), size)
+        path = folder / f"samples-{size}-{radius}.xyz"
         return cls(perfect, minimum, labelled(path, samples, calculator), counts[0])
 
     @property
@@ -139,16 +132,19 @@ class Training:
         return dict(cell.matching_conditions(surrogate).__dict__)
 
 
-def sweep(folder: Path, parameters: Path | None, degrees: list[int]) -> Records:
+def sweep(options: argparse.Namespace) -> Records:
     """All fits, and their errors in the simulation cell."""
-    calculator = Reference(parameters)
-    records = Records(folder / "fits.jsonl")
-    sets = {size: Training.of(size, folder, calculator) for size in SAMPLES}
-    large = kept(folder / "crystal.xyz", lambda: evaluated(crystal(SIMULATION), calculator))
-    minimum = kept(folder / "two.xyz", lambda: relax(with_vacancies(SIMULATION, 2), calculator))
+    folder, size, radius = options.folder, options.simulation, options.radius
+    mesh = (1, 1, 1) if options.gamma else (2, 2, 2)
+    name = f"{size}-{'gamma' if options.gamma else 'mesh'}"
+    calculator, widest = Reference(options.parameters), Reference(options.parameters, mesh)
+    records = Records(folder / f"fits-{name}-{radius}.jsonl")
+    sets = {L: Training.of(L, radius, folder, calculator) for L in options.sizes}
+    large = kept(folder / f"crystal-{name}.xyz", lambda: evaluated(crystal(size), widest))
+    minimum = kept(folder / f"two-{name}.xyz", lambda: relax(with_vacancies(size, 2), widest))
     print(HEADER)
     for size, training in sets.items():
-        for degree in degrees:
+        for degree in options.degrees:
             if records.found(L=size, degree=degree):
                 continue
             model, seconds = fit(training.frames, "Si", CUTOFF, degree)
@@ -165,16 +161,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--parameters", type=Path, help="of quippy's NRL-TB, an XML file")
+    parser.add_argument("--parameters", type=Path, help="of QUIP's NRL-TB, an XML file")
     parser.add_argument("--folder", type=Path, default=Path("p4-silicon"))
+    parser.add_argument("--simulation", type=int, default=5, help="L of the simulation cell")
+    parser.add_argument("--gamma", action="store_true", help="no other k-point there")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SAMPLES), help="L in training")
+    parser.add_argument("--radius", type=float, default=0.01, help="of displacements, Å")
     parser.add_argument("--degrees", type=int, nargs="+", default=[4, 6, 8, 10, 12])
     parser.add_argument("--degree", type=int, default=10, help="of the fits over L in the figure")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    records = sweep(options.folder, options.parameters, options.degrees)
+    records = sweep(options)
     theory = "geometry -1.5 and, at vanishing RMSE, -4.5; energy -3"
-    report(records.rows, [NAME], theory, options.degree, options.plot, ((-1.5, -4.5), (-3,)))
+    report(
+        records.rows,
+        [NAME],
+        theory,
+        options.degree,
+        options.plot,
+        ((-1.5, -4.5), (-3,)),
+        dimension=3,
+        n_defects=2,
+    )
 
 
 if __name__ == "__main__":

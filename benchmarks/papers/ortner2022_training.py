@@ -1,7 +1,4 @@
-"""What both benchmarks of.
-
-[Ortner2022] share: labels and results in files, fits, tables, figures.
-"""
+"""What both benchmarks of [Ortner2022] share: labels, results in files, fits, tables, figures."""
 
 from __future__ import annotations
 
@@ -9,18 +6,27 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
 from ase_vibent import ACE, train
-from ase_vibent.analysis import convergence_rate, defect_errors
+from ase_vibent.analysis import (
+    MatchingConditions,
+    convergence_rate,
+    defect_errors,
+    theorem_bounds,
+)
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.potentials import with_results
 
+#: Errors whose slopes are printed; static and relaxation add up to the energy's.
+PARTS = ("geometry", "energy", "static", "relaxation")
 #: Structures between two writes of a file.
 BATCH = 10
 #: Geometry errors below, Å, are those of the relaxations.
@@ -130,8 +136,11 @@ def report(
     degree: int,
     plot: Path | None,
     guides: tuple[Sequence[float], Sequence[float]],
+    *,
+    dimension: int,
+    n_defects: int,
 ) -> None:
-    """Table 2, slopes in RMSE and in L, and the figure.
+    """Table 2, errors of the first simulation cell beside bounds, slopes, and the figure.
 
     Parameters
     ----------
@@ -146,11 +155,18 @@ def report(
     plot : Path, optional
     guides : two sequences of float
         Exponents in L to draw.
+    dimension, n_defects : int
+        Of (3.7), (3.8).
     """
     rows = sorted(rows, key=lambda row: (row["L"], row["functions"]))
     print(HEADER)
     for row in rows:
         print(line(row))
+    print(f"{names[0]}: errors beside right-hand sides of (3.7), (3.8), constants left out")
+    print(f"{'L':>3} {'#B':>6} {'geometry':>9} {'(3.7)':>9} {'energy':>9} {'(3.8)':>9} ", end="")
+    print(f"{'static':>9} {'relaxation':>10}")
+    for row in rows:
+        print(beside_bounds(row, names[0], dimension, n_defects))
     print(f"slopes in the RMSE of forces, {names[0]} ([Ortner2022]: 1 and 2)")
     for width in sorted({row["L"] for row in rows}):
         own = [row for row in rows if row["L"] == width]
@@ -162,6 +178,8 @@ def report(
         print(f"  {functions} functions, RMSE {min(rmse):.2g} to {max(rmse):.2g} eV/Å")
         for name in names:
             print(f"    {name}: {slopes(own, name, 'L')}")
+    for name in names:
+        print(f"slopes in L at one RMSE, {name}: {at_one_rmse(rows, name)}")
     if plot:
         flat = [
             {"L": r["L"], "degree": r["degree"], "simulation": name, **r[name]}
@@ -177,8 +195,51 @@ def slopes(rows: list[dict[str, Any]], name: str, axis: str) -> str:
     """Exponents of both errors where the surrogate kept the state and relaxations resolve them."""
     known = [row for row in rows if row[name]["geometry"] > RESOLUTION]
     x = [row[axis] for row in known]
-    slopes = (slope(x, [row[name][q] for row in known]) for q in ("geometry", "energy"))
-    return "geometry {}, energy {}".format(*slopes) + f" ({len(known)} fits)"
+    found = (slope(x, [error(row[name], part) for row in known]) for part in PARTS)
+    return ", ".join(map("{} {}".format, PARTS, found)) + f" ({len(known)} fits)"
+
+
+def at_one_rmse(rows: list[dict[str, Any]], name: str) -> str:
+    """Exponents in L at an RMSE that every L has fits around, errors interpolated between them.
+
+    That is the middle of the range that all share, in logarithms: no choice is made by errors.
+    """
+    by_size: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row[name]["geometry"] > RESOLUTION:
+            by_size.setdefault(row["L"], []).append(row)
+    ranges = [[row["forces_rmse"] for row in own] for own in by_size.values()] or [[0.0]]
+    lowest, highest = max(map(min, ranges)), min(map(max, ranges))
+    if lowest >= highest:
+        return "no RMSE is within the range of fits at every L"
+    level = np.log(lowest * highest) / 2
+    found = []
+    for part in PARTS:
+        values = []
+        for own in by_size.values():
+            points = sorted((row["forces_rmse"], abs(error(row[name], part))) for row in own)
+            values.append(float(np.exp(np.interp(level, *np.log(np.transpose(points))))))
+        found.append(f"{part} {slope(list(by_size), values)}")
+    return f"{np.exp(level):.2g} eV/Å, " + ", ".join(found)
+
+
+def error(errors: Mapping[str, float], part: str) -> float:
+    """Error of geometry or energy, or of one of the two parts of the energy's."""
+    if part == "relaxation":
+        return errors["energy"] - errors["static_energy"]
+    return errors["static_energy" if part == "static" else part]
+
+
+def beside_bounds(row: Mapping[str, Any], name: str, dimension: int, n_defects: int) -> str:
+    """One row of errors, and of what [Ortner2022] Theorem 3.1 bounds them by."""
+    conditions = MatchingConditions(**{f.name: row[f.name] for f in fields(MatchingConditions)})
+    bounds = theorem_bounds(conditions, row["L"], n_defects=n_defects, dimension=dimension)
+    parts = {part: error(row[name], part) for part in PARTS}
+    return (
+        f"{row['L']:>3} {row['functions']:>6} {parts['geometry']:>9.2g} {bounds.geometry:>9.2g} "
+        f"{parts['energy']:>9.2g} {bounds.energy:>9.2g} {parts['static']:>9.2g} "
+        f"{parts['relaxation']:>10.2g}"
+    )
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> str:

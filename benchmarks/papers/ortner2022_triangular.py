@@ -38,7 +38,6 @@ PLANE = (0, 1)
 SPACING, HEIGHT = 2.7271057, 20.0
 #: Of the simulation cell.
 WIDTH = 60
-RADIUS = 0.01  # Å
 FMAX = 3e-6  # eV/Å
 TRAIN, TEST = 200, 50
 CUTOFF = 6.0  # Å
@@ -110,16 +109,16 @@ def crystal(width: int) -> Atoms:
 class Training:
     """Samples of all defects in cells of L x L, and what the reference says of them."""
 
-    def __init__(self, case: str, width: int, folder: Path):
+    def __init__(self, case: str, width: int, radius: float, folder: Path):
         kinds = TRAINING[case]
         self.frames, self.cells = [crystal(width)], []
         for kind in kinds:
             sites = ([(0, 0)], []) if kind == "vacancy" else ([], [(0, 0)])
             start = with_defects(width, *sites)
             minimum = kept(folder / f"{kind}-{width}.xyz", lambda start=start: relax(start))
-            samples = displaced_samples(minimum, RADIUS, TRAIN + TEST, width, components=PLANE)
+            samples = displaced_samples(minimum, radius, TRAIN + TEST, width, components=PLANE)
             samples = labelled(
-                folder / f"{kind}-samples-{width}.xyz", samples, potentials.tungsten()
+                folder / f"{kind}-samples-{width}-{radius}.xyz", samples, potentials.tungsten()
             )
             chosen = samples[: TRAIN // len(kinds)]
             if kind == "interstitial":
@@ -142,14 +141,14 @@ class Training:
         return {name: max(one[name] for one in found) for name in found[0]}
 
 
-def sweep(case: str, widths: list[int], degrees: list[int], folder: Path) -> Records:
+def sweep(case: str, widths: list[int], degrees: list[int], radius: float, folder: Path) -> Records:
     """All fits of one case, and their errors in the simulation cells."""
-    records = Records(folder / f"{case}.jsonl")
+    records = Records(folder / f"{case}-{radius}.jsonl")
     for width in widths:
         missing = [d for d in degrees if not records.found(L=width, degree=d)]
         if not missing:
             continue
-        training = Training(case, width, folder)
+        training = Training(case, width, radius, folder)
         large = kept(folder / "crystal.xyz", lambda: crystal(WIDTH))
         minima = {}
         for number, (name, (holes, extra)) in enumerate(SIMULATIONS[case].items()):
@@ -178,15 +177,25 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("p4-triangular"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 5, 6, 7, 8, 10, 12])
     parser.add_argument("--degrees", type=int, nargs="+", default=list(DEGREES))
+    parser.add_argument("--radius", type=float, default=0.01, help="of displacements, Å")
     parser.add_argument("--degree", type=int, default=6, help="of the fits over L in the figure")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     print(HEADER)
-    records = sweep(options.case, options.sizes, options.degrees, options.folder)
+    records = sweep(options.case, options.sizes, options.degrees, options.radius, options.folder)
     theory = "geometry -1 and, at vanishing RMSE, -3; energy -2"
     names = list(SIMULATIONS[options.case])
-    report(records.rows, names, theory, options.degree, options.plot, ((-1, -3), (-2,)))
+    report(
+        records.rows,
+        names,
+        theory,
+        options.degree,
+        options.plot,
+        ((-1, -3), (-2,)),
+        dimension=2,
+        n_defects=2,
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -14,10 +15,12 @@ from scipy.linalg import eigh
 
 from ase_vibent.analysis import (
     EnergyNorm,
+    MatchingConditions,
     TrainingCell,
     convergence_rate,
     defect_errors,
     displaced_samples,
+    theorem_bounds,
 )
 from ase_vibent.errors import InvalidInputError, InvalidStructureError, LostStateError, VibentError
 from ase_vibent.hessian import compute_hessian
@@ -279,3 +282,22 @@ def test_unstable_lattices_are_refused(minimum, crystal):
     unstable = TrainingCell(stretched, stretched, [stretched], reference=EMT)
     with pytest.raises(InvalidStructureError, match="reference's structure is unstable"):
         unstable.matching_conditions(EMT())
+
+
+def test_bounds_of_the_theorem():
+    """[Ortner2022] Table 1: what is left where conditions vanish, and in wide cells."""
+    none = MatchingConditions(*[0.0] * 8)
+    for dimension in (2, 3):
+        geometry, energy = (
+            convergence_rate(
+                [4, 8, 16], [theorem_bounds(none, L, dimension=dimension)[k] for L in (4, 8, 16)]
+            ).exponent
+            for k in (0, 1)
+        )
+        assert geometry == pytest.approx(1.5 * dimension)
+        assert energy == pytest.approx(dimension, rel=0.02)  # beside its square
+    fitted = dataclasses.replace(none, forces=0.1, energy=0.02, homogeneous=5.0)
+    wide = theorem_bounds(fitted, 1e6, n_defects=4)
+    assert wide == pytest.approx((0.2, 4 * (0.1**2 + 0.02)), rel=1e-6)
+    with pytest.raises(InvalidInputError, match="width"):
+        theorem_bounds(none, 0.0)

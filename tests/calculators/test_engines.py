@@ -202,7 +202,7 @@ def test_balls_give_the_infinite_crystal(sw):
                 "crystal": crystal(),
                 "decomposition": "normalised",
             },
-            "'dense'",
+            "'dense' or 'contour'",
         ),
     ],
 )
