@@ -33,6 +33,7 @@ LabelName = Literal[
     "moments",
     "energies",
     "force_constants",
+    "soft_modes",
 ]
 LABELS: dict[LabelName, str] = {
     "total": "nothing else",
@@ -43,6 +44,7 @@ LABELS: dict[LabelName, str] = {
     "moments": "moments of local densities of states: wanted for quantum corrections",
     "energies": "energy, forces and virial of the calculator, to train a potential",
     "force_constants": "rows of the Hessian, to train a potential",
+    "soft_modes": "the lowest eigenvalues of the Hessian, for surrogates beside exact soft modes",
 }
 DEFAULT_LABELS: tuple[LabelName, ...] = ("gradient", "sites")
 
@@ -201,9 +203,12 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 #: Where a frame keeps every label, or the first of its parts.
 LABEL_KEYS: dict[str, str] = {
-    quantity.label: quantity.key
-    for target in reversed(TARGETS.values())
-    for quantity in reversed(target.quantities)
+    "soft_modes": "vibent_soft_eigenvalues",
+    **{
+        quantity.label: quantity.key
+        for target in reversed(TARGETS.values())
+        for quantity in reversed(target.quantities)
+    },
 }
 
 

@@ -28,13 +28,20 @@ from ase_vibent.cli.shared.output import write_result
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.spectrum import check_unstable
-from ase_vibent.labelling.run import LabelTask, failure_list, label_structures, labelled_frames
+from ase_vibent.labelling.run import (
+    LabellingSummary,
+    LabelTask,
+    failure_list,
+    label_structures,
+    labelled_frames,
+)
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS, LabelName
 from ase_vibent.structures.cells import match_references
 from ase_vibent.structures.embedding import is_perfect
 from ase_vibent.training.selection import Choice, select
+from ase_vibent.training.soft_frames import SOFT
 from ase_vibent.verification.size_check import in_larger_cell, size_check
 
 #: Standard deviation of the displacements of crystals (Å), and what their labels count: see
@@ -168,6 +175,8 @@ def run(options: argparse.Namespace) -> int:
         "found": summary.skipped,
         "failed": len(summary.failed),
         "narrow": len(summary.narrow),
+        "unstable": len(summary.unstable),
+        "soft": len(summary.soft),
         "failures": [
             {"source": tasks[number].source, "reason": reason} for number, reason in summary.failed
         ],
@@ -178,6 +187,7 @@ def run(options: argparse.Namespace) -> int:
         result,
         f"{summary.done} labelled, {summary.skipped} found there already, "
         f"{len(summary.failed)} failed{listed}: {options.output}"
+        + _soft_line(summary)
         + _size_line(checked, tasks, options.output, spec)
         + (
             ""
@@ -297,6 +307,17 @@ def _add_larger_cell(
     tasks.append(replace(small, atoms=whole, name=title, reference=None, labels=totals, unstable=0))
     tasks.append(replace(small, atoms=larger, reference=title, labels=totals, source=source))
     return first + number
+
+
+def _soft_line(summary: LabellingSummary) -> str:
+    """What is to be known of structures that were labelled now, before they are trained on."""
+    if not summary.unstable + summary.soft:
+        return ""
+    return (
+        f"\nsoft: of those labelled now {len(summary.unstable)} have unstable modes, which are "
+        f"left out of their entropies, {len(summary.soft)} soft ones (a gradient above {SOFT:g} "
+        "k_B/Å): training says what they do to a model"
+    )
 
 
 def _size_line(

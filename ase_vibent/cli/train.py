@@ -17,6 +17,7 @@ from ase_vibent.training.budget import as_header, error_budget, format_budget
 from ase_vibent.training.coverage import CRYSTAL, defect_kind
 from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.report import evaluate_frames, format_metrics
+from ase_vibent.training.soft_frames import format_soft_frames
 from ase_vibent.training.trainer import split_frames, train
 from ase_vibent.training.training_set import TrainingSet
 
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
         parity_plot(comparisons, options.plot, target)
     errors, n_features = model.header["errors"], model.descriptor.n_features
-    budget = model.header.get("budget")
+    budget, soft = model.header.get("budget"), model.header.get("soft")
     show(
         options,
         {
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
             "solver": model.header["solver"],
             "label_errors": model.header["label_errors"],
             "errors": errors,
+            "soft": soft,
             "budget": budget,
         },
         f"{descriptor_text(model.descriptor.to_dict())}\n"
@@ -108,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
         f"{_label_errors_text(model.header['label_errors'], TARGETS[target]['total'].unit)}"
         f"{format_metrics(errors, target)}\n"
         f"{_curvature_hint(training_set)}"
+        + (format_soft_frames(soft) if soft else "")
         + (format_budget(budget, model.descriptor.cutoff) + "\n" if budget else "")
         + f"coefficient file: {options.output}",
     )

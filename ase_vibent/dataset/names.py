@@ -21,6 +21,9 @@ ERRORS = "vibent_entropy_errors"
 GUESSED = "vibent_guessed_share"
 #: In `atoms.info`: mesh of q over the cell's Brillouin zone, three numbers; none is Γ alone.
 MESH = "vibent_mesh"
+#: In `atoms.info`: lowest eigenvalues of the cell's Hessian at Γ, (n,), eV/Å²: rigid-body motions
+#: and masses left out, unstable ones first.
+SOFT_EIGENVALUES = quantities.LABEL_KEYS["soft_modes"]
 #: In `atoms.info`: name of a perfect crystal, and the name of a frame's perfect crystal.
 NAME, REFERENCE = "vibent_name", "vibent_reference"
 #: In `atoms.info`: strain derivative of the crystal's converged entropy, (3, 3), eV/K.

@@ -115,6 +115,14 @@ def _errors(value: Any, atoms: Atoms) -> str | None:
     return None if fits else "three numbers"
 
 
+def _ascending(value: Any, atoms: Atoms) -> str | None:
+    array = np.asarray(value)
+    fits = (
+        array.ndim == 1 and len(array) > 0 and _are_numbers(array) and np.all(np.diff(array) >= 0)
+    )
+    return None if fits else "ascending numbers"
+
+
 def _displaced(value: Any, atoms: Atoms) -> str | None:
     array = np.ravel(value)
     fits = (
@@ -148,6 +156,7 @@ _CHECKS: dict[str, _Check] = {
     names.ERRORS: _errors,
     names.GUESSED: _share,
     names.MESH: _mesh,
+    names.SOFT_EIGENVALUES: _ascending,
     names.STRAIN: _nine,
     names.BULK_STRAIN: _nine,
     names.SITES: _numbers("N"),

@@ -30,6 +30,8 @@ POINT = "vibent_point"
 #: In `atoms.info` of a saddle: whether the search began in the minimum, and ħω of the unstable
 #: mode, negative, eV.
 CONNECTED, FREQUENCY = "vibent_connected", "vibent_unstable_frequency"
+#: In `atoms.arrays` of a saddle: direction of the unstable mode, normalised, (N, 3).
+MODE = "vibent_unstable_mode"
 
 
 @dataclass(frozen=True)
@@ -221,16 +223,26 @@ def _vibrations(frame: Atoms, temperatures: Array) -> Vibrations:
 def _same_way(one: Event, other: Event) -> bool:
     if abs(one.barrier - other.barrier) > SAME_ENERGY or len(one.saddle) != len(other.saddle):
         return False
-    paths = [_displacements(event) for event in (one, other)]
+    paths = [displacement_to(event.saddle, event.minimum) for event in (one, other)]
     most = int(np.argmax(np.linalg.norm(paths[0], axis=1)))
     close = np.linalg.norm(paths[0][most] - paths[1][most]) < SAME_POSITION
     return bool(close) and same_minimum(one.minimum, other.minimum)
 
 
-def _displacements(event: Event) -> Array:
-    """From minimum to saddle, shape (N, 3), Å; free structures without a rigid shift."""
-    difference = event.saddle.positions - event.minimum.positions
-    difference = find_mic(difference, event.saddle.cell, event.saddle.pbc)[0]
-    if not event.saddle.constraints:
+def displacement_to(saddle: Atoms, minimum: Atoms) -> Array:
+    """Displacement from a minimum to a saddle; of free structures without a rigid shift.
+
+    Parameters
+    ----------
+    saddle, minimum : Atoms
+        The same atoms in the same cell.
+
+    Returns
+    -------
+    ndarray, shape (N, 3), Å
+    """
+    difference = saddle.positions - minimum.positions
+    difference = find_mic(difference, saddle.cell, saddle.pbc)[0]
+    if not saddle.constraints:
         difference -= difference.mean(axis=0)
     return np.asarray(difference)

@@ -21,7 +21,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.checks import check_choice, check_positive
 from ase_vibent.errors import InvalidInputError, RelaxationError, UnstableStructureError, reason
-from ase_vibent.events.event import CONNECTED, FREQUENCY, POINT, POINTS, Event, events_of
+from ase_vibent.events.event import CONNECTED, FREQUENCY, MODE, POINT, POINTS, Event, events_of
 from ase_vibent.harmonic.mesh import Mesh
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.labels import attach_labels
@@ -330,6 +330,7 @@ def _event(search: Search, calculator: Any, *, name: str) -> Event | tuple[str, 
         return NOT_FIRST_ORDER, reason(error)
     for frame in frames:
         frame.info |= {dataset.KEY: search.key(name), dataset.CALCULATOR: name}
+    frames[1].arrays[MODE] = found.mode
     frames[1].info |= {CONNECTED: found.connected, FREQUENCY: found.frequency}
     for frame, point in zip(frames, POINTS, strict=True):
         dataset.check_frame(frame, point)
@@ -350,7 +351,7 @@ def _label_point(
         mesh=search.mesh,
         **asdict(search.options),
     )
-    frame = attach_labels(atoms, exact, labels=["total"])
+    frame = attach_labels(atoms, exact, labels=["total", "soft_modes"])
     frame.info[POINT] = point
     frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy())
     return frame

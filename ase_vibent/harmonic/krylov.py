@@ -89,7 +89,7 @@ def _factors(
 ) -> DerivativeFactors:
     start = np.zeros((len(basis), 3))
     start[3 * site : 3 * site + 3] = np.eye(3)
-    block = _new_directions(start, basis, scale=1.0)
+    block = new_directions(start, basis, scale=1.0)
     space, images = block, multiply(block)
     former = np.zeros((0, 0))
     for step in range(1, max_steps + 1):
@@ -102,7 +102,7 @@ def _factors(
                 return truncate(inner, space)
             former = inner
         image = images[:, -block.shape[1] :]
-        block = _new_directions(image, np.hstack([basis, space]), scale=np.abs(image).max())
+        block = new_directions(image, np.hstack([basis, space]), scale=np.abs(image).max())
         space, images = np.hstack([space, block]), np.hstack([images, multiply(block)])
     raise InvalidInputError(
         f"max_steps: the derivatives of site {site} have not converged to a share of "
@@ -121,8 +121,21 @@ def _derivative(small: Array, on_site: Array, unstable: int | str, offset: float
     return coupling @ vectors.T
 
 
-def _new_directions(columns: Array, known: Array, scale: float) -> Array:
-    """Orthonormal basis of what columns add to an orthonormal basis; noise adds nothing."""
+def new_directions(columns: Array, known: Array, scale: float) -> Array:
+    """Orthonormal basis of what columns add to an orthonormal basis; noise adds nothing.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (size, m)
+    known : ndarray, shape (size, k)
+        Orthonormal.
+    scale : float
+        Of which a share is noise.
+
+    Returns
+    -------
+    ndarray, shape (size, n), n ≤ m
+    """
     rest = columns
     for _ in range(2):  # the second time for what cancels almost completely
         rest = rest - known @ (known.T @ rest)

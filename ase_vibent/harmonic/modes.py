@@ -403,6 +403,31 @@ def log_determinant(matrix: Any, complement: RigidComplement) -> float | None:
     return float(np.sum(np.log(diagonal)))
 
 
+def lowest_eigenvalues(atoms: Atoms, hessian: Array, free: NDArray[np.intp], count: int) -> Array:
+    """Lowest eigenvalues of a Hessian at Γ, unstable ones among them, rigid-body motions left out.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Whole structure.
+    hessian : ndarray, shape (3n, 3n), eV/Å²
+        Of its free atoms.
+    free : ndarray of int, shape (n,)
+    count : int
+        Of eigenvalues; fewer where there are no more.
+
+    Returns
+    -------
+    ndarray, shape (count,), eV/Å²
+    """
+    motions = np.empty((3 * len(free), 0))
+    if len(free) == len(atoms):
+        motions = rigid_body_motions(atoms, mass_weighted=False)
+    inside = RigidComplement(motions).restrict(check_hessian(hessian))
+    last = min(count, len(inside)) - 1
+    return np.asarray(eigh(inside, eigvals_only=True, subset_by_index=(0, last)))
+
+
 def on_all_atoms(values: Array, free: NDArray[np.intp], n_atoms: int) -> Array:
     """Values of the free atoms among zeros for the fixed ones.
 

@@ -10,6 +10,7 @@ from ase_vibent.hessian.finite_differences import measured_interaction_range
 from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.hessian.readers import read_hessian
 from ase_vibent.hessian.repeated import repeated_hessian
+from ase_vibent.hessian.soft_modes import SoftModes, hessian_products, soft_modes
 from ase_vibent.hessian.source import HessianSource
 from ase_vibent.hessian.stored import Polarity, StoredHessian
 
@@ -18,11 +19,14 @@ __all__ = [
     "HessianOptions",
     "HessianSource",
     "Polarity",
+    "SoftModes",
     "StoredHessian",
     "compute_hessian",
     "has_analytic_hessian",
+    "hessian_products",
     "measured_interaction_range",
     "read_hessian",
     "repeated_hessian",
+    "soft_modes",
     "takes_analytic_hessian",
 ]

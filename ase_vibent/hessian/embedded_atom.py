@@ -68,7 +68,7 @@ def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
     blocks += tangential[:, None, None] * np.eye(3)
     gradient = _density_gradient(i, j, inward, units, len(atoms))
     embedding = gradient.T.tocsr() @ (diags_array(curvature) @ gradient).tocsr()
-    return (embedding + _pair_term(i, j, blocks, len(atoms)).tocsr()).tocsr()
+    return (embedding + pair_term(i, j, blocks, len(atoms)).tocsr()).tocsr()
 
 
 def _of_pairs(splines: Any, first: IntArray, second: IntArray, *, distances: Array) -> Array:
@@ -88,8 +88,21 @@ def _of_atoms(splines: list[Callable[..., Any]], kinds: IntArray, density: Array
     return values
 
 
-def _pair_term(i: IntArray, j: IntArray, blocks: Array, n: int) -> bsr_array:
-    """Pair blocks off the diagonal, and on it what makes rows sum to zero."""
+def pair_term(i: IntArray, j: IntArray, blocks: Array, n: int) -> bsr_array:
+    """Pair blocks off the diagonal, and on it what makes rows sum to zero.
+
+    Parameters
+    ----------
+    i, j : ndarrays of int, shape (n_pairs,)
+        Every pair both ways, i ascending.
+    blocks : ndarray, shape (n_pairs, 3, 3)
+    n : int
+        Number of atoms.
+
+    Returns
+    -------
+    bsr_array, shape (3n, 3n)
+    """
     starts = np.searchsorted(i, np.arange(n + 1))
     shape = (3 * n, 3 * n)
     own = np.array(

@@ -17,6 +17,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
+from ase_vibent.harmonic.modes import lowest_eigenvalues
 from ase_vibent.harmonic.moments import path_species
 from ase_vibent.harmonic.periodicity import free_standing
 from ase_vibent.harmonic.spectrum import as_dense, check_sites
@@ -24,6 +25,9 @@ from ase_vibent.quantities import DEFAULT_LABELS, LabelName, check_labels
 from ase_vibent.structures.cells import has_volume
 from ase_vibent.structures.symmetry import inequivalent_atoms
 from ase_vibent.structures.validity import strip_labels
+
+#: Lowest eigenvalues that a label of soft modes has, unstable ones among them.
+N_SOFT = 12
 
 
 def attach_labels(
@@ -66,10 +70,11 @@ def attach_labels(
         Name of the perfect crystal of the same cell, at the same strain.
     labels : collection of str
         What is wanted beside the total entropy, names among `LABELS`. "site_gradients" cost some
-        tens of force calls per site. "moments", of local densities of states, need nothing but the
-        Hessian, in a cell wide enough that no atom's displacement is felt by another from two
-        sides. "energies" are energy and forces of the wrapped calculator, and the virial if it
-        gives stresses.
+        tens of force calls per site. "soft_modes" are the twelve lowest eigenvalues of the cell's
+        Hessian, `vibent_soft_eigenvalues` (eV/Å²) in `info`. "moments", of local densities of
+        states, need nothing but the Hessian, in a cell wide enough that no atom's displacement is
+        felt by another from two sides. "energies" are energy and forces of the wrapped calculator,
+        and the virial if it gives stresses.
     force_constant_atoms : sequence of int, optional
         Whose rows of the Hessian "force_constants" are; by default those of all atoms that differ
         by symmetry.
@@ -121,6 +126,9 @@ def attach_labels(
     if isinstance(system, MeshSystem):
         labelled.info[dataset.MESH] = np.array(system.mesh)
         labelled.info[dataset.GUESSED] = system.share_at_border
+    if "soft_modes" in labels:
+        lowest = lowest_eigenvalues(atoms, as_dense(system.hessian), system.free, N_SOFT)
+        labelled.info[dataset.SOFT_EIGENVALUES] = lowest
     if "sites" in labels:
         reduced, modes = calculator.reduced_site_entropies(system, atoms)
         labelled.arrays[dataset.SITE_MODES] = modes

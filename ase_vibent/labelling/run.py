@@ -34,6 +34,7 @@ from ase_vibent.runs.records import Frames, format_line
 from ase_vibent.runs.resumable import resume
 from ase_vibent.structures.fingerprint import add_structure
 from ase_vibent.structures.validity import check_structure
+from ase_vibent.training.soft_frames import is_soft, is_unstable
 
 #: Key of structures that no calculator gets to see: they have no frame.
 UNUSABLE = "unusable"
@@ -148,6 +149,25 @@ class LabelTask:
         )
 
 
+@dataclass(frozen=True)
+class LabelledText:
+    """A labelled frame as text, and what is to be said of it.
+
+    Attributes
+    ----------
+    text : str
+    guessed : float
+        Share of its Hessian that was told apart by guess.
+    unstable, soft : bool
+        See `LabellingSummary`.
+    """
+
+    text: str
+    guessed: float
+    unstable: bool
+    soft: bool
+
+
 @dataclass
 class LabellingSummary:
     """What a labelling run did.
@@ -161,12 +181,27 @@ class LabellingSummary:
     narrow : dict of int to float
         Shares of the Hessian that were told apart by guess, of structures labelled now whose cells
         are narrower than the interaction; see `NarrowCellWarning`.
+    unstable, soft : list of int
+        Numbers of structures labelled now that have unstable modes, which the label leaves out, and
+        of others with soft modes; see `SoftFrames`.
     """
 
     done: int = 0
     skipped: int = 0
     failed: list[tuple[int, str]] = field(default_factory=list)
     narrow: dict[int, float] = field(default_factory=dict)
+    unstable: list[int] = field(default_factory=list)
+    soft: list[int] = field(default_factory=list)
+
+    def add(self, number: int, labelled: LabelledText) -> None:
+        """Count a structure that was labelled now."""
+        self.done += 1
+        if labelled.guessed > WARNED:
+            self.narrow[number] = labelled.guessed
+        if labelled.unstable:
+            self.unstable.append(number)
+        if labelled.soft:
+            self.soft.append(number)
 
 
 def label_structures(
@@ -247,12 +282,9 @@ def label_structures(
                 entry["reason"] = run.failed[number]
                 append(failure_list(path), format_line(entry))
             else:
-                text, guessed = result
-                run.append(text)
+                run.append(result.text)
                 shutil.rmtree(caches[number], ignore_errors=True)
-                summary.done += 1
-                if guessed > WARNED:
-                    summary.narrow[number] = guessed
+                summary.add(number, result)
         _tidy(_cache_root(path), everything=not run.failed)
     summary.failed = sorted(run.failed.items())
     return summary
@@ -302,14 +334,19 @@ def labelled_frames(
     return [frames[key] for key in keys]
 
 
-def _frame(task: LabelTask, calculator: Any, *, name: str) -> tuple[str, float]:
-    """Text of a labelled frame, and the share of its Hessian told apart by guess; by a worker."""
+def _frame(task: LabelTask, calculator: Any, *, name: str) -> LabelledText:
+    """A labelled frame, made by a worker."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NarrowCellWarning)  # said of all structures at once
         labelled = task.run(calculator)
     labelled.info[dataset.KEY], labelled.info[dataset.CALCULATOR] = task.key(name), name
     dataset.check_frame(labelled, task.source)
-    return dataset.format_frame(labelled), labelled.info.get(dataset.GUESSED, 0.0)
+    return LabelledText(
+        dataset.format_frame(labelled),
+        labelled.info.get(dataset.GUESSED, 0.0),
+        is_unstable(labelled),
+        is_soft(labelled),
+    )
 
 
 def _cache_root(path: Path) -> Path:

@@ -8,13 +8,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
-from ase_vibent.hessian import DisplacedForces
-from ase_vibent.hessian.options import STEP
+from ase_vibent.hessian import DisplacedForces, hessian_products
 from ase_vibent.potentials import calculator_failures, energy_and_forces, resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
@@ -159,15 +157,6 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     roots = np.repeat(np.sqrt(check_masses(atoms)[free]), 3)
     held = len(free) < len(atoms)
     motions = np.empty((len(roots), 0)) if held else rigid_body_motions(atoms, mass_weighted=True)
-    displaced_forces = DisplacedForces(atoms, potential)
-
-    def multiply(columns: Array) -> Array:
-        patterns = np.zeros((columns.shape[1], len(atoms), 3))
-        patterns[:, free] = (columns.T / roots).reshape(-1, len(free), 3)
-        steps = STEP / np.abs(patterns).max(axis=(1, 2))
-        changes = displaced_forces.changes(steps[:, None, None] * patterns)
-        products = [-c[free].ravel() / (2 * s) for c, s in zip(changes, steps, strict=True)]
-        return np.stack(products, axis=1) / roots[:, None]
-
+    multiply = hessian_products(DisplacedForces(atoms, potential), free, roots)
     basis = orthonormal_motions(motions)
     lowest_modes(multiply, basis, largest_eigenvalue(multiply, len(roots)), unstable=n_unstable)

@@ -40,6 +40,7 @@ from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
 from ase_vibent.training.report import Comparison, Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
+from ase_vibent.training.soft_frames import soft_frames
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
 
 #: Share of the variance of gradients that a fit must explain.
@@ -211,6 +212,8 @@ def train(
         data_checksum=training_set.checksum(),
         errors=report.metrics(),
     )
+    if target == ENTROPY.name:
+        model.header["soft"] = soft_frames(frames, references, sums).as_header()
     return model
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,25 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.units import kB
-from scipy.linalg import eigvalsh
+from scipy.linalg import eigh
 from stillinger_weber import VINK, AmorphousSilicon, hessian
-from total_fits import Joined
 from tqdm import tqdm
 
 from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Bispectrum
-from ase_vibent.events import Event, SplitErrors, find_events, read_events, split_errors
+from ase_vibent.events import (
+    Event,
+    EventSurrogate,
+    EventTable,
+    SplitErrors,
+    find_events,
+    read_events,
+    split_errors,
+)
+from ase_vibent.events.event import MODE
+from ase_vibent.events.soft import labelled_soft_part
 from ase_vibent.figures import compensation_plot
+from ase_vibent.harmonic.modes import lowest_eigenvalues
 from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 
@@ -48,7 +58,7 @@ SOFT = 5
 PAPER, OURS = "bSO(4) linear, as the paper", "ACE"
 
 
-def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int) -> Atoms:
+def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int, faster: int) -> Atoms:
     """Minimum after a melt at 2300 K, cooled to and kept at 700 K, at constant volume."""
     volume = n_atoms * Atoms("Si").get_masses()[0] * DALTON * 1e24 / DENSITY
     width = volume ** (1 / 3)
@@ -64,19 +74,19 @@ def inherent_state(calculator: AmorphousSilicon, n_atoms: int, seed: int) -> Ato
         (COLD, COLD, ANNEALING),
     ):
         dynamics.command(f"fix 1 all nvt temp {begin} {end} 0.1")
-        dynamics.command(f"run {steps}")
+        dynamics.command(f"run {steps // faster}")
     places = np.ctypeslib.as_array(dynamics.gather_atoms("x", 1, 3))
     atoms.set_positions(places.reshape(-1, 3).copy())
     return relax(atoms, calculator, fmax=FMAX, steps=20_000)
 
 
-def inherent_states(folder: Path, n_states: int, n_atoms: int) -> list[Atoms]:
+def inherent_states(folder: Path, n_states: int, n_atoms: int, faster: int) -> list[Atoms]:
     """As many as wanted, kept in files."""
     states = []
     for seed in tqdm(range(n_states), desc="inherent states", disable=None):
         path = folder / f"state-{n_atoms}-{seed}.traj"
         if not path.exists():
-            ase.io.write(path, inherent_state(AmorphousSilicon(folder), n_atoms, seed))
+            ase.io.write(path, inherent_state(AmorphousSilicon(folder), n_atoms, seed, faster))
         states.append(ase.io.read(path))
     return states
 
@@ -109,14 +119,15 @@ def models() -> dict[str, tuple[Any, dict[str, bool]]]:
     # The energy is a sum over pairs and triplets: linear in these up to resolution.
     spectra = ACE(["Si"], cutoff=CUTOFF, order=2, degree=16)
     bodies = ACE(["Si"], cutoff=CUTOFF, degree=12)
-    ours = {"difference": True, "both_ways": True}
+    paper = {"difference": False, "both_ways": False}
     return {
-        PAPER: (bispectrum, {}),
-        "bSO(4) quadratic, as the paper": (bispectrum, {"quadratic": True}),
-        "bSO(4) linear": (bispectrum, ours),
-        "bSO(4) quadratic": (bispectrum, {"quadratic": True, **ours}),
-        "ACE, 3 bodies": (spectra, ours),
-        OURS: (Joined([spectra, bodies]), ours),
+        PAPER: (bispectrum, paper),
+        "bSO(4) quadratic, as the paper": (bispectrum, {"quadratic": True, **paper}),
+        "bSO(4) linear": (bispectrum, {}),
+        "bSO(4) quadratic": (bispectrum, {"quadratic": True}),
+        "ACE, 3 bodies": (spectra, {}),
+        OURS: ((spectra, bodies), {}),
+        "default": (None, {}),
     }
 
 
@@ -185,43 +196,122 @@ def plot(events: Sequence[Event], errors: SplitErrors, name: str, path: Path) ->
     figure.savefig(path, dpi=150)
 
 
-def soft_eigenvalues(events: Sequence[Event], folder: Path) -> Array:
-    """The softest stable modes of all three structures, shape (n, 3, 5), eV/Å²; kept in a file."""
+def label_soft_modes(events: Sequence[Event], folder: Path) -> None:
+    """Labels of soft modes for events that were searched without them; kept in a file."""
     path = folder / "soft.npz"
     known: dict[str, Array] = dict(np.load(path)) if path.exists() else {}
     missing = [event for event in events if event.key not in known]
     for event in tqdm(missing, desc="softest modes", disable=None):
-        rows = []
-        for atoms in (event.minimum, event.saddle, event.final):
-            lowest = eigvalsh(hessian(atoms, VINK), subset_by_index=(0, 2 * SOFT))
-            lowest = np.delete(lowest, np.argsort(np.abs(lowest))[:3])  # translations
-            rows.append(lowest[lowest > 0][:SOFT])
-        known[event.key] = np.array(rows)
+        known[event.key] = np.array(
+            [
+                lowest_eigenvalues(atoms, hessian(atoms, VINK), np.arange(len(atoms)), 12)
+                for atoms in (event.minimum, event.saddle, event.final)
+            ]
+        )
     if missing:
         np.savez(path, **known)  # type: ignore[arg-type]
-    return np.array([known[event.key] for event in events])
-
-
-def stiff(event: Event, eigenvalues: Array) -> Event:
-    """Event of the entropies that all modes but these have; eigenvalues of shape (3, n)."""
-    frames = []
-    for atoms, own in zip((event.minimum, event.saddle, event.final), eigenvalues, strict=True):
-        frame = atoms.copy()
-        frame.calc = atoms.calc
-        frame.info[dataset.ENTROPY] += kB * np.log(own).sum() / 2
-        frames.append(frame)
-    return Event(*frames)
+    for event in events:
+        for atoms, own in zip(
+            (event.minimum, event.saddle, event.final), known[event.key], strict=True
+        ):
+            atoms.info[dataset.SOFT_EIGENVALUES] = own
 
 
 def soft_modes(events: Sequence[Event], folder: Path, splits: int) -> None:
-    """Errors of ln ν* if the softest modes were known exactly, and all others predicted."""
-    eigenvalues = soft_eigenvalues(events, folder)
+    """Errors of ln ν* beside exact softest modes, all others predicted."""
+    label_soft_modes(events, folder)
     descriptor, options = models()[OURS]
-    print(f"{OURS}, a fifth held out: RMSE of ln ν* beside exact softest modes")
+    print(f"{OURS}, a fifth held out: RMSE of ln ν* beside exact softest modes, train / test; ")
+    print("events at random, and all of an initial minimum together")
     for count in range(SOFT + 1):
-        others = [stiff(e, v[:, :count]) for e, v in zip(events, eigenvalues, strict=True)]
-        errors = split_errors(others, descriptor, fractions=(0.2,), splits=splits, **options)
-        print(f"{count:>4} modes {errors.train[0, 0]:>7.3f} /{errors.test[0, 0]:>6.3f}", flush=True)
+        found = [
+            split_errors(
+                events,
+                descriptor,
+                soft_modes=count,
+                fractions=(0.2,),
+                splits=splits,
+                by_minimum=by_minimum,
+                **options,
+            )
+            for by_minimum in (False, True)
+        ]
+        cells = "".join(f"{e.train[0, 0]:>9.3f} /{e.test[0, 0]:>6.3f}" for e in found)
+        print(f"{count:>4} modes {cells}", flush=True)
+    default_basis(events, splits)
+
+
+def default_basis(events: Sequence[Event], splits: int) -> None:
+    """Errors of the default, whose cutoff is chosen within each training part."""
+    found = split_errors(events, soft_modes=2, fractions=(0.2,), splits=splits)
+    print(
+        f"   2 modes, default basis, at random: {found.train[0, 0]:.3f} / {found.test[0, 0]:.3f}, "
+        f"ΔE {found.test[0, 1]:.4f} eV"
+    )
+
+
+def without_label(atoms: Atoms) -> Atoms:
+    """The same structure, whose soft modes are not known."""
+    copy = atoms.copy()
+    copy.info.pop(dataset.SOFT_EIGENVALUES, None)
+    return copy
+
+
+def soft_modes_by_forces(events: Sequence[Event], folder: Path, count: int, calls: int) -> None:
+    """Errors of held-out events whose soft modes come from force calls.
+
+    Those of minimum and saddle; and those of the saddle alone, directed by the Hessian of the
+    minimum, which all events from there share. Initial minima are dealt to five parts, each held
+    out in turn; lines are of all parts so far.
+    """
+    label_soft_modes(events, folder)
+    initial = EventTable.from_events(events).initial
+    order = np.random.default_rng(0).permutation(initial.max() + 1)
+    exact = targets(events)[0]
+    descriptor, options = models()[OURS]
+    calculator = AmorphousSilicon(folder)
+    print(f"{OURS}, parts of initial minima held out in turn, {count} soft modes: RMSE of ln ν*")
+    rows: list[Array] = []
+    for part in np.array_split(order, 5):
+        held = np.isin(initial, part)
+        train = [e for e, h in zip(events, held, strict=True) if not h]
+        test = [e for e, h in zip(events, held, strict=True) if h]
+        plain = EventSurrogate.fit(train, descriptor, **options)
+        surrogate = EventSurrogate.fit(train, descriptor, soft_modes=count, **options)
+        bare = replace(surrogate, soft_modes=0)
+        for event, own in zip(test, exact[held], strict=True):
+            if MODE not in event.saddle.arrays:  # which a search by dimers knows
+                vectors = eigh(hessian(event.saddle, VINK), subset_by_index=(0, 0))[1]
+                event.saddle.arrays[MODE] = vectors.reshape(-1, 3)
+            pair = event.minimum, event.saddle
+            labelled = bare.predict(*pair).logarithms[0] + labelled_soft_part(event, count)
+            row = [plain.predict(*pair).logarithms[0] - own, labelled - own]
+            for found in (
+                surrogate.predict(
+                    without_label(event.minimum), event.saddle, calculator, max_force_calls=calls
+                ),
+                surrogate.predict(
+                    *pair,
+                    calculator,
+                    max_force_calls=calls,
+                    similar=hessian(event.minimum, VINK),
+                ),
+            ):
+                value = found.logarithms[0]
+                row += [value - own, value - labelled, found.soft_errors[0], found.force_calls[0]]
+            rows.append(np.array(row))
+        every = np.array(rows)
+        rms = np.sqrt(np.mean(every**2, axis=0))
+        print(
+            f"{len(every):>4} events: all modes learned {rms[0]:.3f}, soft ones known {rms[1]:.3f}"
+        )
+        for name, first in (("both", 2), ("saddle, beside the minimum's Hessian", 6)):
+            print(
+                f"     soft ones by forces of {name}: {rms[first]:.3f}; that differs from known by "
+                f"{rms[first + 1]:.3f} (median {np.median(np.abs(every[:, first + 1])):.3f}), "
+                f"stated {rms[first + 2]:.3f}; {every[:, first + 3].mean():.1f} force calls",
+                flush=True,
+            )
 
 
 def analyse(folder: Path, splits: int) -> None:
@@ -264,21 +354,34 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("p3-amorphous"))
     parser.add_argument("--states", type=int, default=5)
     parser.add_argument("--atoms", type=int, default=216)
+    parser.add_argument("--faster", type=int, default=1, help="quenches, by this factor")
     parser.add_argument("--searches", type=int, default=200, help="from every state; 0: only fit")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument(
         "--soft", action="store_true", help="also: what soft modes are to blame for"
     )
+    parser.add_argument(
+        "--by-forces",
+        type=int,
+        nargs=2,
+        metavar=("MODES", "CALLS"),
+        help="also: soft modes of held-out events by at most so many force calls an event",
+    )
+    parser.add_argument("--only-soft", action="store_true", help="nothing but the last two")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.absolute()
     if options.searches:
-        states = inherent_states(folder, options.states, options.atoms)
+        states = inherent_states(folder, options.states, options.atoms, options.faster)
         search(folder, states, options.searches, options.jobs)
-    analyse(folder, options.splits)
+    if not options.only_soft:
+        analyse(folder, options.splits)
+    events = read_events(folder / EVENTS)
     if options.soft:
-        soft_modes(read_events(folder / EVENTS), folder, options.splits)
+        soft_modes(events, folder, options.splits)
+    if options.by_forces:
+        soft_modes_by_forces(events, folder, *options.by_forces)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from ase.constraints import FixAtoms
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, dataset, read_labels, write_labels
 from ase_vibent.errors import InvalidInputError, LabelError
+from ase_vibent.hessian import compute_hessian
 from ase_vibent.labelling.run import LabelTask
+from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.structures.cells import match_references
 
 
@@ -223,3 +225,13 @@ def test_text_that_a_structure_carries_never_breaks_the_file(tmp_path, text):
     for atoms, expected in zip(back, (first, second), strict=True):
         np.testing.assert_allclose(atoms.positions, expected.positions, rtol=1e-12)
     assert back[0].arrays["vibent_entropies"].tolist() == [0, 1, 2, 3]
+
+
+def test_labels_of_soft_modes_are_the_lowest_eigenvalues(rattle):
+    """At Γ, without the three translations, whatever the mesh of the entropy."""
+    atoms = rattle(bulk("Si", "diamond", a=5.431, cubic=True), 0.1, 3)
+    calculator = stillinger_weber_silicon()
+    values = np.linalg.eigvalsh(compute_hessian(atoms, calculator))
+    exact = HessianEntropyCalculator(calculator, unstable="any")
+    labelled = attach_labels(atoms, exact, labels=["soft_modes"])
+    np.testing.assert_allclose(labelled.info[dataset.SOFT_EIGENVALUES], values[3:15], rtol=1e-6)
