@@ -21,7 +21,7 @@ from ase.build import bulk
 from ase.mep import NEB
 from ase.optimize import FIRE
 from ase.units import kB
-from potentials import copper, lammps_eam
+from potentials import lammps_eam
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.figures import path_plot
@@ -44,7 +44,7 @@ DILUTE = "exact, to 2 × 2 × 2"
 
 
 def potential() -> Any:
-    return lammps_eam("Cu_mishin1.eam.alloy", "Cu", copper)
+    return lammps_eam("Cu_mishin1.eam.alloy", "Cu")
 
 
 def ends(crystal: Atoms, calculator: Any) -> list[Atoms]:

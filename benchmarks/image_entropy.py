@@ -24,7 +24,7 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
-from potentials import copper, lammps, lammps_eam, tungsten
+from potentials import lammps, lammps_eam
 
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import VibentError
@@ -52,7 +52,7 @@ CASES = {
     "Si": Case(bulk("Si", a=5.4310, cubic=True), stillinger_weber_silicon, (1, 1, 0), (2, 3)),
     "Cu": Case(
         bulk("Cu", a=3.615, cubic=True),
-        partial(lammps_eam, "Cu_mishin1.eam.alloy", "Cu", copper),
+        partial(lammps_eam, "Cu_mishin1.eam.alloy", "Cu"),
         (1, 0, 0),
         (3, 4),
     ),
@@ -64,7 +64,7 @@ CASES = {
     ),
     "W": Case(
         bulk("W", a=3.165, cubic=True),
-        partial(lammps_eam, "W_zhou.eam.alloy", "W", tungsten),
+        partial(lammps_eam, "W_zhou.eam.alloy", "W"),
         (1, 1, 0),
         (4, 5),
     ),

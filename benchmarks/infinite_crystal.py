@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
-from potentials import copper, lammps_eam, tungsten
+from potentials import lammps_eam
 
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator, SiteModel, train
 from ase_vibent.labelling.labels import attach_labels
@@ -55,13 +55,13 @@ CASES = {
     ),
     "Cu": Case(
         bulk("Cu", "fcc", a=3.615, cubic=True),
-        partial(lammps_eam, "Cu_mishin1.eam.alloy", "Cu", copper),
+        partial(lammps_eam, "Cu_mishin1.eam.alloy", "Cu"),
         (3, 4, 5, 6),
         (3, 4, 6, 8),
     ),
     "W": Case(
         bulk("W", "bcc", a=3.165, cubic=True),
-        partial(lammps_eam, "W_zhou.eam.alloy", "W", tungsten),
+        partial(lammps_eam, "W_zhou.eam.alloy", "W"),
         (4, 5, 6, 7),
         (4, 5, 6, 8),
     ),

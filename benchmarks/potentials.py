@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_numbers
 
 from ase_vibent.lammps import load_mpi
 
@@ -32,31 +32,54 @@ def table(name: str) -> Path:
     return path
 
 
-def copper(name: str = "Cu_mishin1.eam.alloy") -> Any:
+def eam(name: str, symbol: str) -> Any:
+    """EAM of matscipy for one species of a table, with analytic Hessians.
+
+    Parameters
+    ----------
+    name : str
+        Of the potential file, "eam/alloy" or "eam/fs".
+    symbol : str
+
+    Returns
+    -------
+    matscipy.calculators.eam.EAM
+    """
+    from matscipy.calculators.eam import EAM
+    from matscipy.calculators.eam.io import read_eam
+
+    path, kind = str(table(name)), eam_style(name)
+    one = list(read_eam(path, kind)[1].symbols).index(symbol)
+    tables = EAM(path, kind=kind)
+    density = tables.f[one]
+    return EAM(
+        # Headers of some tables give other atomic numbers.
+        atomic_numbers=[atomic_numbers[symbol]],
+        F=[tables.F[one]],
+        f=[[density[one]] if isinstance(density, list) else density],
+        rep=[[tables.rep[one][one]]],
+        cutoff=tables.cutoff,
+    )
+
+
+def eam_style(name: str) -> str:
+    """LAMMPS' name for the format of a table, by the file's."""
+    return "eam/fs" if name.endswith(".fs") else "eam/alloy"
+
+
+def copper() -> Any:
     """Copper of Mishin et al. (Phys. Rev. B 63, 224106), matscipy's EAM with analytic Hessian."""
-    return _one_species(name, 29)
+    return eam("Cu_mishin1.eam.alloy", "Cu")
 
 
 def tungsten() -> Any:
     """Tungsten of Zhou et al. (2001), matscipy's EAM with analytic Hessian."""
-    return _one_species("W_zhou.eam.alloy", 74)
-
-
-def _one_species(name: str, number: int) -> Any:
-    """EAM of a table whose header gives the element the atomic number 1."""
-    from matscipy.calculators.eam import EAM
-
-    tables = EAM(str(table(name)), kind="eam/alloy")
-    return EAM(
-        atomic_numbers=[number], F=tables.F, f=tables.f, rep=tables.rep, cutoff=tables.cutoff
-    )
+    return eam("W_zhou.eam.alloy", "W")
 
 
 def iron() -> Any:
     """Iron of Ackland et al. (2004), matscipy's EAM with analytic Hessian."""
-    from matscipy.calculators.eam import EAM
-
-    return EAM(str(table("FeP_mm.eam.fs")), kind="eam/fs")
+    return eam("FeP_mm.eam.fs", "Fe")
 
 
 def lammps(style: str, name: str, species: list[str], *, library: str = "") -> Any:
@@ -91,20 +114,19 @@ def lammps(style: str, name: str, species: list[str], *, library: str = "") -> A
     )
 
 
-def lammps_eam(name: str, symbol: str, potential: Callable[[], Any]) -> Any:
+def lammps_eam(name: str, symbol: str) -> Any:
     """Forces from LAMMPS, analytic Hessians from matscipy's splines of the same table.
 
     Parameters
     ----------
     name : str
-        Of the potential file, "eam/alloy".
+        Of the potential file, "eam/alloy" or "eam/fs".
     symbol : str
-    potential : callable () -> matscipy EAM
     """
     from ase_vibent.hessian.embedded_atom import eam_hessian
 
-    forces = lammps("eam/alloy", name, [symbol])
-    forces.get_hessian = partial(eam_hessian, potential=potential())
+    forces = lammps(eam_style(name), name, [symbol])
+    forces.get_hessian = partial(eam_hessian, potential=eam(name, symbol))
     return forces
 
 

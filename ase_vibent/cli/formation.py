@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_dilute(parser, "the defects are relaxed")
     parser.add_argument(
+        "--condition",
+        choices=("volume", "pressure"),
+        help="take energy and entropy to constant volume or constant pressure, by elasticity; "
+        "default: what the cells are in",
+    )
+    parser.add_argument(
         "--image-entropy",
         action="store_true",
         help="also what periodic images do to S_f, by elasticity: some twice the cost",
@@ -188,6 +194,7 @@ def _formation_of(
         multiplicity=options.multiplicity,
         surrogate=surrogate,
         cell=None if surrogate is None else repeated(crystal, options.dilute),
+        condition=options.condition and f"constant {options.condition}",
         image_entropy=options.image_entropy,
         fmax=options.fmax,
     )

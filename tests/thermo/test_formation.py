@@ -34,6 +34,7 @@ from ase_vibent.thermo import (
     defect_formation,
     size_convergence,
 )
+from ase_vibent.thermo.elasticity import elastic_dipole, known_constants
 from ase_vibent.thermo.reservoirs import Surroundings
 
 TEMPERATURES = np.array([300.0, 900.0])
@@ -287,10 +288,16 @@ def test_impurities_come_from_somewhere(crystal, exact):
     assert found.excess == {"Cu": -1, "Ni": 1}
 
 
-def test_constant_pressure_is_another_condition(crystal, exact, formation):
+@pytest.fixture(scope="module")
+def relaxed_cell() -> tuple[Atoms, Atoms]:
+    """A vacancy in a cell without stress, and its crystal."""
     flat = bulk("Cu", "fcc", a=3.5898, cubic=True)
     whole = relax(flat, EMT(), fmax=1e-4, relax_cell=True) * 2
-    defect = relax(vacancies(whole)[0], EMT(), fmax=1e-3, relax_cell=True)
+    return relax(vacancies(whole)[0], EMT(), fmax=1e-3, relax_cell=True), whole
+
+
+def test_constant_pressure_is_another_condition(relaxed_cell, exact, formation):
+    defect, whole = relaxed_cell
     found = defect_formation(defect, whole, exact, TEMPERATURES)
     assert (formation.condition, found.condition) == ("constant volume", "constant pressure")
     # The smaller cell of a relaxed vacancy has the lower entropy and, a little, the lower energy.
@@ -378,7 +385,7 @@ def test_a_row_is_shown_as_soon_as_it_is_known(
     assert f"{formation.energy:.4f}" in row
 
 
-def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
+def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation, at_pressure):
     monkeypatch.chdir(tmp_path)
     ase.io.write("vacancy.xyz", vacancy)
     ase.io.write("unrelaxed.xyz", vacancies(crystal)[0])
@@ -391,8 +398,11 @@ def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
     assert found["formation_entropies_eV_per_K"] == pytest.approx(formation.entropies, abs=1e-8)
     assert found["concentrations"] == pytest.approx(formation.concentrations, rel=1e-3)
     assert (tmp_path / "figure.png").stat().st_size > 1000
-    assert main([*words, "unrelaxed.xyz", "--relax"]) == 0
-    assert "1.0" in capsys.readouterr().out
+    assert main([*words, "unrelaxed.xyz", "--relax", "--condition", "pressure", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["defects"]
+    assert found["condition"] == "constant pressure"
+    assert found["formation_energy_eV"] == pytest.approx(at_pressure.energy, abs=1e-4)
+    assert found["formation_entropies_eV_per_K"] == pytest.approx(at_pressure.entropies, abs=1e-6)
     # What fails is named, and the rest is done.
     assert main([*words, "unrelaxed.xyz", "vacancy.xyz"]) == 1
     printed = capsys.readouterr()
@@ -408,3 +418,63 @@ def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation):
     assert "give a model, or a calculator" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, "vacancy.xyz", "--chemical-potential", "Cu:1"])
+
+
+# --- from one condition to the other ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def at_pressure(crystal, vacancy, exact) -> DefectFormation:
+    """The vacancy of the crystal's cell, taken to constant pressure."""
+    return defect_formation(vacancy, crystal, exact, TEMPERATURES, condition="constant pressure")
+
+
+def test_elasticity_takes_a_formation_to_the_other_condition(
+    formation, at_pressure, relaxed_cell, exact
+):
+    assert at_pressure.condition == "constant pressure"
+    before = at_pressure.other_condition
+    assert (before.condition, before.energy) == (formation.condition, formation.energy)
+    np.testing.assert_array_equal(before.entropies, formation.entropies)
+    # One defect alone has one energy at both conditions.
+    assert at_pressure.energy + at_pressure.image_energy == pytest.approx(
+        before.energy + before.image_energy, abs=1e-9
+    )
+    back = defect_formation(*relaxed_cell, exact, TEMPERATURES, condition="constant volume")
+    relaxed = back.other_condition
+    assert abs(relaxed.entropies[0] - formation.entropies[0]) > 0.5 * kB
+    # What is left of that is of the order 1/N, as what images do.
+    for found, expected, entropy in ((at_pressure, relaxed, 0.02), (back, formation, 0.1)):
+        assert found.condition == expected.condition
+        np.testing.assert_allclose(found.entropies, expected.entropies, rtol=0, atol=entropy * kB)
+        assert found.energy == pytest.approx(expected.energy, abs=3e-4)
+
+
+def test_entropies_of_both_conditions_differ_by_expansion(at_pressure, crystal, vacancy):
+    """By the relaxation volume times ∂s/∂V of the crystal, where all is isotropic."""
+    constants = known_constants(crystal, EMT())
+    compressibility = 3 / (constants[0, 0, 0, 0] + 2 * constants[0, 0, 1, 1])
+    swelling = np.trace(elastic_dipole(vacancy, crystal, EMT(), constants)) / 3 * compressibility
+    assert swelling < 0
+    edge, step = 3.5898, 1e-3
+    ends = [
+        bulk_site_entropies(bulk("Cu", a=edge * (1 + sign * step)), EMT())[0] for sign in (1, -1)
+    ]
+    slope = 4 * (ends[0] - ends[1]) / (6 * step * edge**3)  # of one atom, k_B/Å³
+    gained = (at_pressure.entropies - at_pressure.other_condition.entropies) / kB
+    assert gained == pytest.approx(slope * swelling, abs=1e-3)
+
+
+class WithoutStress(EMT):
+    """Of energies and forces alone."""
+
+    implemented_properties = ("energy", "forces")
+
+
+def test_conditions_that_cannot_be_are_named(crystal, vacancy, exact):
+    with pytest.raises(InvalidInputError, match=r"condition: expected .* got 'pressure'"):
+        defect_formation(vacancy, crystal, exact, condition="pressure")
+    with pytest.raises(InvalidInputError, match=r"condition: .* gives stresses"):
+        defect_formation(
+            vacancy, crystal, exact, potential=WithoutStress(), condition="constant pressure"
+        )
