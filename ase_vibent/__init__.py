@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ase_vibent.calculators.surrogate import SiteEnergyCalculator, SiteEntropyCalculator
     from ase_vibent.crystal.bulk import bulk_site_entropies
     from ase_vibent.dataset import read_labels, write_labels
-    from ase_vibent.descriptors import ACE, AFS, Bispectrum
+    from ase_vibent.descriptors import ACE, AFS, Bispectrum, PairFunctions
     from ase_vibent.hessian import HessianOptions, read_hessian
     from ase_vibent.labelling.labels import attach_labels
     from ase_vibent.model import SiteModel
@@ -33,6 +33,7 @@ __all__ = [
     "FiniteDifferenceEntropyCalculator",
     "HessianEntropyCalculator",
     "HessianOptions",
+    "PairFunctions",
     "PhonopyEntropyCalculator",
     "SiteEnergyCalculator",
     "SiteEntropyCalculator",
@@ -55,6 +56,7 @@ _HOMES = {
     "FiniteDifferenceEntropyCalculator": "calculators.hessian",
     "HessianEntropyCalculator": "calculators.hessian",
     "HessianOptions": "hessian",
+    "PairFunctions": "descriptors",
     "PhonopyEntropyCalculator": "calculators.phonopy",
     "SiteEnergyCalculator": "calculators.surrogate",
     "SiteEntropyCalculator": "calculators.surrogate",

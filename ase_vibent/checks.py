@@ -68,10 +68,40 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     ValueError
         If the text is no such call, or a value no literal.
     """
+    calls = parse_sum(text)
+    if len(calls) > 1:
+        raise ValueError("one name is expected")
+    return calls[0]
+
+
+def parse_sum(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and keyword arguments of calls, as of `parse_call`, with + between them.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of (name, keywords)
+
+    Raises
+    ------
+    ValueError
+        If the text is no such sum, or a value no literal.
+    """
     try:
         expression = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise ValueError(error.msg) from error
+    terms: list[ast.expr] = []
+    while isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Add):
+        terms.insert(0, expression.right)
+        expression = expression.left
+    return [_call(term) for term in (expression, *terms)]
+
+
+def _call(expression: ast.expr) -> tuple[str, dict[str, Any]]:
     keywords: dict[str, Any] = {}
     if isinstance(expression, ast.Call):
         if expression.args or any(k.arg is None for k in expression.keywords):

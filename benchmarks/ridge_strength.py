@@ -20,7 +20,7 @@ from ase_vibent import read_labels
 from ase_vibent.cli.shared.descriptors import descriptor_of_text
 from ase_vibent.dataset import GRADIENT, NAME
 from ase_vibent.quantities import QUANTITIES
-from ase_vibent.training.automatic import choose_descriptor
+from ase_vibent.training.descriptor_choice import suited_ace
 from ase_vibent.training.learning import learning_curve, rows_by_configuration
 from ase_vibent.training.training_set import TrainingSet
 
@@ -57,7 +57,7 @@ def main() -> None:
     if options.descriptor:
         descriptor = descriptor_of_text(options.descriptor, training_set, {})
     else:
-        descriptor = choose_descriptor(training_set, degree=options.degree, l_weight=0.75)
+        descriptor = suited_ace(training_set, degree=options.degree, l_weight=0.75)
     rows = rows_by_configuration(descriptor, training_set)
     print(f"{len(frames)} cells, {rows.problem.n_columns} coefficients, {options.quantities}")
     for strength in STRENGTHS:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ase_vibent.cli.shared.arguments import add_basis, add_fit, length, positive_number
-from ase_vibent.cli.shared.descriptors import descriptor_of_options
+from ase_vibent.cli.shared.descriptors import descriptor_of_options, descriptor_text
 from ase_vibent.cli.shared.files import (
     json_ready,
     progress_bar,
@@ -20,10 +20,12 @@ from ase_vibent.cli.shared.files import (
     show,
 )
 from ase_vibent.cli.shared.tables import format_table
-from ase_vibent.descriptors import Descriptor, descriptor_from_dict
+from ase_vibent.descriptors import Descriptor, descriptor_from_dict, rescaled, with_degree
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import curve_plot
 from ase_vibent.files.writing import write_text
 from ase_vibent.quantities import TARGETS
+from ase_vibent.training.descriptor_choice import choose_descriptor
 from ase_vibent.training.learning import (
     Split,
     learning_curve,
@@ -33,6 +35,9 @@ from ase_vibent.training.learning import (
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import tune
 
+#: Cutoffs and total degrees beside the descriptor's own.
+CUTOFF_FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
+DEGREE_FACTORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 TEST_FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 #: What the errors are drawn against.
 _AXES = {
@@ -79,6 +84,10 @@ def run(options: argparse.Namespace) -> int:
         require_writable(options.output)
     training_set = TrainingSet.of(options.labels, options.quantities, target=options.target)
     descriptor = descriptor_of_options(options, training_set)
+    if isinstance(descriptor, dict):
+        descriptor = choose_descriptor(
+            training_set, progress=lambda items: progress_bar(items, None, "trials"), **descriptor
+        ).descriptor
     points = {
         "configurations": _against_configurations,
         "test-fraction": _against_configurations,
@@ -116,22 +125,29 @@ def _against_descriptors(
     options: argparse.Namespace, training_set: TrainingSet, descriptor: Descriptor
 ) -> list[dict[str, Any]]:
     """Cross-validated errors of the descriptor with another cutoff or degree."""
-    name = "cutoff" if options.against == "cutoff" else "degree"
-    own = descriptor.to_dict()
-    values = options.values or (
-        [round(f * own["cutoff"], 2) for f in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)]
-        if name == "cutoff"
-        else [d for d in range(3, 13) if d <= max(own.get("degree", 12), 8)]
-    )
-    variants = [descriptor_from_dict({**own, name: value}) for value in values]
+    if options.against == "cutoff":
+        cutoffs = options.values or [f * descriptor.cutoff for f in CUTOFF_FACTORS]
+        variants = [rescaled(descriptor, cutoff / descriptor.cutoff) for cutoff in cutoffs]
+    else:
+        degrees: list[Callable[[float], float]] = [
+            *(lambda _, d=d: d for d in options.values or ()),
+            *(
+                lambda own, f=f: max(f * own, 2.0)
+                for f in (() if options.values else DEGREE_FACTORS)
+            ),
+        ]
+        variants = [with_degree(descriptor, degree) for degree in degrees]
+        if with_degree(descriptor, lambda degree: degree + 1) == descriptor:
+            raise InvalidInputError(
+                "--against basis: expected a descriptor with a total degree, as ACE, got "
+                f"{descriptor_text(descriptor.to_dict())}"
+            )
     trials = tune(training_set, variants, solver=options.solver, n_jobs=options.j)
-    points = [
-        {
-            "x": trial.descriptor["cutoff"] if name == "cutoff" else trial.n_features,
-            **asdict(trial),
-        }
-        for trial in progress_bar(trials, len(variants), "trials")
-    ]
+    points = []
+    for trial in progress_bar(trials, len(variants), "trials"):
+        cutoff = descriptor_from_dict(trial.descriptor).cutoff
+        x = cutoff if options.against == "cutoff" else trial.n_features
+        points.append({"x": x, **asdict(trial)})
     return sorted(points, key=lambda point: point["x"])
 
 

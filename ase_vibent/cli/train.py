@@ -91,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
         parity_plot(comparisons, options.plot, target)
     errors, n_features = model.header["errors"], model.descriptor.n_features
     budget, soft = model.header.get("budget"), model.header.get("soft")
+    trials = model.header["descriptor_trials"]
     show(
         options,
         {
@@ -99,12 +100,14 @@ def run(options: argparse.Namespace) -> int:
             "n_features": n_features,
             "solver": model.header["solver"],
             "label_errors": model.header["label_errors"],
+            "descriptor_trials": trials,
             "errors": errors,
             "soft": soft,
             "budget": budget,
         },
         f"{descriptor_text(model.descriptor.to_dict())}\n"
-        f"{n_features} functions, {model.header['n_rows']} rows, "
+        + (f"the best of {len(trials)} that were tried by cross-validation\n" if trials else "")
+        + f"{n_features} functions, {model.header['n_rows']} rows, "
         f"{len(fitted)} frames fitted, {len(held_out)} held out\n"
         f"{_solver_text(model.header['solver'])}\n"
         f"{_label_errors_text(model.header['label_errors'], TARGETS[target]['total'].unit)}"

@@ -13,7 +13,7 @@ from ase_vibent.cli.shared.files import progress_bar, require_writable, show
 from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.quantities import TARGETS, TargetName
-from ase_vibent.training.automatic import choose_descriptor
+from ase_vibent.training.descriptor_choice import suited_ace
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import Trial, tune
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descriptor]:
-    suits = choose_descriptor(training_set, degree=3).cutoff
+    suits = suited_ace(training_set).cutoff
     cutoffs = options.cutoffs or [round(factor * suits, 2) for factor in CUTOFF_FACTORS]
     choices = {
         "cutoff": cutoffs,
@@ -79,7 +79,7 @@ def _grid(options: argparse.Namespace, training_set: TrainingSet) -> list[Descri
         "l_weight": options.l_weights or L_WEIGHTS,
     }
     grid: list[Descriptor] = [
-        choose_descriptor(training_set, **dict(zip(choices, values, strict=True)))
+        suited_ace(training_set, **dict(zip(choices, values, strict=True)))
         for values in product(*choices.values())
     ]
     return grid + [descriptor_of_text(text, training_set, {}) for text in options.descriptors]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from ase_vibent.descriptors.density.descriptor import (
     MOST_TERMS,
     DensityDescriptor,
 )
+from ase_vibent.descriptors.density.local_descriptor import LocalDescriptor
 from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import RadialBasis, radial_basis
 from ase_vibent.errors import InvalidInputError
@@ -108,17 +109,25 @@ class ACE(DensityDescriptor):
                 break
         return count
 
-    def features_within(self, smaller: ACE) -> NDArray[np.bool_]:
+    def features_within(self, smaller: LocalDescriptor) -> NDArray[np.bool_] | None:
         """Which features a basis of smaller order and degree has, all else equal.
 
         Parameters
         ----------
-        smaller : ACE
+        smaller : LocalDescriptor
 
         Returns
         -------
-        ndarray of bool, shape (n_features,)
+        ndarray of bool, shape (n_features,), or None
+            None if something else differs.
         """
+        if (
+            not isinstance(smaller, ACE)
+            or replace(smaller, order=self.order, degree=self.degree) != self
+            or smaller.order > self.order
+            or smaller.degree > self.degree
+        ):
+            return None
         of_channels = self.channels[:, 1] + self.l_weight * np.floor(np.sqrt(self.channels[:, 2]))
         members = self.products.members
         degrees = np.where(members >= 0, of_channels[members], 0.0).sum(axis=1)

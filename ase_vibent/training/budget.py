@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
+from ase_vibent.descriptors import Descriptor, rescaled, with_degree
 from ase_vibent.training.cross_validation import (
     HeldOutErrors,
     cross_validated_errors,
@@ -110,9 +110,9 @@ def error_budget(
     -------
     dict of str to ErrorBudget
     """
-    cutoffs = [round(factor * descriptor.cutoff, 3) for factor in CUTOFFS]
-    others = [descriptor_from_dict({**descriptor.to_dict(), "cutoff": c}) for c in cutoffs]
-    larger = _larger(descriptor)
+    others = [rescaled(descriptor, factor) for factor in CUTOFFS]
+    cutoffs = [other.cutoff for other in others]
+    larger = with_degree(descriptor, lambda degree: degree + MORE_DEGREES)
     gathered = [_rows(training_set, d) for d in progress([larger, *others])]
     rows = gathered[0].restrict(descriptor)
 
@@ -124,7 +124,7 @@ def error_budget(
     strength = _strength(rows, weights, options)
     strengths = [errors(rows, strength=factor * strength) for factor in STRENGTHS]
     fewer = {m: _with_fewer(rows, m, weights, options) for m in _subset_sizes(rows)}
-    richer = None if larger is descriptor else errors(gathered[0])
+    richer = None if larger == descriptor else errors(gathered[0])
     return {
         kind: ErrorBudget(
             total=own.rmse[kind],
@@ -169,12 +169,6 @@ def format_budget(budgets: Mapping[str, Mapping[str, Any]], cutoff: float) -> st
 def as_header(budgets: Mapping[str, ErrorBudget]) -> dict[str, dict[str, Any]]:
     """Error budgets as a coefficient file's header holds them."""
     return {kind: asdict(budget) for kind, budget in budgets.items()}
-
-
-def _larger(descriptor: Descriptor) -> Descriptor:
-    if isinstance(descriptor, ACE):
-        return replace(descriptor, degree=descriptor.degree + MORE_DEGREES)
-    return descriptor
 
 
 def _rows(training_set: TrainingSet, descriptor: Descriptor) -> TrainingRows:

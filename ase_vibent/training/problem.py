@@ -11,7 +11,7 @@ from ase import Atoms
 
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors import Descriptor
-from ase_vibent.descriptors.density.descriptor import DensityDescriptor
+from ase_vibent.descriptors.density.local_descriptor import LocalDescriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import ENERGY, QuantityName, SolverName, TargetName
@@ -308,7 +308,7 @@ def _roughness(descriptor: Descriptor, options: Mapping[str, Any]) -> tuple[Arra
     n_kinds = len(descriptor.species)
     if not power:
         return np.ones(n_kinds * descriptor.n_features), options
-    if not isinstance(descriptor, DensityDescriptor):
+    if not isinstance(descriptor, LocalDescriptor):
         raise InvalidInputError(
             f"smoothness: expected a descriptor of channels, got {type(descriptor).__name__}"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_vibent.arrays import Array
-from ase_vibent.descriptors import ACE, Descriptor
+from ase_vibent.descriptors import Descriptor, features_within
 from ase_vibent.errors import TrainingError
 from ase_vibent.quantities import QuantityName
 from ase_vibent.regression.r_factor import RFactor
@@ -118,16 +118,18 @@ class TrainingRows:
         Parameters
         ----------
         descriptor : Descriptor
-            The present one, or an ACE basis of smaller order and degree.
+            The present one or a part of it, see `LocalDescriptor.features_within`.
 
         Returns
         -------
         TrainingRows
         """
         own = self.problem.descriptor
-        if not (isinstance(own, ACE) and isinstance(descriptor, ACE)) or descriptor == own:
+        if descriptor == own:
             return self
-        features = own.features_within(descriptor)
+        features = features_within(own, descriptor)
+        if features is None:
+            raise ValueError(f"descriptor: {descriptor} is no part of {own}")
         problem = replace(
             self.problem, descriptor=descriptor, shift=self.problem.shift[:, features]
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,11 @@ from ase_vibent.quantities import (
 )
 from ase_vibent.regression.solvers import SOLVERS
 from ase_vibent.structures.atom_types import species_indices
-from ase_vibent.training.automatic import choose_descriptor, choose_weights
+from ase_vibent.training.automatic import choose_weights
 from ase_vibent.training.calibration import posterior
 from ase_vibent.training.cross_validation import fit_rows
 from ase_vibent.training.curvature import fit_curvature
+from ase_vibent.training.descriptor_choice import choose_descriptor
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.larger_cells import finite_size
 from ase_vibent.training.left_out import calibration_frames, left_out
@@ -42,6 +43,7 @@ from ase_vibent.training.report import Comparison, Report, evaluate_frames
 from ase_vibent.training.rows import Progress, gather_rows
 from ase_vibent.training.soft_frames import soft_frames
 from ase_vibent.training.training_set import TrainingSet, shuffled_configurations
+from ase_vibent.training.tuning import Trial
 
 #: Share of the variance of gradients that a fit must explain.
 LEAST_EXPLAINED = 0.1
@@ -79,9 +81,9 @@ def train(
         Labelled by `attach_labels`, the perfect crystals they name among them. Energies may as
         well be results of calculators on the frames, as ASE reads them from files.
     descriptor : Descriptor or mapping, optional
-        By default ACE of the atom types that occur, whose distances and size suit the data
-        (see `choose_descriptor`); a mapping holds those of its parameters that are not left
-        to the data.
+        By default ACE of the atom types that occur, beside pair functions where they help, chosen
+        by leaving some of the training data out (see `choose_descriptor`); a mapping holds those
+        parameters of ACE that are not left to the data.
     target : {"entropy", "energy"}
         What is learned. Energies make a potential, see `SiteEnergyCalculator`.
     resolve : {"sublattices", "species", "nothing"}
@@ -152,8 +154,10 @@ def train(
         held_out = list(test)
     training_set = TrainingSet.of(frames, quantities, held_out=held_out, target=target)
     frames, references = training_set.frames, training_set.references
+    trials: list[Trial] = []
     if descriptor is None or isinstance(descriptor, Mapping):
-        descriptor = choose_descriptor(training_set, **(descriptor or {}))
+        choice = choose_descriptor(training_set, progress=progress, **(descriptor or {}))
+        descriptor, trials = choice.descriptor, choice.trials
     descriptor = collapse(descriptor, resolve)
     options = solver_options or {}
     calibrating = [frames[k] for k in calibration_frames(training_set)]
@@ -203,6 +207,7 @@ def train(
         units=TARGETS[target].site_values,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         solver={"name": solver, "noise": fit.solution.noise, **fit.solution.details},
+        descriptor_trials=[asdict(trial) for trial in trials],
         quantities=list(training_set.quantities),
         row_weights=fit_weights,
         label_errors=_label_errors(training_set),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ase_vibent.descriptors import ACE, Descriptor, descriptor_from_dict
+from ase_vibent.descriptors import Descriptor, descriptor_from_dict, features_within
 from ase_vibent.quantities import DEFAULT_WEIGHTS, QUANTITIES, SolverName
 from ase_vibent.runs.records import JsonLines, format_line
 from ase_vibent.runs.resumable import resume
@@ -54,8 +53,8 @@ def tune(
 ) -> Generator[Trial, None, None]:
     """Cross-validated errors of descriptors, grouped by configuration.
 
-    ACE bases that differ in order and degree only are parts of the largest of them, and are
-    fitted on the same rows: the search costs about as much as its largest bases.
+    Descriptors that are parts of others, as ACE of smaller order and degree, are fitted on the same
+    rows: the search costs about as much as its largest bases.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ def tune(
         "options": options,
     }
     work = partial(
-        _try_group, training_set=training_set, weights=weights, solver=solver, options=options
+        nested_trials, training_set=training_set, weights=weights, solver=solver, options=options
     )
     wanted = {_key(descriptor): descriptor for descriptor in descriptors}
     file = None if path is None else Path(path)
@@ -116,44 +115,42 @@ def nested_groups(descriptors: Sequence[Descriptor]) -> list[list[Descriptor]]:
     -------
     list of list of Descriptor
     """
-    groups: dict[Any, list[Descriptor]] = defaultdict(list)
-    for descriptor in descriptors:
-        key: Any = _key(descriptor)
-        if isinstance(descriptor, ACE):
-            key = replace(descriptor, order=1, degree=2)
-        groups[key].append(descriptor)
+    left = sorted(descriptors, key=lambda d: -d.n_features)
     whole: list[list[Descriptor]] = []
-    for members in groups.values():
-        left = sorted(members, key=lambda d: -d.n_features)
-        while left:
-            largest = left[0]
-            whole.append([member for member in left if _contains(largest, member)])
-            left = [member for member in left if not _contains(largest, member)]
+    while left:
+        largest = left[0]
+        inside = [d is largest or features_within(largest, d) is not None for d in left]
+        whole.append([d for d, own in zip(left, inside, strict=True) if own])
+        left = [d for d, own in zip(left, inside, strict=True) if not own]
     return whole
 
 
-def _contains(one: Descriptor, other: Descriptor) -> bool:
-    if one is other:
-        return True
-    if not (isinstance(one, ACE) and isinstance(other, ACE)):
-        return False
-    return one.order >= other.order and one.degree >= other.degree
-
-
-def _try_group(
+def nested_trials(
     group: Sequence[Descriptor],
     *,
     training_set: TrainingSet,
     weights: Mapping[str, float],
-    solver: SolverName,
-    options: Mapping[str, Any],
+    solver: SolverName = "ridge",
+    options: Mapping[str, Any] | None = None,
 ) -> list[Trial]:
-    """Trials of nested descriptors, all on the rows of the first one."""
-    largest = group[0]
-    rows = gather_rows(FrameFeatures(largest), training_set)
+    """Trials of nested descriptors, all on the rows of the first one.
+
+    Parameters
+    ----------
+    group : sequence of Descriptor
+        The first and parts of it.
+    training_set : TrainingSet
+    weights, solver, options
+        Of the fits.
+
+    Returns
+    -------
+    list of Trial
+    """
+    rows = gather_rows(FrameFeatures(group[0]), training_set)
     trials = []
     for member in group:
-        errors = cross_validated_errors(rows.restrict(member), weights, solver, options)
+        errors = cross_validated_errors(rows.restrict(member), weights, solver, options or {})
         trials.append(Trial(member.to_dict(), member.n_features, errors.rmse, errors.score))
     return trials
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -33,64 +32,13 @@ Array = NDArray[np.float64]
 FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Piecewise linear functions of the distance, summed over an atom's neighbours.
-
-    The pair potential and the density of AM04 are cubes between multiples of 0.1 Å, hence
-    their second derivatives, and with them Hessians, piecewise linear in these intervals.
-    """
-
-    shortest: float = 1.9
-    cutoff: float = 5.3
-    spacing: float = 0.1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and hyperparameters."""
-        return {"name": "Pairs", **asdict(self)}
-
-    def compute(self, atoms: Atoms) -> Array:
-        """Features of every atom, shape (N, n_features)."""
-        count = round((self.cutoff - self.shortest) / self.spacing)
-        i, distances = neighbour_list("id", atoms, self.cutoff)
-        places = np.maximum((distances - self.shortest) / self.spacing, 0)
-        lower = np.minimum(places.astype(int), count - 1)
-        features = np.zeros((len(atoms), count + 1))
-        np.add.at(features, (i, lower), 1 - (places - lower))
-        np.add.at(features, (i, lower + 1), places - lower)
-        return features
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Features of several descriptors side by side."""
-
-    parts: Sequence[Any]
-
-    @property
-    def species(self) -> Sequence[str]:
-        """Of the atoms that have features."""
-        return tuple(self.parts[0].species)
-
-    @property
-    def n_features(self) -> int:
-        """Of an atom."""
-        return sum(part.n_features for part in self.parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and hyperparameters."""
-        return {"name": "Joined", "parts": [part.to_dict() for part in self.parts]}
-
-    def compute(self, atoms: Atoms) -> Array:
-        """Features of every atom, shape (N, n_features)."""
-        return np.hstack([part.compute(atoms) for part in self.parts])
-
-
 def descriptors(
     species: str, cutoff: float = 5.0, r0: float | None = None, inner: float = 1.6
 ) -> dict[str, Callable[[], Any]]:
     """Descriptors of [Lapointe2020] and [Lapointe2022], and ours, by name."""
     ace = partial(kinds.ACE, [species], cutoff=cutoff, r0=r0, inner=inner)
+    # Slopes may jump, as second derivatives of tabulated potentials do, and Hessians with them.
+    pairs = partial(kinds.PairFunctions, [species], cutoff=5.3, degree=1, inner=inner)
     # Power spectra of high radial resolution.
     spectra = partial(ace, order=2, degree=24)
     return {
@@ -101,10 +49,10 @@ def descriptors(
         "ACE": lambda: ace(degree=16),
         "ACE small": lambda: ace(degree=9),
         "ACE 2": spectra,
-        "pairs": Pairs,
-        "pairs + bSO(4)": lambda: Joined([Pairs(), kinds.Bispectrum([species], cutoff=cutoff)]),
-        "pairs + AFS": lambda: Joined([Pairs(), kinds.AFS([species], cutoff=cutoff)]),
-        "pairs + ACE 2": lambda: Joined([Pairs(), spectra()]),
+        "pairs": pairs,
+        "pairs + bSO(4)": lambda: pairs() + kinds.Bispectrum([species], cutoff=cutoff),
+        "pairs + AFS": lambda: pairs() + kinds.AFS([species], cutoff=cutoff),
+        "pairs + ACE 2": lambda: pairs() + spectra(),
     }
 
 

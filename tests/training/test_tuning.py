@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.neighborlist import neighbor_list
 
 from ase_vibent import ACE, dataset, train
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.quantities import DEFAULT_WEIGHTS
-from ase_vibent.training.automatic import choose_descriptor
 from ase_vibent.training.budget import _by_law as by_law
 from ase_vibent.training.budget import _statistics as budget_statistics
 from ase_vibent.training.budget import as_header, error_budget, format_budget
@@ -20,6 +21,7 @@ from ase_vibent.training.cross_validation import (
     held_out_errors,
     pooled_errors,
 )
+from ase_vibent.training.descriptor_choice import choose_descriptor
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.learning import learning_curve, random_splits, rows_by_configuration
 from ase_vibent.training.report import evaluate_frames
@@ -217,19 +219,45 @@ def test_learning_curve_and_splits(training_set):
 
 
 def test_descriptor_from_the_data(training_set, silicon_frames):
-    chosen = choose_descriptor(training_set)
+    chosen = choose_descriptor(training_set).descriptor
     assert chosen.species == ("Si",)
     assert chosen.r0 == pytest.approx(2.352, abs=0.001)
     assert chosen.cutoff == pytest.approx(5.0, abs=0.1)
     assert chosen.inner < 2.35
     # 8 cells give 384 rows or so: no thousand coefficients.
     assert 30 < chosen.n_features < training_set.n_rows / 3
-    assert choose_descriptor(training_set, cutoff=4.0, degree=5).degree == 5
+    assert choose_descriptor(training_set, cutoff=4.0, degree=5).descriptor.degree == 5
     totals = TrainingSet.of(silicon_frames, ["total"])
-    assert choose_descriptor(totals).n_features < chosen.n_features
+    assert choose_descriptor(totals).descriptor.n_features < chosen.n_features
     model = train(silicon_frames, {"cutoff": 4.0})
     assert model.descriptor.cutoff == 4.0
     assert dataset.NAME in silicon_frames[0].info
+
+
+def test_pair_functions_are_chosen_where_they_help(rattle):
+    """Energies of a table of pairs with straight lines between its points."""
+    crystal, table = bulk("Si", cubic=True), np.random.default_rng(2).normal(size=60)
+
+    def energy(r):
+        return np.interp(r, np.arange(60) * 0.1, table) * (1 - r / 4.6) ** 2
+
+    frames = []
+    for seed in range(14):
+        atoms = rattle(crystal, 0.5, seed)
+        i, r, vectors = neighbor_list("idD", atoms, 4.6)
+        slopes = (energy(r + 1e-6) - energy(r)) / 1e-6
+        forces = np.zeros((len(atoms), 3))
+        np.add.at(forces, i, 2 * (slopes / r)[:, None] * vectors)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy(r).sum(), forces=forces)
+        frames.append(atoms)
+    model = train(frames, {"cutoff": 4.6, "l_weight": 0.75}, target="energy")
+    assert "PairFunctions" in json.dumps(model.descriptor.to_dict())
+    trials = model.header["descriptor_trials"]
+    assert trials[0]["descriptor"]["name"] == "ACE"
+    assert min(trial["score"] for trial in trials[1:4]) < trials[0]["score"] - 0.05
+    ours = choose_descriptor(TrainingSet.of(frames, target="energy"), order=2, degree=5)
+    assert isinstance(ours.descriptor, ACE)
+    assert not ours.trials
 
 
 def test_error_budget(silicon_frames):

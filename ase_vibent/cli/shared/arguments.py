@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 #: Help of arguments that name a model, or a descriptor.
 MODEL = "coefficient file, or name of a model that comes with the package (vibent models)"
 DESCRIPTOR = (
-    "'Bispectrum(cutoff=5, j_max=4)', 'AFS(n_max=10, l_max=6)', 'ACE(degree=12, l_weight=0.75)'"
+    "'Bispectrum(cutoff=5, j_max=4)', 'ACE(degree=12, l_weight=0.75)', 'PairFunctions(spacing=0.1) "
+    "+ ACE(degree=10)'"
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.simd import WIDTH
 from ase_vibent.descriptors.density.harmonics import harmonic_recurrences
-from ase_vibent.descriptors.density.products import Products
+from ase_vibent.descriptors.density.products import Products, link_products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
 from ase_vibent.errors import InvalidInputError
 
@@ -67,6 +67,60 @@ class DensityBasis:
     def tables(self) -> Tables:
         """The basis as its kernels need it; InvalidInputError if it is none."""
         return _kernel_tables(self)
+
+    def linear_model(self, weights: Array) -> LinearModel:
+        """A linear model of the features, as the kernels evaluate it.
+
+        Of tabulated functions of the distance alone, summed over neighbours, only their weighted
+        sums are left, one for every pair of atom types.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (n_species, n_features)
+
+        Returns
+        -------
+        LinearModel
+        """
+        products = self.products
+        n_pairs = self.n_species * self.n_neighbour_species
+        of_products = np.array([products.weights(own) for own in weights])
+        alone = self.n_harmonics == 1 and products.members.shape[1] == 1
+        if not (alone and isinstance(self.radial, TabulatedBasis) and n_pairs < self.radial.n_max):
+            return LinearModel(self.tables, products, of_products)
+        z, n, _ = self.channels[products.members[:, 0]].T
+        of_functions = np.zeros((self.n_species, self.n_neighbour_species, self.radial.n_max))
+        of_functions[:, z, n - 1] = of_products
+        nodes = np.einsum("csn,kzn->cskz", self.radial.nodes, of_functions)
+        sums = _pair_sums(self.n_species, self.n_neighbour_species)
+        radial = TabulatedBasis(self.radial.cutoff, nodes.reshape(*nodes.shape[:2], n_pairs))
+        basis = DensityBasis(self.n_species, self.n_neighbour_species, *sums, radial)
+        own = np.arange(n_pairs) // self.n_neighbour_species
+        of_sums = (own == np.arange(self.n_species)[:, None])[:, basis.products.members[:, 0]]
+        return LinearModel(basis.tables, basis.products, of_sums.astype(float, order="C"))
+
+
+@cache
+def _pair_sums(n_species: int, n_neighbour_species: int) -> tuple[IntArray, Products]:
+    """Channels and products of one function for every pair of atom types."""
+    n = np.arange(n_species * n_neighbour_species)
+    channels = np.column_stack([n % n_neighbour_species, n + 1, 0 * n])
+    return channels, link_products([(n[:, None], np.eye(len(n)))])
+
+
+class LinearModel(NamedTuple):
+    """What the kernels need of a linear model.
+
+    Attributes
+    ----------
+    tables : Tables
+    products : Products
+    weights : ndarray, shape (n_species, n_products)
+    """
+
+    tables: Tables
+    products: Products
+    weights: Array
 
 
 class Tables(NamedTuple):

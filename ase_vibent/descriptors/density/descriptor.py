@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from ase import Atoms
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.checks import check_positive
 from ase_vibent.descriptors.density.basis import DensityBasis
+from ase_vibent.descriptors.density.local_descriptor import LocalDescriptor
 from ase_vibent.descriptors.density.products import Products
 from ase_vibent.descriptors.density.radial import RadialBasis, TabulatedBasis
-from ase_vibent.descriptors.interface import Readout, SiteSums, SummedFeatures
-from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.structures.atom_types import check_species
-
-if TYPE_CHECKING:
-    from ase_vibent.neighbours.lists import NeighbourList, NeighbourLists
 
 #: Of a basis that is made within a minute, and evaluated at all.
 MOST_CUTOFF, MOST_TYPES, MOST_CHANNELS, MOST_TERMS = 50.0, 200, 20_000, 30_000_000
 
 
-class DensityDescriptor:
+class DensityDescriptor(LocalDescriptor):
     """Features that are polynomials in A_znlm = Σ_j R_n(r_ij) Y_lm(r̂_ij), j of species z.
 
     A descriptor says which channels and products there are, what features are made of
@@ -36,16 +31,9 @@ class DensityDescriptor:
 
     Attributes
     ----------
-    species : sequence of str
-        Atom types: chemical symbols, or sublattices as "Si:1"; "*" is any.
-    neighbours : sequence of str, optional
-        Atom types of neighbours that have channels of their own; by default those of the sites.
-    cutoff : float, Å
+    species, neighbours, cutoff
+        As in `LocalDescriptor`; types of neighbours have channels of their own.
     """
-
-    species: Sequence[str]
-    cutoff: float
-    neighbours: Sequence[str] | None = None
 
     def _check_atom_types(self) -> None:
         """Atom types of sites and of neighbours as tuples; every `__post_init__` begins with it."""
@@ -84,11 +72,6 @@ class DensityDescriptor:
         return {"name": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     @property
-    def neighbour_species(self) -> Sequence[str]:
-        """Atom types of neighbours."""
-        return self.species if self.neighbours is None else self.neighbours
-
-    @property
     def radial(self) -> RadialBasis | TabulatedBasis:
         """Radial functions."""
         raise NotImplementedError
@@ -118,6 +101,11 @@ class DensityDescriptor:
         """What the kernels are told."""
         atom_types = len(self.species), len(self.neighbour_species)
         return DensityBasis(*atom_types, *self._tables, self.radial)
+
+    @property
+    def bases(self) -> Sequence[DensityBasis]:
+        """The basis."""
+        return (self.basis,)
 
     @property
     def n_features(self) -> int:
@@ -152,127 +140,3 @@ class DensityDescriptor:
         roughness = np.zeros(self.n_features)
         np.maximum.at(roughness, self.products.feature_of, of_product[self.products.product_of])
         return roughness / roughness.min()
-
-    def compute(self, atoms: Atoms) -> Array:
-        """Features of every atom.
-
-        Parameters
-        ----------
-        atoms : Atoms
-
-        Returns
-        -------
-        ndarray, shape (N, n_features)
-        """
-        from ase_vibent.descriptors.density.evaluation import features
-
-        return features(self.basis, atoms, self.find_neighbours(atoms))
-
-    def compute_with_gradients(self, atoms: Atoms) -> SummedFeatures:
-        """Features, and gradients of their sums over the centres of each species.
-
-        Parameters
-        ----------
-        atoms : Atoms
-
-        Returns
-        -------
-        SummedFeatures
-        """
-        from ase_vibent.descriptors.density.evaluation import summed_features
-
-        return summed_features(self.basis, atoms, self.find_neighbours(atoms))
-
-    def compute_site_gradients(self, atoms: Atoms) -> Array:
-        """Gradients of every atom's features with respect to every position.
-
-        Parameters
-        ----------
-        atoms : Atoms
-
-        Returns
-        -------
-        ndarray, shape (N, N, 3, n_features), 1/Å
-            The centre comes first. Grows with N²: meant for small cells.
-        """
-        from ase_vibent.descriptors.density.evaluation import site_gradients
-
-        return site_gradients(self.basis, atoms, self.find_neighbours(atoms))
-
-    def linear_model(
-        self,
-        atoms: Atoms,
-        weights: Array,
-        *,
-        gradient: bool = True,
-        lists: NeighbourLists | None = None,
-        forms: Sequence[QuadraticForm] = (),
-    ) -> SiteSums:
-        """Site values Σ_f w_z(i)f D_if of a linear model, without forming the features.
-
-        Parameters
-        ----------
-        atoms : Atoms
-        weights : ndarray, shape (n_species, n_features)
-            Per species of the centre.
-        gradient : bool
-            Whether gradient and strain derivative of the sum are wanted.
-        lists : NeighbourLists, optional
-            Keeps the neighbours for structures that differ little.
-        forms : sequence of QuadraticForm
-            Evaluated in the same pass, in bounded memory.
-
-        Returns
-        -------
-        SiteSums
-        """
-        from ase_vibent.descriptors.density.evaluation import linear_sums
-
-        near = self.find_neighbours(atoms, lists)
-        return linear_sums(self.basis, atoms, near, weights, gradient=gradient, forms=forms)
-
-    def site_model(
-        self,
-        atoms: Atoms,
-        readout: Readout,
-        *,
-        gradient: bool = True,
-        lists: NeighbourLists | None = None,
-        forms: Sequence[QuadraticForm] = (),
-    ) -> SiteSums:
-        """Site values of any differentiable function of the features.
-
-        Parameters
-        ----------
-        atoms : Atoms
-        readout : callable (features, species) -> values, slopes
-            See `Readout`.
-        gradient, lists, forms
-            As in `linear_model`.
-
-        Returns
-        -------
-        SiteSums
-        """
-        from ase_vibent.descriptors.density.evaluation import readout_sums
-
-        near = self.find_neighbours(atoms, lists)
-        return readout_sums(self.basis, atoms, near, readout, gradient=gradient, forms=forms)
-
-    def find_neighbours(self, atoms: Atoms, lists: NeighbourLists | None = None) -> NeighbourList:
-        """Neighbours of every atom.
-
-        Parameters
-        ----------
-        atoms : Atoms
-        lists : NeighbourLists, optional
-            Where to look first, and to keep what is found.
-
-        Returns
-        -------
-        NeighbourList
-        """
-        from ase_vibent.neighbours.lists import find_neighbours
-
-        find = find_neighbours if lists is None else lists.find
-        return find(atoms, self.species, self.cutoff, neighbours=self.neighbours)

@@ -53,7 +53,7 @@ class ChunkSums(NamedTuple):
 
 
 def linear_sums(
-    basis: DensityBasis,
+    bases: Sequence[DensityBasis],
     atoms: Atoms,
     near: NeighbourList,
     weights: Array,
@@ -61,29 +61,41 @@ def linear_sums(
     gradient: bool,
     forms: Sequence[QuadraticForm] = (),
 ) -> SiteSums:
-    """See `DensityDescriptor.linear_model`."""
-    products, points = basis.products, near.points(atoms).ravel()
+    """See `LocalDescriptor.linear_model`."""
+    points = near.points(atoms).ravel()
     weights = np.asarray(weights, dtype=float)
-    expected = basis.n_species, basis.n_features
+    expected = bases[0].n_species, sum(basis.n_features for basis in bases)
     if weights.shape != expected:
         raise InvalidInputError(f"weights: expected shape {expected}, got {weights.shape}")
-    of_products = np.array([products.weights(row) for row in weights])
-
+    models = [
+        basis.linear_model(weights[:, own])
+        for basis, own in zip(bases, _columns(bases), strict=True)
+    ]
+    # Forms of the features that the kernel makes in any case cost no second pass.
+    along = forms if models[0].tables is bases[0].tables and len(bases) == 1 else ()
     # As many for the kernel as there can be: it is compiled once for all.
-    padded = (*forms, *[QuadraticForm.none()] * (MOST_FORMS - len(forms)))
+    padded = (*along, *[QuadraticForm.none()] * (MOST_FORMS - len(along)))
 
     def work(chunk: Chunk) -> ChunkSums:
-        values, pulls, strain, closest, of_forms, totals = chunk_sums(
-            chunk, near.centre_types, points, basis.tables, products, of_products, gradient, padded
-        )
-        found = list(zip(of_forms, totals, strict=True))[: len(forms)]
+        parts = [
+            chunk_sums(chunk, near.centre_types, points, *model, gradient, padded)
+            for model in models
+        ]
+        values, pulls, strain, closest, of_forms, totals = parts[0]
+        for other in parts[1:]:
+            values += other[0]
+            pulls += other[1]
+            strain += other[2]
+        found = list(zip(of_forms, totals, strict=True))[: len(along)]
+        if len(found) < len(forms):
+            found = _chunk_forms(bases, near, points, chunk, forms)
         return ChunkSums(values, pulls, strain, closest, found)
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
 
 
 def readout_sums(
-    basis: DensityBasis,
+    bases: Sequence[DensityBasis],
     atoms: Atoms,
     near: NeighbourList,
     readout: Readout,
@@ -91,17 +103,14 @@ def readout_sums(
     gradient: bool,
     forms: Sequence[QuadraticForm] = (),
 ) -> SiteSums:
-    """See `DensityDescriptor.site_model`."""
-    products, points = basis.products, near.points(atoms).ravel()
+    """See `LocalDescriptor.site_model`."""
+    points, columns = near.points(atoms).ravel(), _columns(bases)
 
     def work(chunk: Chunk) -> ChunkSums:
         sums = _nothing(chunk, forms, gradient)
         closest, done = np.inf, 0
         for batch in chunk.batches(BATCH):
-            densities, shortest = batch_densities(batch, points, basis.tables)
-            if shortest < COINCIDENT:
-                near.check_distances(points, shortest)
-            features = features_of(products, batch.blocks, densities)
+            densities, features, shortest = _batch_features(bases, near, points, batch)
             rows = rows_of(batch.blocks, features)
             values, weights = map(np.asarray, readout(rows, near.centre_types[batch.centres]))
             for name, got, shape in (
@@ -114,16 +123,67 @@ def readout_sums(
                     )
             own = slice(done, done + len(values))
             sums.values[own], closest, done = values, min(closest, shortest), own.stop
-            kinds = near.centre_types[batch.centres[batch.blocks[:-1]]]
-            for form, (of_form, totals) in zip(forms, sums.forms, strict=True):
-                of_form[own] = form_values(form, kinds, batch.blocks, features, totals)
-            if gradient:
-                slopes = np.ascontiguousarray(weights, dtype=float)
-                slopes = slopes_of(products, batch.blocks, densities, slopes)
-                add_pair_forces(batch, points, basis.tables, slopes, sums.gradient, sums.strain)
+            _add_forms(near, batch, features, forms, sums.forms, own)
+            for basis, density, part in zip(bases, densities, columns, strict=True):
+                if gradient:
+                    slopes = np.ascontiguousarray(weights[:, part], dtype=float)
+                    slopes = slopes_of(basis.products, batch.blocks, density, slopes)
+                    add_pair_forces(batch, points, basis.tables, slopes, sums.gradient, sums.strain)
         return sums._replace(closest=closest)
 
     return _site_sums(near, points, in_threads(work, near.chunks), gradient)
+
+
+def _columns(bases: Sequence[DensityBasis]) -> list[slice]:
+    """Where the features of every basis stand."""
+    edges = np.cumsum([0, *(basis.n_features for basis in bases)]).tolist()
+    return [slice(*edge) for edge in pairwise(edges)]
+
+
+def _batch_features(
+    bases: Sequence[DensityBasis], near: NeighbourList, points: Array, batch: Chunk
+) -> tuple[list[Array], Array, float]:
+    """Densities by basis, features, and shortest distance of a batch."""
+    densities, features, shortest = [], [], np.inf
+    for basis in bases:
+        density, shortest = batch_densities(batch, points, basis.tables)
+        if shortest < COINCIDENT:
+            near.check_distances(points, shortest)
+        densities.append(density)
+        features.append(features_of(basis.products, batch.blocks, density))
+    together = features[0] if len(bases) == 1 else np.concatenate(features, axis=1)
+    return densities, together, shortest
+
+
+def _add_forms(
+    near: NeighbourList,
+    batch: Chunk,
+    features: Array,
+    forms: Sequence[QuadraticForm],
+    found: Sequence[tuple[Array, Array]],
+    own: slice,
+) -> None:
+    """Forms of a batch, which is a part of a chunk's atoms."""
+    kinds = near.centre_types[batch.centres[batch.blocks[:-1]]]
+    for form, (of_form, totals) in zip(forms, found, strict=True):
+        of_form[own] = form_values(form, kinds, batch.blocks, features, totals)
+
+
+def _chunk_forms(
+    bases: Sequence[DensityBasis],
+    near: NeighbourList,
+    points: Array,
+    chunk: Chunk,
+    forms: Sequence[QuadraticForm],
+) -> list[tuple[Array, Array]]:
+    """Forms of a chunk, batch by batch."""
+    found, done = _nothing(chunk, forms, gradient=False).forms, 0
+    for batch in chunk.batches(BATCH):
+        _, features, _ = _batch_features(bases, near, points, batch)
+        own = slice(done, done + len(batch.centres))
+        _add_forms(near, batch, features, forms, found, own)
+        done = own.stop
+    return found
 
 
 def _nothing(chunk: Chunk, forms: Sequence[QuadraticForm], gradient: bool) -> ChunkSums:
@@ -172,16 +232,15 @@ def _site_sums(
     return SiteSums(values, near.fold(on_points), symmetric, forms)
 
 
-def features(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> Array:
-    """See `DensityDescriptor.compute`."""
+def features(bases: Sequence[DensityBasis], atoms: Atoms, near: NeighbourList) -> Array:
+    """See `LocalDescriptor.compute`."""
     points = near.points(atoms).ravel()
-    values = np.empty((len(atoms), basis.n_features))
+    values = np.empty((len(atoms), sum(basis.n_features for basis in bases)))
 
     def work(chunk: Chunk) -> float:
         closest = np.inf
         for batch in chunk.batches(BATCH):
-            densities, shortest = batch_densities(batch, points, basis.tables)
-            own = features_of(basis.products, batch.blocks, densities)
+            _, own, shortest = _batch_features(bases, near, points, batch)
             values[near.owners[batch.centres]] = rows_of(batch.blocks, own)
             closest = min(closest, shortest)
         return closest
@@ -190,49 +249,67 @@ def features(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> Array:
     return values
 
 
-def summed_features(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> SummedFeatures:
-    """See `DensityDescriptor.compute_with_gradients`."""
+def summed_features(
+    bases: Sequence[DensityBasis], atoms: Atoms, near: NeighbourList
+) -> SummedFeatures:
+    """See `LocalDescriptor.compute_with_gradients`."""
     centres = np.empty(len(atoms), dtype=np.int64)
     centres[near.owners] = near.centre_types
-    slopes = _feature_gradients(basis, atoms, near, centres, basis.n_species)
+    slopes = _feature_gradients(bases, atoms, near, centres, bases[0].n_species)
     strain = slopes[:, len(atoms) :]
     return SummedFeatures(
-        features(basis, atoms, near),
+        features(bases, atoms, near),
         slopes[:, : len(atoms)],
         (strain + strain.transpose(0, 2, 1, 3)) / 2,
     )
 
 
-def site_gradients(basis: DensityBasis, atoms: Atoms, near: NeighbourList) -> Array:
-    """See `DensityDescriptor.compute_site_gradients`."""
+def site_gradients(bases: Sequence[DensityBasis], atoms: Atoms, near: NeighbourList) -> Array:
+    """See `LocalDescriptor.compute_site_gradients`."""
     n_atoms = len(atoms)
-    return _feature_gradients(basis, atoms, near, np.arange(n_atoms), n_atoms)[:, :n_atoms]
+    return _feature_gradients(bases, atoms, near, np.arange(n_atoms), n_atoms)[:, :n_atoms]
 
 
 def _feature_gradients(
-    basis: DensityBasis, atoms: Atoms, near: NeighbourList, groups: IntArray, n_groups: int
+    bases: Sequence[DensityBasis],
+    atoms: Atoms,
+    near: NeighbourList,
+    groups: IntArray,
+    n_groups: int,
 ) -> Array:
     """Gradients and, in three more rows, strain derivatives of features summed over groups.
 
     Every thread has features of its own, so that no two write to one place.
     """
-    points, products = near.points(atoms).ravel(), basis.products
-    result = np.zeros((n_groups, len(atoms) + 3, 3, basis.n_features))
+    points, columns = near.points(atoms).ravel(), _columns(bases)
+    result = np.zeros((n_groups, len(atoms) + 3, 3, columns[-1].stop))
 
-    def work(part: tuple[int, int]) -> float:
+    def work(part: tuple[DensityBasis, int, tuple[int, int]]) -> float:
+        basis, first, bounds = part
         closest = np.inf
-        pattern = jacobian_pattern(products, len(basis.channels), *part)
+        pattern = jacobian_pattern(basis.products, len(basis.channels), *bounds)
+        pattern = pattern._replace(first=first + bounds[0], last=first + bounds[1])
         for chunk in near.chunks:
             shortest = feature_gradients(
-                chunk, near.owners, points, basis.tables, products, basis.kernel_channels,
+                chunk, near.owners, points, basis.tables, basis.products, basis.kernel_channels,
                 pattern, groups, result,
             )  # fmt: skip
             closest = min(closest, shortest)
         return closest
 
-    # Parts of about equal cost: features with more products take longer.
-    cost = np.cumsum(1 + np.bincount(products.feature_of))
+    parts = [
+        (basis, own.start, bounds)
+        for basis, own in zip(bases, columns, strict=True)
+        for bounds in _shares(basis)
+    ]
+    near.check_distances(points, min(in_threads(work, parts)))
+    return result
+
+
+def _shares(basis: DensityBasis) -> list[tuple[int, int]]:
+    """Ranges of features of about equal cost, as many as threads."""
+    # Features with more products take longer.
+    cost = np.cumsum(1 + np.bincount(basis.products.feature_of))
     shares = np.linspace(0, cost[-1], get_num_threads() + 1)
     bounds = np.unique(np.searchsorted(np.append(0, cost), shares)).tolist()
-    near.check_distances(points, min(in_threads(work, list(pairwise(bounds)))))
-    return result
+    return list(pairwise(bounds))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import chebyshev
+from scipy.interpolate import BSpline
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
@@ -172,3 +173,48 @@ def tabulated_basis(
         "radial functions: too many of them, they vary too fast to be tabulated within "
         f"{TABLE_ACCURACY}"
     )
+
+
+#: Cells of the table between two knots of functions that are rougher than cubic: where slopes or
+#: curvatures jump, they turn within this part of the distance on either side.
+CELLS = 8
+
+
+def spline_basis(n_intervals: int, first: int, *, cutoff: float, degree: int) -> TabulatedBasis:
+    """B-splines on evenly spaced knots from 0 to the cutoff.
+
+    Parameters
+    ----------
+    n_intervals : int
+    first : int
+        Interval, counted from 0, that is the first of interest. Functions that end before it
+        are summed up with the first one that reaches it: the sum of all is 1 up to the first
+        knots before the cutoff.
+    cutoff : float, Å
+    degree : int
+        1, 2 or 3.
+
+    Returns
+    -------
+    TabulatedBasis
+        Exact for cubic splines; those of lower degree are rounded off at the knots.
+    """
+    n_cells = n_intervals * (1 if degree == 3 else CELLS)
+    element = BSpline.basis_element(np.arange(degree + 2), extrapolate=False)
+    # From the cutoff inwards, in knots; function by function. Those beyond the centre are in the
+    # sum, too.
+    inwards = np.linspace(n_intervals, 0, n_cells + 1)[:, None] - np.arange(n_intervals)
+    nodes = np.zeros((n_cells + 1, 3, n_intervals))
+    nodes[:, 0] = np.nan_to_num(element(inwards))
+    for order in range(1, min(degree, 2) + 1):
+        derivative = element.derivative(order)
+        # The highest one jumps: the mean of both sides.
+        beside = (0.0,) if order < degree else (-1e-9, 1e-9)
+        sides = [np.nan_to_num(derivative(inwards + side)) for side in beside]
+        nodes[:, order] = (-n_intervals / n_cells) ** order * np.mean(sides, axis=0)
+    nodes[-1, :2] = 0
+    # Function k ends k knots before the cutoff.
+    kept = n_intervals - first
+    inner = nodes[:, :, kept - 1 :].sum(axis=2, keepdims=True)
+    outer = nodes[:, :, : kept - 1][:, :, ::-1]
+    return TabulatedBasis(cutoff, np.concatenate([inner, outer], axis=2))
