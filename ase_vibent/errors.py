@@ -141,6 +141,10 @@ class CutRecordWarning(UserWarning):
     """The last record of a file was unfinished, and was cut off: a run had been killed."""
 
 
+class LeftOutWarning(UserWarning):
+    """Something of a structure has no place in the format of a file, and is not in it."""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A question at the end of a message, if a name is much like one that there is.
 

@@ -6,7 +6,8 @@ Rattled vacancy cells, so that no symmetry helps. The yardstick is ase.vibration
 central differences, its Hessian alone, with its own cache in an empty folder. Ours are labels,
 total entropy alone and with its gradient, of a mesh as by default, and at Γ. Seconds are those of
 the processor, one thread, which other processes disturb least, and medians; ratios are to the
-yardstick.
+yardstick. Outside is the time outside of the calculator's own calls, and its share of all: what our
+code costs beside the potential's. "EMT+20ms" waits that long in every call, as most potentials do.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import cProfile
 import pstats
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import process_time
+from time import process_time, sleep
 
 import potentials
 from ase.build import bulk
@@ -37,6 +38,18 @@ from ase_vibent import (
 from ase_vibent.hessian import has_analytic_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
+
+class SlowEMT(EMT):
+    """Effective-medium theory at the price of a larger potential."""
+
+    delay = 0.02
+
+    def calculate(self, *args, **keywords):
+        """Wait, seconds that no processor counts."""
+        sleep(self.delay)
+        super().calculate(*args, **keywords)
+
+
 #: Crystal, repeats along an edge for 64 and 216 atoms, calculator.
 MATERIALS = {
     "emt": ("EMT Cu", bulk("Cu", "fcc", a=3.5898), {64: 4, 216: 6}, EMT),
@@ -47,6 +60,7 @@ MATERIALS = {
         stillinger_weber_silicon,
     ),
     "eam": ("EAM Cu", bulk("Cu", "fcc", a=3.615), {64: 4, 216: 6}, potentials.copper),
+    "slow": ("EMT+20ms", bulk("Cu", "fcc", a=3.5898), {64: 4, 216: 6}, SlowEMT),
 }
 
 
@@ -58,16 +72,20 @@ def vacancy(crystal, repeats):
 
 
 class Counted:
-    """A fresh calculator that counts its calculations."""
+    """A fresh calculator, its calculations, and the seconds of the processor in them."""
 
     def __init__(self, make):
         self.calculator = make()
-        self.calls = 0
+        self.calls, self.seconds = 0, 0.0
         calculate = self.calculator.calculate
 
         def counting(*args, **keywords):
             self.calls += 1
-            return calculate(*args, **keywords)
+            began = process_time()
+            try:
+                return calculate(*args, **keywords)
+            finally:
+                self.seconds += process_time() - began
 
         self.calculator.calculate = counting
 
@@ -90,10 +108,13 @@ def label(entropy_calculator, gradient, mesh="auto"):
 
 
 def timed(work, atoms, make):
+    """Seconds with all waiting, those outside of the calculator, and its calculations."""
     counted = Counted(make)
     began = process_time()
     work(atoms, counted.calculator)
-    return process_time() - began, counted.calls
+    seconds = process_time() - began
+    waited = counted.calls * getattr(counted.calculator, "delay", 0.0)
+    return seconds + waited, seconds - counted.seconds, counted.calls
 
 
 def profiled(work, atoms, make):
@@ -118,12 +139,12 @@ def compare(name, atoms, make, repeats):
     # Rounds, not blocks, so that a busy machine slows every row alike.
     rounds = [[timed(work, atoms, make) for _, work in rows(make)] for _ in range(repeats)]
     columns = list(zip(*rounds, strict=True))
-    base = median(seconds for seconds, _ in columns[0])
+    base = median(seconds for seconds, *_ in columns[0])
     for (title, _), results in zip(rows(make), columns, strict=True):
-        seconds = median(seconds for seconds, _ in results)
+        seconds, outside = (median(result[k] for result in results) for k in (0, 1))
         print(
-            f"{name:<7} {len(atoms):>5}  {title:<28} {results[0][1]:>6} {seconds:>8.2f} "
-            f"{seconds / base:>6.2f}",
+            f"{name:<8} {len(atoms):>4}  {title:<28} {results[0][2]:>6} {seconds:>8.2f} "
+            f"{seconds / base:>6.2f} {outside:>8.2f} {outside / seconds:>6.1%}",
             flush=True,
         )
 
@@ -138,7 +159,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="where the seconds of ours go")
     options = parser.parse_args()
     print(f"one thread, CPU seconds, median of {options.repeats}")
-    print(f"{'':<7} {'atoms':>5}  {'':<28} {'calls':>6} {'s':>8} {'ratio':>6}")
+    print(
+        f"{'':<8} {'atoms':>4}  {'':<28} {'calls':>6} {'s':>8} {'ratio':>6} {'outside':>8} {'':>6}"
+    )
     for key in options.potentials:
         name, crystal, repeats, make = MATERIALS[key]
         timed(label(FiniteDifferenceEntropyCalculator, True), vacancy(crystal, 2), make)  # warm up

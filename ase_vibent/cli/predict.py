@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         help="file of the structures with site values, written structure by structure: extended "
-        "XYZ (.xyz), or ASE's binary trajectory (.traj)",
+        "XYZ (.xyz), ASE's binary trajectory (.traj; ase.io.read leaves its site values out, "
+        "ase.io.ulm.open has them), or a LAMMPS text dump (.dump, .lammpstrj; without totals)",
     )
     parser.add_argument(
         "--columns",
@@ -199,12 +200,13 @@ def _with_predictions(
     """Copy with predictions under names that training never takes for labels."""
     values = calculator.results
     copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc  # results that the file of the structure has
     if isinstance(calculator, SiteEntropyCalculator):
-        copy.info["predicted_temperature"] = calculator.temperature
-        copy.info["predicted_statistics"] = _statistics(calculator)
-    target = calculator.target
-    copy.info |= {f"predicted_{k}": values[k] for k in target.of_structure if k in values}
-    copy.arrays |= {f"predicted_{k}": values[k] for k in columns if k in values}
+        copy.info[f"{dataset.PREDICTED}temperature"] = calculator.temperature
+        copy.info[f"{dataset.PREDICTED}statistics"] = _statistics(calculator)
+    of_structure = calculator.target.of_structure
+    copy.info |= {f"{dataset.PREDICTED}{k}": values[k] for k in of_structure if k in values}
+    copy.arrays |= {f"{dataset.PREDICTED}{k}": values[k] for k in columns if k in values}
     return copy
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms, FixCartesian
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
@@ -24,6 +26,12 @@ _BEGINNING = "Properties=species:S:1:pos:R:3"
 #: That of any frame.
 _HEADER = re.compile(r'(^|\s)Properties=("?)(\S+?)\2(\s|$)')
 _COUNT = re.compile(r"[ \t]*[0-9]{1,12}\s*")
+#: Constraints that a frame can hold, as the atoms and axes that are fixed.
+HELD_CONSTRAINTS = (FixAtoms, FixCartesian)
+#: Names in the second line, and of columns, that mean something else; what no name can have.
+_TAKEN_INFO = {"Properties", "Lattice", "pbc"}
+_TAKEN_ARRAYS = {"species", "symbols", "pos", "Z", "move_mask"}
+_NO_NAME = re.compile(r"""[\s:="'\\{}\[\]]""")
 _CHECKSUM = re.compile(rf'\s?{CHECKSUM}="?([^\s"]*)"?')
 
 
@@ -61,6 +69,53 @@ def frame_parts(atoms: Atoms) -> list[bytes]:
     # Behind properties and lattice, so that no text can stand before it.
     checksum = f" {CHECKSUM}={_shortened(digest.hexdigest())} pbc=".encode()
     return [first.replace(b" pbc=", checksum, 1), *rows]
+
+
+def holds_info(key: Any, value: Any) -> bool:
+    """Whether a frame can hold an entry of `Atoms.info`.
+
+    Parameters
+    ----------
+    key, value : any
+
+    Returns
+    -------
+    bool
+        Names are text that is read back; values are numbers, text, or what JSON knows.
+    """
+    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            text = key_val_dict_to_str({key: _in_line(value)})
+            return key not in _TAKEN_INFO and set(key_val_str_to_dict(f"{text} end=1")) == {
+                key,
+                "end",
+            }
+        except Exception:  # of many kinds, ASE's warnings among them
+            return False
+
+
+def holds_array(name: str, array: NDArray[Any]) -> bool:
+    """Whether a frame can hold one of `Atoms.arrays`.
+
+    Parameters
+    ----------
+    name : str
+    array : ndarray, shape (N, ...)
+
+    Returns
+    -------
+    bool
+        It must be of numbers, truth values or words, and its name a word.
+    """
+    return (
+        name not in _TAKEN_ARRAYS
+        and not _NO_NAME.search(name)
+        and array.dtype.kind in _CODES
+        and array.size > 0
+    )
 
 
 def parse_frames(text: str, *, ours: bool = False) -> list[Atoms]:
@@ -224,7 +279,6 @@ def _without_checksum(text: str, start: int) -> str:
 
 def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
     """Second line of a frame, and those of its atoms."""
-    from ase.constraints import FixAtoms
     from ase.io.extxyz import key_val_dict_to_str
 
     arrays: dict[str, NDArray[Any]] = {"pos": atoms.positions}
@@ -233,11 +287,8 @@ def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
         for k, v in atoms.arrays.items()
         if k not in ("numbers", "positions") and v.dtype.kind in "fiubU"
     }
-    fixed = [c.index for c in atoms.constraints if isinstance(c, FixAtoms)]
-    if fixed:
-        free = np.ones(len(atoms), dtype=bool)
-        free[np.concatenate(fixed)] = False
-        arrays["move_mask"] = free
+    if any(isinstance(c, HELD_CONSTRAINTS) for c in atoms.constraints):
+        arrays["move_mask"] = _free(atoms)
     properties = ["species:S:1"]
     columns: list[Column] = [(chemical_symbols, atoms.numbers)]
     for name, array in arrays.items():
@@ -250,10 +301,22 @@ def _header_and_rows(atoms: Atoms) -> tuple[str, list[bytes]]:
     if atoms.cell.rank:
         header["Lattice"] = atoms.cell.array.T
     header["pbc"] = atoms.pbc
-    # A line break in a text would end the line that it stands in.
-    header |= {
-        key: " ".join(value.split()) if isinstance(value, str) else value
-        for key, value in atoms.info.items()
-        if key != CHECKSUM
-    }
-    return key_val_dict_to_str(header), format_rows(columns)
+    header |= {key: _in_line(value) for key, value in atoms.info.items() if key != CHECKSUM}
+    return key_val_dict_to_str(header), list(format_rows(columns))
+
+
+def _in_line(value: Any) -> Any:
+    """A line break in a text would end the line that it stands in."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _free(atoms: Atoms) -> NDArray[np.bool_]:
+    """Atoms that may move, or, where some may along some axes, axes along which they may."""
+    free = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+        elif isinstance(constraint, FixCartesian):
+            free[constraint.index] &= ~constraint.mask
+    by_axis = any(isinstance(constraint, FixCartesian) for constraint in atoms.constraints)
+    return free if by_axis else free[:, 0]

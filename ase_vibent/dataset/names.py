@@ -9,6 +9,8 @@ from ase_vibent import quantities
 
 #: How the names of all labels begin.
 PREFIX = "vibent_"
+#: How the names of predictions begin, in info and arrays: none is taken for a label.
+PREDICTED = "predicted_"
 #: In `atoms.info`: total entropy, eV/K.
 ENTROPY = quantities.ENTROPY["total"].key
 #: In `atoms.info`: derivative of the entropy with respect to strain, (3, 3), eV/K.

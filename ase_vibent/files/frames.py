@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import IO, Any
@@ -23,11 +26,14 @@ def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None)
     """Structures of a file, each read when it is asked for.
 
     Extended XYZ and LAMMPS data files are read faster than by ASE, LAMMPS text dumps frame by
-    frame, all with ASE's results. What ASE reads at once, it reads at once here, too.
+    frame, all with ASE's results; dumps with their `id`, and without ASE's energy of 0. What ASE
+    reads at once, it reads at once here, too.
 
     Parameters
     ----------
     path : path
+        A pipe, such as /dev/stdin, is copied to a temporary file first, unless its format is named
+        and one of these three.
     format_name : str, optional
         As ASE calls it; by default told by name and content.
 
@@ -43,12 +49,24 @@ def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None)
     import ase.io
     from ase.io.formats import filetype, open_with_compression
 
+    if format_name not in _READERS and stat.S_ISFIFO(os.stat(path).st_mode):
+        yield from _copied_frames(path, format_name)
+        return
     name = filetype(os.fspath(path)) if format_name is None else format_name
     if name not in _READERS:
         yield from ase.io.iread(path, index=":", format=name)
         return
     with open_with_compression(path, "r") as file:
         yield from _READERS[name](file)
+
+
+def _copied_frames(path: str | os.PathLike[str], format_name: str | None) -> Iterator[Atoms]:
+    """Of what cannot be read twice, as it must be to tell its format."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "copy")
+        with open(path, "rb") as pipe, open(copy, "wb") as file:
+            shutil.copyfileobj(pipe, file)
+        yield from iterate_frames(copy, format_name)
 
 
 def _xyz_frames(file: IO[str]) -> Iterator[Atoms]:
@@ -120,7 +138,14 @@ def _dump_frames(file: IO[str]) -> Iterator[Atoms]:
             )
         if not any({f"{axis}{kind}" for axis in "xyz"}.issubset(columns) for kind in _POSITIONS):
             raise ValueError("the dump has no columns of positions: x, y, z or the like")
-        yield _by_ase([*lines, *_rows(file, n_atoms)], "lammps-dump-text")
+        rows = _rows(file, n_atoms)
+        atoms = _by_ase([*lines, *rows], "lammps-dump-text")
+        if "id" in columns:  # by which ASE sorts
+            ids = np.loadtxt(rows, dtype=np.int64, usecols=columns.index("id"), ndmin=1)
+            atoms.set_array("id", np.sort(ids))
+        if atoms.calc is not None:  # of the forces; no dump has a total
+            del atoms.calc.results["energy"]
+        yield atoms
 
 
 def _data_frame(file: IO[str]) -> Iterator[Atoms]:

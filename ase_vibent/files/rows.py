@@ -18,7 +18,7 @@ PART = 8192
 Column = NDArray[Any] | tuple[Sequence[str], IntArray]
 
 
-def format_rows(columns: Sequence[Column]) -> list[bytes]:
+def format_rows(columns: Sequence[Column]) -> Iterator[bytes]:
     """Rows of a table, columns apart by spaces, in parts that end with a line feed each.
 
     Floating-point numbers get the fewest digits with which they are read back unchanged.
@@ -31,7 +31,7 @@ def format_rows(columns: Sequence[Column]) -> list[bytes]:
 
     Returns
     -------
-    list of bytes
+    iterator of bytes
     """
     groups = [
         (kind, [column for _, column in own])
@@ -39,7 +39,7 @@ def format_rows(columns: Sequence[Column]) -> list[bytes]:
     ]
     first = groups[0][1][0]
     n = len(first[1] if isinstance(first, tuple) else first)
-    return [_part(groups, slice(start, start + PART)) for start in range(0, n, PART)]
+    return (_part(groups, slice(start, start + PART)) for start in range(0, n, PART))
 
 
 def _by_kind(column: Column) -> tuple[str, Any]:
@@ -48,9 +48,9 @@ def _by_kind(column: Column) -> tuple[str, Any]:
         return "w", column
     kind = column.dtype.kind
     if kind == "f":
-        return "f", column.astype(np.float64)
+        return "f", column.astype(np.float64, copy=False)
     if kind == "i" or (kind == "u" and not np.any(column > np.iinfo(np.int64).max)):
-        return "i", column.astype(np.int64)
+        return "i", column.astype(np.int64, copy=False)
     if kind == "b":
         return "w", ("FT", column.astype(np.int64))
     names, numbers = np.unique(column.astype(str), return_inverse=True)

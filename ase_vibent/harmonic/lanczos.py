@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.compiled.jit import compiled
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.modes import NOISE, orthonormal_motions, signed_frequencies
@@ -38,6 +39,9 @@ ROUNDING = 1e-12
 
 #: A Ritz value of less weight on the site cannot be felt there.
 NEGLIGIBLE = 1e-12
+
+#: Share of a column that is left, below which rounding has brought rigid-body motions back.
+_CANCELLED = 1e-6
 
 #: Sites iterated together: 48 columns amortise reading the matrix and still fit the cache.
 BATCH = 16
@@ -173,12 +177,18 @@ class _Recursion:
 
     def advance(self) -> None:
         """One more step, one multiplication."""
-        residual = self._multiply(self._current) - self._coupling * self._previous
-        alpha = np.einsum("ij,ij->j", self._current, residual)
-        residual -= alpha * self._current
+        residual = np.ascontiguousarray(self._multiply(self._current))
+        alpha, squares = _orthogonalise(
+            residual, self._previous, self._current, self._coupling, self._basis
+        )
         self._scale = np.maximum(self._scale, np.abs(alpha) + self._coupling)
+        norms, noise = np.sqrt(squares), NOISE * self._scale
         self._previous = self._current
-        self._current, self._coupling = self._normalised(residual, NOISE * self._scale)
+        if np.any(norms <= _CANCELLED * self._scale):
+            self._current, self._coupling = self._normalised(residual, noise)
+        else:
+            residual /= norms
+            self._current, self._coupling = residual, norms
         self.diagonal.append(alpha)
         self.off_diagonal.append(self._coupling)
 
@@ -186,6 +196,49 @@ class _Recursion:
         """Nodes and weights of every column, shape (n_columns, steps)."""
         diagonal, off_diagonal = np.array(self.diagonal).T, np.array(self.off_diagonal).T
         return gauss_quadrature(diagonal, off_diagonal[:, :-1], self.norms**2)
+
+
+@compiled
+def _orthogonalise(
+    residual: Array, previous: Array, current: Array, coupling: Array, basis: Array
+) -> tuple[Array, Array]:
+    """Take two columns and rigid-body motions out of a residual, in place, in two passes over it.
+
+    Parameters
+    ----------
+    residual, previous, current : ndarray, shape (3n, m)
+        The last two orthogonal to the motions.
+    coupling : ndarray, shape (m,)
+        Of the previous column.
+    basis : ndarray, shape (3n, k)
+
+    Returns
+    -------
+    overlaps, squares : ndarray, shape (m,)
+        With the current column, and squared lengths of what is left.
+    """
+    n, m = residual.shape
+    overlaps, squares = np.zeros(m), np.zeros(m)
+    rigid = np.zeros((basis.shape[1], m))
+    for i in range(n):
+        r, p, q = residual[i], previous[i], current[i]
+        for c in range(m):
+            r[c] -= coupling[c] * p[c]
+            overlaps[c] += q[c] * r[c]
+        for k in range(basis.shape[1]):
+            b = basis[i, k]
+            if b != 0:
+                rigid[k] += b * r
+    for i in range(n):
+        r, q = residual[i], current[i]
+        for k in range(basis.shape[1]):
+            b = basis[i, k]
+            if b != 0:
+                r -= b * rigid[k]
+        for c in range(m):
+            r[c] -= overlaps[c] * q[c]
+            squares[c] += r[c] * r[c]
+    return overlaps, squares
 
 
 def _converged(

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from scipy.sparse import bsr_array, csr_array, diags_array
 
 from ase_vibent.arrays import Array, IntArray
+from ase_vibent.errors import UnknownSpeciesError
 
 
 def is_matscipy_eam(calculator: object) -> bool:
@@ -40,11 +42,25 @@ def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
     Returns
     -------
     csr_array, shape (3N, 3N), eV/Å²
+
+    Raises
+    ------
+    UnknownSpeciesError
+        If the potential has no tables of a species.
     """
     from matscipy.neighbours import neighbour_list
 
+    tables = potential.atnum_to_index  # -1 between its species, and no longer than needed
+    numbers = np.flatnonzero(tables >= 0)
+    unknown = sorted({chemical_symbols[z] for z in atoms.numbers if z not in numbers})
+    if unknown:
+        known = sorted(chemical_symbols[z] for z in numbers)
+        raise UnknownSpeciesError(
+            f"atoms: expected {', '.join(known)}, of which the potential has tables, got "
+            f"{', '.join(unknown)}; take a potential of all species"
+        )
     i, j, vectors, distances = neighbour_list("ijDd", atoms, potential.cutoff)
-    kinds = np.array([potential.atnum_to_index[z] for z in atoms.numbers])
+    kinds = tables[atoms.numbers]
     pairs = partial(_of_pairs, distances=distances)
     density: Any = np.bincount(i, pairs(potential.f, kinds[j], kinds[i]), minlength=len(atoms))
     slope, curvature = (

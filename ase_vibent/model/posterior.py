@@ -164,7 +164,7 @@ class Posterior(ModelPart):
             (factor * self.root_of_sum(sums, counts) for factor, sums, counts in terms),
             np.zeros(self.factor.shape[2]),
         )
-        return float(np.hypot(self.scale * np.linalg.norm(root), np.sqrt(2) * self.noise))
+        return float(np.hypot(self.scale * _length(root), np.sqrt(2) * self.noise))
 
     def _roots(self, centred: Array, kinds: IntArray) -> Array:
         """Vectors whose products are the covariances of the sites, shape (N, rank), k_B."""
@@ -181,7 +181,9 @@ class Posterior(ModelPart):
 
     def _spread(self, root: Array, site_variances: float) -> float:
         """Stretched standard deviation of the sum over sites, k_B."""
-        spread = float(np.linalg.norm(root))
+        spread = _length(root)
+        if np.isinf(spread):
+            return spread
         return self.stretch(spread, float(np.sqrt(site_variances))) * spread
 
     def stretch(self, spread: float, site_spreads: float) -> float:
@@ -202,3 +204,9 @@ class Posterior(ModelPart):
             return float(self.scale)
         coherence = spread / site_spreads**2
         return float(self.scale * (coherence / self.typical) ** self.exponent)
+
+
+def _length(root: Array) -> float:
+    """Of a vector; infinite where features beyond all numbers gave inf - inf."""
+    length = float(np.linalg.norm(root))
+    return np.inf if np.isnan(length) else length

@@ -9,7 +9,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.structures.symmetry import STRICT_SYMPREC, atom_kinds, symmetry_dataset
+from ase_vibent.structures.symmetry import STRICT_SYMPREC, atom_kinds, space_group
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SymmetryOperations:
 
     def __init__(self, atoms: Atoms, places: IntArray | None = None):
         kinds = atom_kinds(atoms, masses=False) if places is None else places + 1
-        found = symmetry_dataset(atoms, STRICT_SYMPREC, kinds)
+        found = space_group(atoms, STRICT_SYMPREC, kinds)
         kept = np.ones(len(found.rotations), dtype=bool)
         if places is not None:
             kept = np.all(found.rotations == np.eye(3, dtype=int), axis=(1, 2))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.structures.fingerprint import marks
+from ase_vibent.structures.space_group import SpaceGroup, group_by_surroundings, spglib_dataset
 from ase_vibent.structures.validity import check_crystal, starting_copy, without_leftovers
 
 #: Precision of the crystal's positions, Å.
@@ -252,7 +251,7 @@ def inequivalent_atoms(atoms: Atoms) -> NDArray[np.int64]:
     """
     if not atoms.pbc.all():
         return np.arange(len(atoms))
-    return np.unique(symmetry_dataset(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
+    return np.unique(space_group(atoms, STRICT_SYMPREC).equivalent_atoms).astype(np.int64)
 
 
 def point_group(crystal: Atoms) -> Array:
@@ -326,11 +325,40 @@ def defect_multiplicity(defect: Atoms, crystal: Atoms, *, symprec: float = DEFEC
             "multiplicity: the supercell is less symmetric than its crystal, so that symmetry "
             "cannot count the orientations of a defect in it; pass multiplicity="
         )
-    return operations / len(symmetry_dataset(defect, symprec).rotations) / cells
+    return operations / len(space_group(defect, symprec).rotations) / cells
+
+
+def space_group(atoms: Atoms, symprec: float, kinds: IntArray | None = None) -> SpaceGroup:
+    """Operations of a structure with a defect or without, in the fastest way.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Periodic along three directions.
+    symprec : float, Å
+    kinds : ndarray of int, shape (N,), optional
+        Of the atoms; by default `atom_kinds`.
+
+    Returns
+    -------
+    SpaceGroup
+        Where atoms carry vectors, translations are all its operations.
+
+    Raises
+    ------
+    InvalidStructureError
+        If spglib fails.
+    """
+    kinds = atom_kinds(atoms) if kinds is None else kinds
+    found = group_by_surroundings(atoms, kinds, symprec, turned=not has_directions(atoms))
+    if found is not None:
+        return found
+    known = symmetry_dataset(atoms, symprec, kinds)
+    return SpaceGroup(known.rotations, known.translations, known.equivalent_atoms)
 
 
 def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, kinds: IntArray | None = None) -> Any:
-    """What spglib knows about a structure; how it says that it failed is about to change.
+    """What spglib knows about a structure.
 
     Parameters
     ----------
@@ -351,12 +379,10 @@ def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, kinds: IntArray | N
     """
     kinds = atom_kinds(atoms) if kinds is None else kinds
     cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            found: Any = spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except Exception as error:
-            raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
+    try:
+        found = spglib_dataset(cell, symprec)
+    except Exception as error:
+        raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
     if found is None:
         raise InvalidStructureError("crystal: spglib finds no symmetry in it; do atoms coincide?")
     if not has_directions(atoms):

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import ase.io
 import ase.io.ulm
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian, FixedPlane
 
 from ase_vibent import SiteEntropyCalculator, pretrained, read_labels, write_labels
 from ase_vibent.model import SiteModel
@@ -64,6 +67,7 @@ def test_columns_of_choice(vibent):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
+        ("-o out.xyz.gz", ".xyz"),
         ("-o out.xyz --columns entropies masses", "got masses"),
         ("--columns entropies", "-o"),
         ("-o out.npy", ".traj"),
@@ -78,7 +82,7 @@ def test_mistakes_are_told_before_the_work(vibent, arguments, word, monkeypatch)
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("output", ["out.xyz", "out.traj"])
+@pytest.mark.parametrize("output", ["out.xyz", "out.traj", "out.dump"])
 def test_a_broken_frame_in_the_middle(vibent, frames, output, strict_json):
     text = text_of(frames[:2]) + "8\nProperties=species:S:1:pos:R:3\nSi 0 0\n" + text_of(frames[2:])
     with open("in.xyz", "w", encoding="utf-8") as file:
@@ -92,7 +96,7 @@ def test_a_broken_frame_in_the_middle(vibent, frames, output, strict_json):
     assert len(ase.io.read(output, ":")) == 4
 
 
-@pytest.mark.parametrize("output", ["out.xyz", "out.traj"])
+@pytest.mark.parametrize("output", ["out.xyz", "out.traj", "out.lammpstrj"])
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_full_disk(vibent, monkeypatch, output, before, strict_json):
     from ase.io import ulm
@@ -109,12 +113,14 @@ def test_a_full_disk(vibent, monkeypatch, output, before, strict_json):
 
         return fails
 
-    if output.endswith("traj"):
+    if output.endswith(".traj"):
         monkeypatch.setattr(ulm.Writer, "sync", counted(ulm.Writer.sync))
     else:
+        writer = "dataset.frame_files.frame_parts" if "xyz" in output else "files.dumps._parts"
+        module, _, name = f"ase_vibent.{writer}".rpartition(".")
+        parts = getattr(import_module(module), name)
         monkeypatch.setattr(
-            "ase_vibent.dataset.frame_files.frame_parts",
-            lambda atoms: halves_of_frame(atoms, counted),
+            f"{module}.{name}", lambda *frame: halves_of_frame(parts(*frame), counted)
         )
     with open(output, "w", encoding="utf-8") as file:
         file.write("before")
@@ -132,13 +138,133 @@ def test_a_full_disk(vibent, monkeypatch, output, before, strict_json):
     assert not [name for name in os.listdir() if name.startswith(".vibent")]
 
 
-def halves_of_frame(atoms, counted):
+def halves_of_frame(parts, counted):
     """Parts of a frame, the second of which meets a full disk."""
-    from ase_vibent.dataset.frames import frame_parts
-
-    first, *rest = frame_parts(atoms)
+    first, *rest = parts
     yield first
     yield from counted(lambda: rest)()
+
+
+def test_a_dump_says_the_same_by_the_names_of_lammps(vibent):
+    """From dump to dump, what LAMMPS knows of its atoms is kept."""
+    atoms = ase.io.read("in.xyz")
+    atoms.set_array("id", np.array([5, 3, 20, 4, 9, 8, 7, 1]))
+    atoms.set_array("type", np.array([2, 2, 1, 2, 2, 2, 1, 2]))
+    write_labels("in.xyz", [atoms])
+    assert vibent("predict", "si-sw", "in.xyz", "-o", "one.dump").err == ""
+    assert vibent("predict", "si-sw", "one.dump", "-o", "TWO.DUMP").err == ""
+    assert vibent("predict", "si-sw", "one.dump", "-o", "two.xyz").err == ""
+    expected = read_labels("two.xyz")[0]
+    order = np.argsort(atoms.arrays["id"])
+    np.testing.assert_array_equal(expected.positions, atoms.positions[order])
+    for name, unsorted in (("one.dump", order), ("TWO.DUMP", slice(None))):
+        with open(name, encoding="utf-8") as file:
+            title = next(line for line in file if line.startswith("ITEM: ATOMS")).split()[2:]
+            rows = np.array([line.split() for line in file])[unsorted]
+        table = dict(zip(title, rows.T, strict=True))
+        np.testing.assert_array_equal(table["id"].astype(int), expected.arrays["id"])
+        np.testing.assert_array_equal(table["type"].astype(int), expected.arrays["type"])
+        for column in ("entropies", "entropies_std", "extrapolation_grades"):
+            values = expected.arrays[f"predicted_{column}"]
+            np.testing.assert_allclose(table[column].astype(float), values, rtol=1e-9)
+        gradient = [table[f"entropy_gradient[{k}]"].astype(float) for k in (1, 2, 3)]
+        np.testing.assert_allclose(
+            np.transpose(gradient), expected.arrays["predicted_entropy_gradient"], atol=1e-15
+        )
+
+
+@pytest.mark.parametrize(
+    ("output", "format_name"),
+    [("OUT.XYZ", "extxyz"), ("Out.ExtXYZ", "extxyz"), ("OUT.TRAJ", "traj"), ("O.Dump", None)],
+)
+def test_case_of_endings(vibent, output, format_name):
+    assert vibent("predict", "si-sw", "in.xyz", "-o", output).code == 0
+    assert len(ase.io.read(output, ":", format=format_name)) == 4
+
+
+def full(atoms):
+    """With all that a structure can have, and more than any format holds."""
+    rng = np.random.default_rng(0)
+    atoms = atoms.copy()
+    atoms.set_constraint([FixAtoms([0]), FixCartesian([1, 2], [True, False, True])])
+    atoms.set_array("words", np.array(list("abcdefgh")))
+    atoms.set_array("objects", np.array([{}] * 8))
+    atoms.set_array("waves", rng.random(8) * 1j)
+    atoms.info |= {7: "seven", ("a", 1): 2, "a\\": 1, "b c": 2, "set": {1, 2}, "note": "hello"}
+    results = {"energy": -3.5, "forces": rng.random((8, 3)), "stress": np.arange(6.0)}
+    atoms.calc = SinglePointCalculator(atoms, **results, magmoms=rng.random(8))
+    atoms.calc.results["own"] = 3.0
+    return atoms
+
+
+def predicted(vibent, monkeypatch, frames, output):
+    """Frames that no file of ASE could hold, from file to file; what was said of them."""
+    from ase_vibent.cli.shared import files
+
+    monkeypatch.setattr(files, "iterate_frames", lambda *_: iter(frames))
+    done = vibent("predict", "si-sw", "in.xyz", "-o", output)
+    assert done.code == 0
+    return ase.io.read(output, ":"), done.err
+
+
+@pytest.mark.filterwarnings("default::ase_vibent.errors.LeftOutWarning")
+@pytest.mark.parametrize("suffix", ["xyz", "traj"])
+def test_constraints_and_results_are_kept(vibent, monkeypatch, frames, suffix):
+    atoms = full(frames[0])
+    found, said = predicted(vibent, monkeypatch, [atoms, atoms], f"out.{suffix}")
+    assert said.count("\n") == 1
+    for name in ("'objects'", "'waves'", "'set'", "('a', 1)", "'own'"):
+        assert name in said
+    for one in found:
+        assert one.info["note"] == "hello"
+        assert one.calc.results.keys() == {"energy", "forces", "stress", "magmoms"}
+        for name, value in one.calc.results.items():
+            np.testing.assert_array_equal(value, atoms.calc.results[name])
+        np.testing.assert_array_equal(movable(one), movable(atoms))
+    if suffix == "xyz":
+        assert found[0].info["b c"] == 2
+        assert list(found[0].arrays["words"]) == list("abcdefgh")
+    else:
+        assert ase.io.ulm.ulmopen("out.traj")[1].words == list("abcdefgh")
+        assert found[0].info["a\\"] == 1
+    for name in ("'words'", "'b c'", "'note'", "Fix"):
+        assert name not in said
+
+
+def movable(atoms):
+    """Components of the forces that constraints leave."""
+    forces = np.ones((len(atoms), 3))
+    for constraint in atoms.constraints:
+        constraint.adjust_forces(atoms, forces)
+    return forces
+
+
+@pytest.mark.filterwarnings("default::ase_vibent.errors.LeftOutWarning")
+@pytest.mark.parametrize(
+    ("output", "lost"),
+    [
+        ("out.xyz", ["FixedPlane"]),
+        ("out.dump", ["FixedPlane", "FixAtoms", "'words'", "'note'", "'energy'", "7"]),
+    ],
+)
+def test_what_a_format_cannot_hold_is_said(vibent, monkeypatch, frames, output, lost):
+    atoms = full(frames[0])
+    atoms.set_constraint([FixAtoms([0]), FixedPlane(1, (0, 0, 1))])
+    found, said = predicted(vibent, monkeypatch, [frames[1], atoms], output)
+    assert said.count("\n") == 1
+    assert all(name in said for name in lost)
+    assert "predicted" not in said
+    np.testing.assert_array_equal(
+        found[1].get_forces(apply_constraint=False), atoms.get_forces(apply_constraint=False)
+    )
+
+
+def test_structures_from_a_pipe(here):
+    command = [sys.executable, "-m", "ase_vibent.cli", "predict", "si-sw", "/dev/stdin"]
+    text = (here / "in.xyz").read_text(encoding="utf-8")
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "frame 3" in done.stdout
 
 
 def test_a_dump_without_elements(vibent):

@@ -1,5 +1,8 @@
 """Structures read one by one: the same as ASE's, and no more than is asked for."""
 
+import os
+from threading import Thread
+
 import ase.io
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
+from ase.io.formats import filetype
 
 from ase_vibent.files.frames import iterate_frames
 
@@ -61,8 +65,12 @@ def assert_same(found: Atoms, expected: Atoms) -> None:
         np.testing.assert_array_equal(results[0][name], value)
 
 
-def assert_read_alike(path, format_name=None) -> None:
+def assert_read_alike(path, format_name=None, beside=()) -> None:
+    """As ASE does, but for arrays that ASE leaves out."""
     found = list(iterate_frames(path, format_name))
+    for atoms in found:
+        for name in beside:
+            del atoms.arrays[name]
     expected = ase.io.read(path, index=":", format=format_name)
     assert len(found) == len(expected) > 0
     for one, other in zip(found, expected, strict=True):
@@ -134,7 +142,39 @@ def dump(columns: str, steps: int = 3, box: str = "pp pp ss\n0 13\n0 6.5\n0 6.5"
 )
 def test_lammps_dumps(tmp_path, columns, box):
     (tmp_path / "out.dump").write_text(dump(columns, box=box), encoding="utf-8")
-    assert_read_alike(tmp_path / "out.dump", "lammps-dump-text")
+    assert_read_alike(tmp_path / "out.dump", "lammps-dump-text", ["id"] if "id" in columns else [])
+
+
+def test_dumps_of_forces_have_no_energy(tmp_path):
+    text = dump("id element x y z vx vy vz").replace("vx vy vz", "fx fy fz")
+    (tmp_path / "out.dump").write_text(text, encoding="utf-8")
+    for atoms in iterate_frames(tmp_path / "out.dump"):
+        assert atoms.calc.results.keys() == {"forces"}
+        np.testing.assert_array_equal(atoms.arrays["id"], np.arange(16) + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(name, said) for name in ("in.xyz", "in.traj", "out.dump") for said in (True, False)]
+    + [("in.vasp", True)],  # of which nothing tells the format but its name
+)
+def test_pipes(tmp_path, name, said):
+    """What can be read but once is read as a file is."""
+    frames = [crystal(), crystal()]
+    path, pipe = tmp_path / name, tmp_path / "pipe"
+    if name.endswith("dump"):
+        path.write_text(dump("id element x y z"), encoding="utf-8")
+    else:
+        ase.io.write(path, frames[:1] if "vasp" in name else frames)
+    format_name = filetype(str(path))
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    found = list(iterate_frames(pipe, format_name if said else None))
+    writer.join()
+    expected = list(iterate_frames(path))
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
 
 
 def in_xyz(frames, cut="", instead="") -> str:

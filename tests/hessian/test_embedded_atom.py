@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from ase_vibent.errors import UnknownSpeciesError
 from ase_vibent.hessian.compute import compute_hessian
 from ase_vibent.hessian.embedded_atom import eam_hessian, is_matscipy_eam
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -49,6 +50,17 @@ def test_the_numbers_of_matscipy(case):
     np.testing.assert_allclose(own, theirs, atol=1e-12 * np.abs(theirs).max())
     # What a user gets is the same, and the derivative of forces.
     np.testing.assert_allclose(compute_hessian(atoms, calculator), (own + own.T) / 2, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind"), [("Cu", "eam/alloy"), ("X", "eam/alloy"), ("P", "eam")]
+)
+def test_species_without_tables_are_named(symbol, kind):
+    calculator = potential("NiAlH_jea.eam.alloy" if kind == "eam/alloy" else "Ni_u3.eam", kind)
+    atoms = alloy(["Ni"], seed=1)
+    atoms.symbols[3] = symbol
+    with pytest.raises(UnknownSpeciesError, match=f"expected .*Ni.* got {symbol};"):
+        eam_hessian(atoms, calculator)
 
 
 def test_others_are_left_alone():

@@ -258,3 +258,8 @@ def test_environments_beyond_all_numbers_are_far_away():
         model.get_property("energy", near)
     with np.errstate(all="ignore"):
         assert np.all(np.isinf(model.model.extrapolation_grades(near)))
+        total, sites = model.model.uncertainty(near)
+        assert total == np.inf
+        assert np.all(sites == np.inf)
+        apart = Atoms("Fe2", positions=[[0, 0, 0], [2.4, 0, 0]])
+        assert model.model.combination_std([(1.0, near), (-1.0, apart)]) == np.inf
