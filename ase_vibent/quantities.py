@@ -41,7 +41,7 @@ LABELS: dict[LabelName, str] = {
     "strain": "strain derivatives (needs stresses)",
     "sites": "site entropies",
     "site_gradients": "gradients of every site entropy, N × 3N numbers a cell: for small cells",
-    "moments": "moments of local densities of states: wanted for quantum corrections",
+    "moments": "moments of local densities of states: wanted for quantum statistics",
     "energies": "energy, forces and virial of the calculator, to train a potential",
     "force_constants": "rows of the Hessian, to train a potential",
     "soft_modes": "the lowest eigenvalues of the Hessian, for surrogates beside exact soft modes",
@@ -61,8 +61,8 @@ class Quantity:
     Attributes
     ----------
     name : str
-        Kind of row: one of `QUANTITIES`; or "quantum", corrections of site free energies at
-        T0 = 300 K, from moments.
+        Kind of row: one of `QUANTITIES`; or "quantum", what moments add to site free
+        energies at T0 = 300 K.
     unit, title : str
         In tables and figures.
     key : str
@@ -159,7 +159,7 @@ ENTROPY = Target(
         Quantity(
             "quantum",
             "k_B T0",
-            "quantum correction of site free energies",
+            "share of moments in site free energies",
             key="vibent_moments",
             label="moments",
             weight=0.0,

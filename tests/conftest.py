@@ -121,9 +121,13 @@ def moment_frames(rattle) -> list[Atoms]:
     crystal = bulk("Si", "diamond", a=LATTICE_SI, cubic=True) * (2, 2, 1)
     vacancy = crystal.copy()
     del vacancy[5]
-    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any")
-    cells = [crystal, *(rattle((crystal, vacancy)[seed % 2], 0.1, seed) for seed in range(8))]
-    return [attach_labels(atoms, exact, labels=["sites", "moments"]) for atoms in cells]
+    exact = HessianEntropyCalculator(stillinger_weber_silicon(), unstable="any", bulk_width=9.0)
+    wanted = ["sites", "moments"]
+    cells = [rattle((crystal, vacancy)[seed % 2], 0.1, seed) for seed in range(8)]
+    return [
+        attach_labels(crystal, exact, labels=wanted, name="si16"),
+        *(attach_labels(atoms, exact, labels=wanted, reference="si16") for atoms in cells),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ class EntropyCalculator(StrictCalculator):
     Parameters
     ----------
     temperature : float, K
-        May be set later; results follow. 0 K is for quantum statistics, of exact calculators.
+        May be set later; results follow. 0 K is for quantum statistics.
     """
 
     implemented_properties = [  # noqa: RUF012 - the name and the type are ASE's
@@ -97,8 +97,6 @@ class EntropyCalculator(StrictCalculator):
     default_parameters: dict[str, Any] = {"temperature": 300.0}  # noqa: RUF012
     #: Whether `vibrations` counts unstable modes: of whoever takes forces of a calculator.
     sees_modes = False
-    #: Whether quantum values are known down to 0 K.
-    reaches_zero = False
 
     def __init__(self, *, temperature: float = 300.0, **parameters: Any):
         super().__init__(temperature=temperature, **parameters)
@@ -115,7 +113,7 @@ class EntropyCalculator(StrictCalculator):
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """See `StrictCalculator.set`."""
         wanted = {**self.parameters, **kwargs}
-        zero = self.reaches_zero and bool(wanted.get("quantum"))
+        zero = bool(wanted.get("quantum"))
         kwargs["temperature"] = check_temperature(wanted["temperature"], zero=zero)
         return super().set(**kwargs)
 
@@ -217,12 +215,16 @@ class EntropyCalculator(StrictCalculator):
             By the names that a message should use.
         """
 
-    def predicted_std(self, atoms: Atoms, other: Atoms | None = None) -> float:
+    def predicted_std(
+        self, atoms: Atoms, temperatures: ArrayLike, other: Atoms | None = None
+    ) -> float:
         """Standard deviation of an entropy's difference to the perfect crystal, or to another.
 
         Parameters
         ----------
         atoms : Atoms
+        temperatures : float or array_like, shape (n,), K
+            The largest deviation of all is returned.
         other : Atoms, optional
             The same atoms elsewhere, as at a saddle.
 
@@ -251,8 +253,7 @@ class EntropyCalculator(StrictCalculator):
 
     def _check_temperatures(self, temperatures: ArrayLike) -> Array:
         """Temperatures as an array, positive or, where they may be, zero."""
-        zero = self.reaches_zero and bool(self.parameters.get("quantum"))
-        return check_temperatures(temperatures, zero=zero)
+        return check_temperatures(temperatures, zero=bool(self.parameters.get("quantum")))
 
     def _ensure_calculated(self, atoms: Atoms | None) -> None:
         """Calculate a structure, by default that of the last calculation."""

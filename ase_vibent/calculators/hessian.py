@@ -107,7 +107,6 @@ class HessianEntropyCalculator(EntropyCalculator):
     """
 
     sees_modes = True
-    reaches_zero = True
     default_parameters: dict[str, Any] = DEFAULTS
 
     def __init__(

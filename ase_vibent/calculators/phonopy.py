@@ -107,7 +107,6 @@ class PhonopyEntropyCalculator(EntropyCalculator):
     }
 
     sees_modes = True
-    reaches_zero = True
 
     def __init__(
         self,

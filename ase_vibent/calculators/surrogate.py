@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import classical_entropy, mass_entropy, unstable_mass_entropy
 from ase_vibent.harmonic.modes import check_masses
-from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations, check_temperatures
+from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
 from ase_vibent.model import Prediction, SiteModel
 from ase_vibent.quantities import ENERGY, ENTROPY
 from ase_vibent.structures.cells import has_volume
@@ -46,12 +46,12 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
     temperature : float, K
         May be set later.
     quantum : bool
-        Quantum statistics with zero-point energy instead of classical ones, for models trained on
-        labels of "moments": each site's density of states by the two-point Gauss quadrature of its
-        moments. Made for k_B T above a tenth of the largest ħω; below it, only acoustic modes are
-        excited, which two points do not resolve. Masses are then free per species, see
-        `MomentModel`. Unstable modes, which `HessianEntropyCalculator` leaves out, count as
-        parabolic barriers.
+        Quantum statistics with zero-point energy instead of classical ones, from 0 K on, for models
+        trained on labels of "moments": those of the perfect crystal, and what differs from it by
+        moments of its density of states, see `Expansion`; `entropy_std` says how far these do.
+        Masses are then free per species, see `MomentModel`. An unstable mode, which
+        `HessianEntropyCalculator` leaves out, keeps its share of the moments: about Wigner's
+        correction.
     extrapolation : {"warn", "raise", "ignore"}
         What to do where an atom's extrapolation grade exceeds `EXTRAPOLATION_LIMIT`. "warn"
         looks once in a while, whenever atoms have moved so far that neighbours
@@ -131,38 +131,105 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
                 "quantum: moments cannot leave out the motion along a path; use quantum=False"
             )
         n_unstable += tangent is not None
-        chosen = check_temperatures(temperatures)
+        chosen = self._check_temperatures(temperatures)
+        predicted = self._predict(atoms, gradient=False)
+        if self.parameters["quantum"]:
+            return self._quantum_vibrations(atoms, predicted, chosen, n_unstable)
         masses = check_masses(atoms)
-        sites = self._predict(atoms, gradient=False).values
-        reduced = sites.sum() + mass_entropy(masses).sum()
+        reduced = predicted.values.sum() + mass_entropy(masses).sum()
         reduced += unstable_mass_entropy(masses, n_unstable)
-        found = Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
-        if not self.parameters["quantum"]:
-            return found
-        sums = [[part.values.sum() for part in self._correction(atoms, t)] for t in chosen]
-        return found + Vibrations(chosen, *np.array(sums).T)
+        return Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
 
-    def predicted_std(self, atoms: Atoms, other: Atoms | None = None) -> float:
+    def _quantum_vibrations(
+        self, atoms: Atoms, predicted: Prediction, temperatures: Array, n_unstable: int
+    ) -> Vibrations:
+        moments, sums = self.model.require_moments(), []
+        for t in temperatures:
+            sites = self._quantum_sites(atoms, predicted, t, gradient=False)
+            totals = np.array([sites.entropies.sum(), sites.free_energies.sum()])
+            sums.append(totals - moments.of_missing_modes(atoms, n_unstable, t))
+        return Vibrations(temperatures, *np.array(sums).T)
+
+    def predicted_std(
+        self, atoms: Atoms, temperatures: ArrayLike, other: Atoms | None = None
+    ) -> float:
         """See `EntropyCalculator.predicted_std`."""
         if self.model.posterior is None:
             return float("nan")
         if other is None:
-            return kB * self.model.uncertainty(atoms)[0]
-        return kB * self.model.difference_std(atoms, other)
+            std, terms = self.model.uncertainty(atoms)[0], [(1.0, atoms)]
+        else:
+            std, terms = self.model.difference_std(atoms, other), [(1.0, atoms), (-1.0, other)]
+        return self._std_of_sum(std, terms, temperatures)
 
-    def _correction(self, atoms: Atoms, temperature: float, *, gradient: bool = False) -> Any:
-        return self.model.quantum_correction(
-            atoms, temperature, gradient=gradient, lists=self._neighbours
+    def combination_std(
+        self, terms: Sequence[tuple[float, Atoms]], temperatures: ArrayLike
+    ) -> float:
+        """Standard deviation of a sum of entropies in which what is common cancels.
+
+        Parameters
+        ----------
+        terms : sequence of (float, Atoms)
+            Factors and structures.
+        temperatures : float or array_like, shape (n,), K
+
+        Returns
+        -------
+        float, eV/K
+            The largest of all temperatures; NaN if the model does not know.
+        """
+        return self._std_of_sum(self.model.combination_std(terms), terms, temperatures)
+
+    def _std_of_sum(
+        self, std: float, terms: Sequence[tuple[float, Atoms]], temperatures: ArrayLike
+    ) -> float:
+        """With what quantum statistics make of a classical standard deviation, k_B; in eV/K."""
+        if not self.parameters["quantum"]:
+            return kB * std
+        sums = [
+            (factor, atoms, self.model.evaluate(atoms, gradient=False)) for factor, atoms in terms
+        ]
+        moments, descriptor = self.model.require_moments(), self.model.descriptor
+        found = []
+        for t in self._check_temperatures(temperatures):
+            off = sum(
+                factor * moments.truncation(descriptor, atoms, own, t).sum(axis=1)
+                for factor, atoms, own in sums
+            )
+            slope = moments.entropy_slope(terms[0][1], t)
+            found.append(np.hypot(slope * std, np.linalg.norm(off)))
+        return float(np.max(found))
+
+    def _predict(self, atoms: Atoms, *, gradient: bool, wanted: Collection[str] = ()) -> Prediction:
+        """See `SiteModelCalculator`; standard deviations are those of the statistics."""
+        predicted = super()._predict(atoms, gradient=gradient, wanted=wanted)
+        if not self.parameters["quantum"]:
+            return predicted
+        if predicted.std is not None and predicted.site_stds is not None:
+            moments = self.model.require_moments()
+            off = moments.truncation(
+                self.model.descriptor, atoms, predicted, self.temperature, self._neighbours
+            )
+            slope = moments.entropy_slope(atoms, self.temperature)
+            of_total, of_sites = self.target.deviations
+            of_all, of_each = np.linalg.norm(off.sum(axis=1)), np.linalg.norm(off, axis=0)
+            self.results[of_total] = float(np.hypot(slope * predicted.std, of_all))
+            self.results[of_sites] = np.hypot(slope * predicted.site_stds, of_each)
+        return predicted
+
+    def _quantum_sites(
+        self, atoms: Atoms, predicted: Prediction, temperature: float, *, gradient: bool
+    ) -> SiteThermodynamics:
+        return self.model.quantum_sites(
+            atoms, predicted, temperature, gradient=gradient, lists=self._neighbours
         )
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
-        temperature = self.temperature
-        sums = self._predict(atoms, gradient=gradient, wanted=self._wanted)
-        classical = classical_sites(sums, check_masses(atoms), temperature)
-        if not self.parameters["quantum"]:
-            return classical
-        return add_correction(classical, *self._correction(atoms, temperature, gradient=gradient))
+        predicted = self._predict(atoms, gradient=gradient, wanted=self._wanted)
+        if self.parameters["quantum"]:
+            return self._quantum_sites(atoms, predicted, self.temperature, gradient=gradient)
+        return classical_sites(predicted, check_masses(atoms), self.temperature)
 
 
 def classical_sites(
@@ -188,35 +255,6 @@ def classical_sites(
         slope, strain_slope = kB * sums.gradient, kB * sums.strain
         derivatives = [slope, -temperature * slope, strain_slope, -temperature * strain_slope]
     return SiteThermodynamics(entropies, free_energies, *derivatives)
-
-
-def add_correction(
-    values: SiteThermodynamics, entropy: SiteSums, free_energy: SiteSums
-) -> SiteThermodynamics:
-    """Values and derivatives plus a correction of them, see `SiteModel.quantum_correction`.
-
-    Parameters
-    ----------
-    values : SiteThermodynamics
-    entropy : SiteSums, eV/K
-    free_energy : SiteSums, eV
-
-    Returns
-    -------
-    SiteThermodynamics
-    """
-
-    def plus(value: Array | None, correction: Array | None) -> Array | None:
-        return None if value is None or correction is None else value + correction
-
-    return SiteThermodynamics(
-        values.entropies + entropy.values,
-        values.free_energies + free_energy.values,
-        plus(values.entropy_gradient, entropy.gradient),
-        plus(values.free_energy_gradient, free_energy.gradient),
-        plus(values.entropy_strain, entropy.strain),
-        plus(values.free_energy_strain, free_energy.strain),
-    )
 
 
 class SiteEnergyCalculator(SiteModelCalculator):

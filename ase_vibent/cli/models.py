@@ -151,9 +151,9 @@ def _larger_cells(card: dict[str, Any]) -> list[str]:
 def _remarks(card: dict[str, Any]) -> list[str]:
     errors = card["held_out_errors"]
     return [
-        f"largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum corrections of "
-        f"a site {errors['quantum_rmse_kB_T0']:.1e} k_B T at 300 K, refused for "
-        f"{errors['quantum_refused']:.0%} of sites",
+        f"largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum statistics "
+        f"from 0 K on, by moments that are off by {errors['quantum_rmse_kB_T0']:.1e} k_B T a site "
+        "at 300 K",
         "within intervals of entropy_std: "
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]

@@ -27,6 +27,7 @@ from ase_vibent.harmonic.entropy import (
     quantum_correction,
     reduced_entropy,
 )
+from ase_vibent.harmonic.expansion import density_nodes
 from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, dynamical_matrix, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
@@ -39,6 +40,9 @@ from ase_vibent.structures.cells import strain_derivatives, strained
 #: Points along every direction where quantum statistics are put beside classical ones, for a
 #: primitive cell; fewer for larger ones.
 CORRECTION_MESH = 8
+#: Points along every direction times the distance of lattice planes, Å, for densities of states:
+#: acoustic modes down to 0.02 of the largest ω are among them.
+DENSITY_WIDTH = 72.0
 #: Width of the supercell for force constants, Å.
 WIDTH = 15.0
 #: Where its atoms are many.
@@ -141,6 +145,28 @@ class InfiniteCrystal:
         """Reduced site entropies, mass-free decomposition, masses included, shape (N,), k_B."""
         mass_free = _converged(self._phonons, self._tolerance)[self._sites]
         return mass_free + mass_entropy(self._masses)
+
+    @cached_property
+    def densities(self) -> Array:
+        """Density of states of every atom by `density_nodes`, shape (N, 2, N_NODES).
+
+        λ in eV/Å²/amu, then weights that sum to three.
+        """
+        inverse = [
+            np.mean(1 / self._masses[self._sites == site]) for site in range(len(self._primitive))
+        ]
+        roots = np.repeat(np.sqrt(inverse), 3)
+        height = 1 / self._primitive.cell.reciprocal().lengths().max()
+        n_mesh = 2 * max(2, int(np.ceil(DENSITY_WIDTH / height / 2)))
+        eigenvalues, weights = [], []
+        for points, matrices in mesh_hessians(self._phonons, n_mesh):
+            values, vectors = np.linalg.eigh(roots[:, None] * matrices * roots)
+            _require_stability(points, values)
+            eigenvalues.append(values.ravel())
+            weights.append(_site_weights(vectors).transpose(1, 0, 2).reshape(len(inverse), -1))
+        all_values, all_weights = np.concatenate(eigenvalues), np.hstack(weights)
+        nodes = [density_nodes(all_values, own * 2 / n_mesh**3) for own in all_weights]
+        return np.array(nodes)[self._sites]
 
     def vibrations(self, temperatures: ArrayLike, *, quantum: bool = False) -> Vibrations:
         """Entropy and free energy of all atoms of the cell, three modes each.
@@ -287,15 +313,26 @@ def _mesh_average(phonons: Any, n_mesh: int) -> Array:
     sites = np.zeros(len(phonons.primitive))
     for points, matrices in mesh_hessians(phonons, n_mesh):
         eigenvalues, vectors = np.linalg.eigh(matrices)
-        lowest = int(eigenvalues[:, 0].argmin())
-        if eigenvalues[lowest, 0] <= 0:
-            frequencies = signed_frequencies(eigenvalues[lowest])
-            raise UnstableStructureError(
-                f"crystal: imaginary phonon at q = {np.round(points[lowest], 4).tolist()} "
-                f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
-                frequencies,
-                int(np.sum(eigenvalues[lowest] < 0)),
-            )
-        weights = np.square(np.abs(vectors)).reshape(len(points), len(sites), 3, -1).sum(axis=2)
-        sites += np.einsum("qiv,qv->i", weights, reduced_entropy(eigenvalues))
+        _require_stability(points, eigenvalues)
+        sites += np.einsum("qiv,qv->i", _site_weights(vectors), reduced_entropy(eigenvalues))
     return sites * 2 / n_mesh**3
+
+
+def _require_stability(points: Array, eigenvalues: Array) -> None:
+    """Raise UnstableStructureError for imaginary phonons, eigenvalues ascending at every point."""
+    lowest = int(eigenvalues[:, 0].argmin())
+    if eigenvalues[lowest, 0] <= 0:
+        frequencies = signed_frequencies(eigenvalues[lowest])
+        raise UnstableStructureError(
+            f"crystal: imaginary phonon at q = {np.round(points[lowest], 4).tolist()} "
+            f"(ħω = {1e3 * frequencies[0]:.4g} meV); it is not a stable crystal",
+            frequencies,
+            int(np.sum(eigenvalues[lowest] < 0)),
+        )
+
+
+def _site_weights(vectors: NDArray[np.complex128]) -> Array:
+    """Shares of atoms in modes, shape (n_q, N, 3N), of eigenvectors, shape (n_q, 3N, 3N)."""
+    n_points, size, _ = vectors.shape
+    shares: Array = np.square(np.abs(vectors)).reshape(n_points, size // 3, 3, -1).sum(axis=2)
+    return shares

@@ -43,6 +43,9 @@ SITE_GRADIENTS = quantities.ENTROPY["site_gradients"].key
 #: (eV/Å²)^k, see `ase_vibent.harmonic.moments`; (N, 3) for one species. With more of them the paths
 #: are told apart by species, in the alphabetical order of the symbols that the frame holds.
 MOMENTS = quantities.ENTROPY["quantum"].key
+#: In `atoms.arrays`: densities of states of a perfect crystal, at its masses, by nodes: eigenvalues
+#: λ = ω² (eV/Å²/amu), then weights that sum to three for an atom; shape (N, 2 n_nodes).
+DENSITIES = "vibent_densities"
 #: In `atoms.arrays`: converged site entropies of a perfect crystal, eV/K.
 BULK = "vibent_bulk_entropies"
 #: Potential energy in `atoms.info`, eV; forces in `atoms.arrays`, eV/Å; derivative of the

@@ -78,6 +78,14 @@ def _nine(value: Any, atoms: Atoms) -> str | None:
     return None if np.size(value) == 9 and _are_numbers(value) else "finite numbers of shape (3, 3)"
 
 
+def _densities(value: Any, atoms: Atoms) -> str | None:
+    if np.ndim(value) == 2 and np.shape(value)[1] % 2 == 0 and _are_numbers(value):
+        halves = np.reshape(value, (len(value), 2, -1))
+        if len(value) == len(atoms) and np.all(halves[:, 0] > 0) and np.all(halves[:, 1] >= 0):
+            return None
+    return "numbers > 0 and, as many, numbers ≥ 0, for every atom"
+
+
 def _modes(value: Any, atoms: Atoms) -> str | None:
     most = 3 * len(atoms)
     fits = np.shape(value) == () and _are_numbers(value) and 0 <= value <= most
@@ -165,6 +173,7 @@ _CHECKS: dict[str, _Check] = {
     names.GRADIENT: _numbers("N", 3),
     names.SITE_GRADIENTS: _numbers("N", "3N"),
     names.MOMENTS: _numbers("N", "*"),
+    names.DENSITIES: _densities,
     names.ENERGY: _numbers(),
     names.FORCES: _numbers("N", 3),
     names.ENERGY_STRAIN: _nine,

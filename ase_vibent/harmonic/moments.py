@@ -1,8 +1,7 @@
-"""Moments of local densities of states: strictly local, and enough for quantum corrections.
+"""Moments of local densities of states: strictly local, and all that quantum statistics want.
 
 The density of states of the dynamical matrix D at an atom i, over three directions, has the
-moments M_k,i = Σ_ν |e_νi|² λ_ν^k = Tr [D^k]_ii, λ = ω². The zeroth is 3: translations count as
-modes, but they weigh nothing in the others, nor in sums of functions that vanish at λ = 0.
+moments M_k,i = Σ_ν |e_νi|² λ_ν^k = Tr [D^k]_ii, λ = ω².
 
 D^k reaches k interaction lengths, no more. Masses come out of it: with the Hessian H,
 M_1,i = P_i/m_i, M_2,i = Σ_z P_iz/(m_i m_z) and M_3,i = Σ_zz' P_izz'/(m_i m_z m_z'), where
@@ -13,7 +12,6 @@ free of masses as long as all atoms of a species z have the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -23,15 +21,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
 from ase_vibent.arrays import Array
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.harmonic.entropy import Statistics
+from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.modes import check_masses
 
 #: Relative standard deviation of 1/m within a species that its mean may stand for: the error of
 #: a total is of second order in it.
 ISOTOPE_SPREAD = 0.05
-#: Modes of an atom: the zeroth moment.
-MODES_PER_ATOM = 3
 
 
 def moment_columns(n_species: int) -> list[tuple[int, ...]]:
@@ -159,143 +154,3 @@ def mass_factors(own: Array, passed: Array) -> Array:
     for column, path in enumerate(paths):
         factors[:, len(path), column] = own * np.prod(passed[list(path)])
     return factors
-
-
-@dataclass(frozen=True)
-class LocalQuadrature:
-    """Two-point Gauss quadrature of local densities of states.
-
-    It has the zeroth to third moments of the density: Σ_p w_p λ_p^k = M_k.
-
-    Attributes
-    ----------
-    nodes : ndarray, shape (n, 2), eV/Å²/amu
-        Ascending.
-    weights : ndarray, shape (n, 2)
-        Positive; they sum to 3.
-    """
-
-    nodes: Array
-    weights: Array
-
-    @classmethod
-    def from_moments(cls, moments: Array) -> LocalQuadrature:
-        """Quadrature of every atom.
-
-        Parameters
-        ----------
-        moments : ndarray, shape (n, 3), (eV/Å²/amu)^k
-            M_1, M_2, M_3.
-
-        Returns
-        -------
-        LocalQuadrature
-
-        Raises
-        ------
-        InvalidStructureError
-            If moments are those of no density: its variance must be positive.
-        """
-        mean, second, third = (moments / MODES_PER_ATOM).T
-        variance = second - mean**2
-        bad = np.flatnonzero(~(variance > 0))
-        if len(bad):
-            raise InvalidStructureError(_no_density(moments[bad[0]]))
-        skew = (third - 3 * mean * second + 2 * mean**3) / variance
-        half_distance = np.sqrt(skew**2 / 4 + variance)
-        weights = np.stack([0.5 + skew / (4 * half_distance), 0.5 - skew / (4 * half_distance)])
-        nodes = mean + skew / 2 + np.stack([-half_distance, half_distance])
-        return cls(nodes.T, MODES_PER_ATOM * weights.T)
-
-    def slopes(self, values: Array, derivatives: Array) -> Array:
-        """Derivative of Σ_p w_p f(λ_p) in the moments M_1, M_2, M_3.
-
-        These are the coefficients of the cubic that has the values and the derivatives of f at
-        both nodes: the quadrature integrates it exactly, and does so to first order in the nodes.
-
-        Parameters
-        ----------
-        values, derivatives : ndarray, shape (n, 2)
-            f(λ_p) and f'(λ_p).
-
-        Returns
-        -------
-        ndarray, shape (n, 3)
-        """
-        low, high = self.nodes.T
-        distance = high - low
-        rise = (values[:, 1] - values[:, 0]) / distance
-        # Newton's form at the nodes low, low, high, high.
-        second = (rise - derivatives[:, 0]) / distance
-        third = (derivatives[:, 1] - 2 * rise + derivatives[:, 0]) / distance**2
-        return np.stack(
-            [
-                derivatives[:, 0] - 2 * low * second + (low**2 + 2 * low * high) * third,
-                second - (2 * low + high) * third,
-                third,
-            ],
-            axis=1,
-        )
-
-
-@dataclass(frozen=True)
-class MomentThermodynamics:
-    """Entropy and free energy of every atom, and their slopes in its moments.
-
-    Attributes
-    ----------
-    entropy : ndarray, shape (n,), eV/K
-    free_energy : ndarray, shape (n,), eV
-    entropy_slopes : ndarray, shape (n, 3), eV/K per (eV/Å²/amu)^k
-    free_energy_slopes : ndarray, shape (n, 3), eV per (eV/Å²/amu)^k
-    """
-
-    entropy: Array
-    free_energy: Array
-    entropy_slopes: Array
-    free_energy_slopes: Array
-
-
-def thermodynamics_of_moments(
-    moments: Array, statistics: Statistics, temperature: float
-) -> MomentThermodynamics:
-    """Sums over the local density of states by quadrature.
-
-    Parameters
-    ----------
-    moments : ndarray, shape (n, 3), (eV/Å²/amu)^k
-        M_1, M_2, M_3.
-    statistics : callable
-        Smooth in λ and zero at λ = 0, where the translations lie: `quantum_correction`.
-    temperature : float, K
-
-    Returns
-    -------
-    MomentThermodynamics
-
-    Raises
-    ------
-    InvalidStructureError
-        If there is no density of states with these moments, or it is too unstable.
-    """
-    quadrature = LocalQuadrature.from_moments(moments)
-    try:
-        modes = statistics(quadrature.nodes, temperature)
-    except InvalidInputError as error:
-        lowest = moments[quadrature.nodes[:, 0].argmin()]
-        raise InvalidStructureError(f"{_no_density(lowest)}: {error}") from error
-    weights = quadrature.weights
-    return MomentThermodynamics(
-        (weights * modes.entropy).sum(axis=1),
-        (weights * modes.free_energy).sum(axis=1),
-        quadrature.slopes(modes.entropy, modes.entropy_slope),
-        quadrature.slopes(modes.free_energy, modes.free_energy_slope),
-    )
-
-
-def _no_density(moments: Array) -> str:
-    return (
-        "atoms: the moments of the density of states at an atom, "
-        f"{', '.join(f'{m:.4g}' for m in moments)} (eV/Å²/amu)^k, are those of no stable solid; "
-        "predicted ones are so far outside of the training data"
-    )

@@ -160,5 +160,5 @@ def check_temperature(temperature: float, *, zero: bool = False) -> float:
         return value
     raise InvalidInputError(
         f"temperature: expected a number in K {'≥' if zero else '>'} 0, got {temperature!r}"
-        + ("; 0 K is for exact calculators with quantum=True" if value == 0 else "")
+        + ("; 0 K is for quantum=True" if value == 0 else "")
     )

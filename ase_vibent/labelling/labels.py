@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ase_vibent import dataset
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.crystal.bulk import bulk_site_entropies, bulk_strain_derivative
+from ase_vibent.crystal.bulk import InfiniteCrystal, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, classical, classical_entropy
@@ -65,7 +65,8 @@ def attach_labels(
         Its temperature and statistics are not used.
     name : str, optional
         Says that the structure is a perfect crystal, other frames' reference, with
-        converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own.
+        converged bulk values `vibent_bulk_entropies` (eV/K per atom) of its own and, with moments,
+        `vibent_densities`, densities of states (N × 48).
     reference : str, optional
         Name of the perfect crystal of the same cell, at the same strain.
     labels : collection of str
@@ -164,8 +165,11 @@ def attach_labels(
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
         options, bulk_width = calculator.hessian_options, calculator.parameters["bulk_width"]
         source = calculator.bulk_source(atoms)
-        bulk = bulk_site_entropies(atoms, source, width=bulk_width, options=options)
+        infinite = InfiniteCrystal(atoms, source, width=bulk_width, options=options)
+        bulk = infinite.site_entropies
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
+        if "moments" in labels:
+            labelled.arrays[dataset.DENSITIES] = infinite.densities.reshape(len(atoms), -1)
         if "strain" in labels:
             slope = bulk_strain_derivative(
                 atoms, calculator.wrapped, width=bulk_width, options=options

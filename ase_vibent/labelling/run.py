@@ -125,6 +125,8 @@ class LabelTask:
     def missing_label(self, frame: Atoms) -> LabelName | None:
         """A wanted label that a labelled frame lacks, or None."""
         present = {**frame.info, **frame.arrays}
+        if self.name is not None and "moments" in self.labels and dataset.DENSITIES not in present:
+            return "moments"
         return next((name for name in self.labels if LABEL_KEYS[name] not in present), None)
 
     def run(self, calculator: Any) -> Atoms:

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from ase_vibent.arrays import Array, IntArray
-from ase_vibent.calculators.surrogate import add_correction, classical_sites
+from ase_vibent.calculators.surrogate import classical_sites
 from ase_vibent.errors import (
     CalculatorError,
     CoincidentAtomsError,
@@ -176,10 +176,10 @@ class Domain:
             raise InvalidStructureError(
                 f"atoms: those of the IDs {one} and {other} sit on one spot"
             ) from error
-        values = classical_sites(sums, check_masses(self.atoms), temperature)
         if quantum:
-            parts = model.quantum_correction(self.atoms, temperature, lists=self.lists)
-            values = add_correction(values, *parts)
+            values = model.quantum_sites(self.atoms, sums, temperature, lists=self.lists)
+        else:
+            values = classical_sites(sums, check_masses(self.atoms), temperature)
         entropies, free_energies = values.entropies[:n], values.free_energies[:n]
         if not np.isfinite(free_energies.sum()):
             raise CalculatorError("model: its site entropies are no numbers here")

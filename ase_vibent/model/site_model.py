@@ -17,6 +17,7 @@ from ase_vibent.checks import check_choice
 from ase_vibent.descriptors import Descriptor, Quadratic, SiteSums, descriptor_from_dict
 from ase_vibent.descriptors.quadratic_form import QuadraticForm
 from ase_vibent.errors import InvalidInputError, ModelFileError
+from ase_vibent.harmonic.thermodynamics import SiteThermodynamics
 from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
@@ -71,7 +72,7 @@ class SiteModel:
     domain : TrainingDomain, optional
         Environments the model was trained on.
     moments : MomentModel, optional
-        Moments of local densities of states, for quantum corrections.
+        Moments of local densities of states, for quantum statistics.
     finite_size : FiniteSize, optional
         Error in cells larger than those of the training.
     """
@@ -248,17 +249,18 @@ class SiteModel:
 
         return np.array([displaced_differences(gradients, atoms, int(k)) for k in displaced])
 
-    def quantum_correction(
+    def quantum_sites(
         self,
         atoms: Atoms,
+        reduced: SiteSums | Prediction,
         temperature: float,
         *,
         gradient: bool = True,
         lists: NeighbourLists | None = None,
-    ) -> tuple[SiteSums, SiteSums]:
-        """Quantum minus classical entropy (eV/K) and free energy (eV), see `MomentModel`."""
+    ) -> SiteThermodynamics:
+        """Entropies and free energies of what the model predicts, see `MomentModel.evaluate`."""
         return self.require_moments().evaluate(
-            self.descriptor, atoms, temperature, gradient=gradient, lists=lists
+            self.descriptor, atoms, reduced, temperature, gradient=gradient, lists=lists
         )
 
     def require_moments(self) -> MomentModel:
@@ -272,7 +274,7 @@ class SiteModel:
         if self.moments is None:
             raise InvalidInputError(
                 "quantum: the model has no moments of densities of states; label with "
-                f"{how_to_label('moments')}, and train again"
+                f"{how_to_label('moments')}, the perfect crystal too, and train again"
             )
         return self.moments
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
-from ase.units import kB
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
@@ -195,6 +194,6 @@ def _predicted_change(
         surrogate.vibrations(atoms, temperatures, n_unstable=n_unstable) * sign
         for sign, (atoms, n_unstable) in signed
     ]
-    std = surrogate.model.combination_std([(sign, atoms) for sign, (atoms, _) in signed])
+    std = surrogate.combination_std([(sign, atoms) for sign, (atoms, _) in signed], temperatures)
     # What is off is the standard deviation, not an estimate with a sign.
-    return replace(reduce(add, states), errors=np.zeros(3)), kB * std
+    return replace(reduce(add, states), errors=np.zeros(3)), std

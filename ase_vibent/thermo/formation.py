@@ -278,7 +278,7 @@ def defect_formation(
         excess=excess,
         condition=given,
         n_atoms=len(crystal),
-        entropy_std=known_std(calculator.predicted_std(defect), formed),
+        entropy_std=known_std(calculator.predicted_std(defect, chosen), formed),
         multiplicity=_multiplicity_or_nan(defect, crystal)
         if multiplicity is None
         else float(multiplicity),

@@ -174,7 +174,7 @@ def transition_rate(
     found = TransitionRate(
         barrier=energies[1] - energies[0],
         vibrations=vibrations,
-        log_std=known_std(calculator.predicted_std(saddle, minimum), vibrations) / kB,
+        log_std=known_std(calculator.predicted_std(saddle, chosen, minimum), vibrations) / kB,
     )
     if surrogate is None or cell is None or crystal is None:
         return found

@@ -1,4 +1,4 @@
-"""Fit the moments of local densities of states, which give quantum corrections."""
+"""Fit the moments of local densities of states, which give quantum statistics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ from ase.data import atomic_numbers
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError, TrainingError
-from ase_vibent.harmonic.entropy import quantum_correction
-from ase_vibent.harmonic.moments import (
-    mass_factors,
-    mean_inverse_masses,
-    moment_columns,
-    path_species,
-    thermodynamics_of_moments,
-)
+from ase_vibent.harmonic.expansion import N_NODES, Densities, density_nodes
+from ase_vibent.harmonic.moments import mean_inverse_masses, moment_columns, path_species
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
@@ -32,7 +26,8 @@ def fit_moments(
     """Moment model of the frames that have labels of moments.
 
     Every atom of them is a row, for each moment. Moments are local, so perfect crystals and
-    other frames count alike and no finite-size correction is needed.
+    other frames count alike and no finite-size correction is needed. Densities of states are those
+    of the perfect crystals among them.
 
     Parameters
     ----------
@@ -43,7 +38,7 @@ def fit_moments(
 
     Returns
     -------
-    MomentModel, or None if no frame has such labels
+    MomentModel, or None if no frame has such labels, or no perfect crystal
 
     Raises
     ------
@@ -53,7 +48,8 @@ def fit_moments(
         If a label is malformed.
     """
     labelled = [atoms for atoms in frames if dataset.MOMENTS in atoms.arrays]
-    if not labelled:
+    crystals = [atoms for atoms in frames if dataset.DENSITIES in atoms.arrays]
+    if not labelled or not crystals:
         return None
     species = sorted({symbol for atoms in labelled for symbol in atoms.get_chemical_symbols()})
     r_factors = _gather(features, labelled, species, shift)
@@ -72,7 +68,43 @@ def fit_moments(
         for part in range(2)
     )
     numbers = np.array([atomic_numbers[s] for s in species])
-    return MomentModel(numbers, weights, constants, shift)
+    densities = _densities(crystals, features.descriptor.species)
+    return MomentModel(
+        numbers,
+        weights,
+        constants,
+        shift,
+        _masses([*crystals, *labelled], numbers),
+        densities.nodes,
+        densities.weights,
+        densities.sampled,
+        densities.sampled_weights,
+    )
+
+
+def _densities(crystals: Sequence[Atoms], kinds: Sequence[str]) -> Densities:
+    """Of every kind in the first crystal that holds it, of a mean atom where none does."""
+    parts = [atoms.arrays[dataset.DENSITIES].reshape(len(atoms), 2, -1) for atoms in crystals]
+    mean = [own.transpose(1, 0, 2).reshape(2, -1) / [[1], [len(own)]] for own in parts]
+    eigenvalues, weights = np.hstack(mean)
+    sampled = density_nodes(eigenvalues, weights / len(parts), N_NODES)
+    of_kinds = np.array([sampled] * len(kinds))
+    for atoms, own in reversed(list(zip(crystals, parts, strict=True))):
+        indices = species_indices(atoms, kinds)
+        for kind in np.unique(indices):
+            chosen = own[indices == kind]
+            same = chosen.transpose(1, 0, 2).reshape(2, -1)
+            of_kinds[kind] = density_nodes(same[0], same[1] / len(chosen), N_NODES)
+    return Densities(of_kinds[:, 0], of_kinds[:, 1], *sampled)
+
+
+def _masses(frames: Sequence[Atoms], numbers: Array) -> Array:
+    """Of every species in the first frame that holds it, amu."""
+    masses = np.zeros(len(numbers))
+    for atoms in reversed(frames):
+        found = mean_inverse_masses(atoms, [atoms.numbers == number for number in numbers])
+        masses = np.where(found > 0, 1 / np.where(found > 0, found, 1), masses)
+    return masses
 
 
 def moment_targets(atoms: Atoms, species: Sequence[str]) -> Array:
@@ -105,26 +137,6 @@ def moment_targets(atoms: Atoms, species: Sequence[str]) -> Array:
     targets = np.zeros((len(atoms), len(paths)))
     targets[:, [paths.index(path) for path in own]] = label
     return targets
-
-
-def labelled_correction(atoms: Atoms, temperature: float) -> Array:
-    """Quantum correction of the free energy from labels of moments.
-
-    Parameters
-    ----------
-    atoms : Atoms
-        Labelled.
-    temperature : float, K
-
-    Returns
-    -------
-    ndarray, shape (N,), eV
-    """
-    symbols, species = path_species(atoms)
-    passed = mean_inverse_masses(atoms, [species == z for z in range(len(symbols))])
-    factors = mass_factors(passed, passed)[species]
-    moments = np.einsum("ikc,ic->ik", factors, moment_targets(atoms, symbols))
-    return thermodynamics_of_moments(moments, quantum_correction, temperature).free_energy
 
 
 def _gather(

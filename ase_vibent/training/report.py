@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.units import kB
 
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors import SiteSums
-from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.training.energies import REFERENCES
-from ase_vibent.training.moments import labelled_correction
+from ase_vibent.training.moments import moment_targets
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
 
@@ -130,17 +130,17 @@ def _compare(
     if target.site_gradients is not None:
         yield "site_gradients", (target.site_gradients, model.site_gradients(atoms))
     if model.moments is not None and dataset.MOMENTS in atoms.arrays:
-        yield "quantum", _corrections(model, atoms)
+        yield "quantum", _moment_parts(model, atoms)
 
 
-def _corrections(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
-    """From labels and predicted, of every site; NaN where its moments admit no correction."""
-    try:
-        exact = labelled_correction(atoms, T0)
-        predicted = model.quantum_correction(atoms, T0, gradient=False)[1].values
-    except InvalidStructureError:
-        exact = predicted = np.full(len(atoms), np.nan)
-    return exact / (kB * T0), predicted / (kB * T0)
+def _moment_parts(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
+    """What the moments of every site add to its free energy, from labels and predicted."""
+    moments = model.require_moments()
+    exact = moment_targets(atoms, [chemical_symbols[number] for number in moments.numbers])
+    return (
+        moments.free_energies(model.descriptor, atoms, T0, exact) / (kB * T0),
+        moments.free_energies(model.descriptor, atoms, T0) / (kB * T0),
+    )
 
 
 def format_metrics(

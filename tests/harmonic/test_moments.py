@@ -8,15 +8,10 @@ from ase.build import bulk
 from ase.units import kB
 from scipy.sparse import csr_array
 
-from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import classical, quantum, quantum_correction
 from ase_vibent.harmonic.modes import HBAR_OMEGA, dynamical_matrix
-from ase_vibent.harmonic.moments import (
-    LocalQuadrature,
-    hessian_moments,
-    mass_factors,
-    thermodynamics_of_moments,
-)
+from ase_vibent.harmonic.moments import hessian_moments, mass_factors
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 
@@ -86,28 +81,3 @@ def test_moments_are_local():
         np.testing.assert_allclose(moments, np.tile(moments[0], (len(cell), 1)), rtol=1e-10)
         values.append(moments[0])
     np.testing.assert_allclose(values[0], values[1], rtol=1e-10)
-
-
-def test_quadrature_has_the_moments_and_its_slopes_are_derivatives():
-    rng = np.random.default_rng(2)
-    points, weights = rng.uniform(0, 4, (6, 5)), rng.dirichlet(np.ones(5), 6) * 3
-    moments = np.array([(weights * points**k).sum(axis=1) for k in (1, 2, 3)]).T
-    rule = LocalQuadrature.from_moments(moments)
-    again = np.array([(rule.weights * rule.nodes**k).sum(axis=1) for k in range(4)]).T
-    np.testing.assert_allclose(again, np.column_stack([np.full(6, 3.0), moments]), rtol=1e-12)
-    at = thermodynamics_of_moments(moments, quantum_correction, 150)
-    for k in range(3):
-        step = 1e-5 * np.eye(3)[k]
-        up, down = (
-            thermodynamics_of_moments(moments + s, quantum_correction, 150) for s in (step, -step)
-        )
-        for name in ("entropy", "free_energy"):
-            slope = (getattr(up, name) - getattr(down, name)) / 2e-5
-            exact = getattr(at, f"{name}_slopes")[:, k]
-            np.testing.assert_allclose(exact, slope, rtol=1e-6, atol=1e-7 * np.abs(exact).max())
-
-
-@pytest.mark.parametrize("moments", [(3.0, 2.9, 3.0), (3.0, 3.0, 3.0), (np.nan, 1, 1)])
-def test_moments_of_no_density_are_refused(moments):
-    with pytest.raises(InvalidStructureError, match="moments"):
-        thermodynamics_of_moments(np.array([moments]), quantum_correction, 300)

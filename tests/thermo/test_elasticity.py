@@ -196,7 +196,7 @@ def test_it_is_said_where_it_was_asked_for(model, changes):
     expected = image_entropies(dipole, constants, crystal, found, relaxed_cell=False)
     np.testing.assert_allclose(asked.image_entropies, expected, rtol=1e-6)
     # What they hold back is in the error, estimated from the energy where it was not asked for.
-    known = model.predicted_std(atoms)
+    known = model.predicted_std(atoms, 300)
     of_energy = usual_image_entropy(silent.image_energy, dipole)
     assert 0.1 < of_energy / abs(expected[0]) < 10
     assert silent.entropy_std == pytest.approx(np.hypot(known, of_energy), rel=1e-9)

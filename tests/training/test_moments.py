@@ -5,23 +5,49 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.units import kB
 
 from ase_vibent import ACE, HessianEntropyCalculator, attach_labels, dataset
 from ase_vibent.errors import LabelError, TrainingError
-from ase_vibent.harmonic.entropy import quantum_correction
+from ase_vibent.harmonic.entropy import reduced_entropy
+from ase_vibent.harmonic.moments import mass_factors
 from ase_vibent.labelling.run import LabelTask
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.training.features import FrameFeatures
-from ase_vibent.training.moments import fit_moments, labelled_correction, moment_targets
+from ase_vibent.training.moments import fit_moments, moment_targets
 
 
-def test_exact_moments_give_the_correction(moment_frames, sw_sum):
-    """Per site, summed: 0.2 % at 100 K and 2e-4 at 200 K, for the bulk as for the vacancy."""
-    for atoms in moment_frames[:3]:
-        for temperature, tolerance in ((100, 2e-3), (200, 2e-4), (300, 2e-5)):
-            exact = sw_sum(lambda x, t=temperature: quantum_correction(x, t).free_energy, atoms)
-            total = labelled_correction(atoms, temperature).sum()
-            assert total == pytest.approx(exact, rel=tolerance)
+def test_densities_of_crystals(moment_frames, moment_model, tmp_path):
+    """Crystals alone have them; their moments are those of the labels, their ln λ the entropy."""
+    crystal, *others = moment_frames
+    assert not any(dataset.DENSITIES in atoms.arrays for atoms in others)
+    nodes, weights = crystal.arrays[dataset.DENSITIES].reshape(len(crystal), 2, -1).swapaxes(0, 1)
+    np.testing.assert_allclose(weights.sum(axis=1), 3, rtol=1e-12)
+    factors = mass_factors(*[1 / crystal.get_masses()[:1]] * 2)[0]
+    # The cell is one lattice constant wide, and meets its own images.
+    moments = crystal.arrays[dataset.MOMENTS] @ factors.T
+    of_nodes = (weights * nodes).sum(axis=1)
+    np.testing.assert_allclose(of_nodes, moments[:, 0], rtol=1e-3)
+    reduced = (weights * reduced_entropy(nodes)).sum(axis=1)
+    bulk = crystal.arrays[dataset.BULK] / kB - 3  # at T0
+    # A mesh of 24 points misses about 1e-3 k_B of the acoustic modes, which all statistics share.
+    np.testing.assert_allclose(reduced, bulk, atol=2e-3)
+    assert moment_model.moments.nodes[0] == pytest.approx(nodes.mean(axis=0), rel=1e-6)
+    assert moment_model.moments.masses == pytest.approx(crystal.get_masses()[:1])
+
+
+def test_no_crystal_no_quantum_statistics(moment_frames):
+    features = FrameFeatures(ACE(["Si"], cutoff=4.2, order=2, degree=4))
+    shift = np.zeros((1, features.descriptor.n_features))
+    assert fit_moments(features, moment_frames[1:], shift) is None
+
+
+def test_labels_without_densities_are_not_taken_for_finished(moment_frames):
+    task = LabelTask(moment_frames[0], name="si16", labels=["moments"])
+    assert task.missing_label(moment_frames[0]) is None
+    older = moment_frames[0].copy()
+    del older.arrays[dataset.DENSITIES]
+    assert task.missing_label(older) == "moments"
 
 
 def test_labels_know_no_masses_and_are_kept(moment_frames, tmp_path):
@@ -58,4 +84,4 @@ def test_kinds_without_labels_of_moments_are_refused(moment_frames):
     shift = np.zeros((2, both.n_features))
     with pytest.raises(TrainingError, match="Ge"):
         fit_moments(FrameFeatures(both), [*moment_frames[:2], mixed], shift)
-    assert fit_moments(FrameFeatures(both), [mixed], shift) is None  # neither has labels
+    assert fit_moments(FrameFeatures(both), [mixed], shift) is None  # it has no labels
