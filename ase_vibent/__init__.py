@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ase_vibent.hessian import HessianOptions, read_hessian
     from ase_vibent.labelling.labels import attach_labels
     from ase_vibent.model import SiteModel
+    from ase_vibent.report.notebook import show
     from ase_vibent.training.selection import select
     from ase_vibent.training.trainer import train
     from ase_vibent.verification.verify import verify
@@ -43,6 +44,7 @@ __all__ = [
     "read_hessian",
     "read_labels",
     "select",
+    "show",
     "train",
     "verify",
     "write_labels",
@@ -66,6 +68,7 @@ _HOMES = {
     "read_hessian": "hessian",
     "read_labels": "dataset",
     "select": "training.selection",
+    "show": "report.notebook",
     "train": "training.trainer",
     "verify": "verification.verify",
     "write_labels": "dataset",

@@ -16,6 +16,7 @@ import ase_vibent
 #: Rooms of one row do not know each other. A room is a folder, or a file beside them.
 ROWS = [
     ["cli"],
+    ["report"],
     ["figures"],
     ["events"],
     ["thermo", "analysis", "verification"],
@@ -36,7 +37,7 @@ ROWS = [
     ["regression"],
     ["potentials"],
     ["dataset"],
-    ["checks", "quantities", "files"],
+    ["checks", "quantities", "files", "tables"],
     ["compiled"],
     ["arrays", "errors", "_version"],
 ]

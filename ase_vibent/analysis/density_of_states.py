@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from ase_vibent.arrays import Array
 from ase_vibent.checks import check_positive
@@ -43,6 +45,28 @@ class DensityOfStates:
     def total(self) -> Array:
         """Of the whole structure, shape (n,), 1/eV; its integral is the number of modes."""
         return self.sites.sum(axis=0)
+
+    def curves(
+        self, name: str, atoms: Atoms, sites: Sequence[int]
+    ) -> dict[str, tuple[Array, Array]]:
+        """Energies and densities per atom, of all on average and of chosen sites, by label.
+
+        Parameters
+        ----------
+        name : str
+            Of the structure.
+        atoms : Atoms
+        sites : sequence of int
+
+        Returns
+        -------
+        dict of str to (ndarray, ndarray), eV and 1/eV
+            As `ase_vibent.figures.states_plot` draws them.
+        """
+        found = {name: (self.energies, self.total / len(atoms))}
+        for site in sites:
+            found[f"{name}: {atoms.symbols[site]} {site}"] = self.energies, self.sites[site]
+        return found
 
 
 def density_of_states(

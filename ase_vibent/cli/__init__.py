@@ -34,6 +34,7 @@ COMMANDS = {
     "entropy": "exact entropies from files of force constants: phonopy, VASP, LAMMPS and others",
     "formation": "formation entropy, free energy and concentration of defects",
     "rate": "attempt frequency and rate from a minimum over a saddle",
+    "report": "a structure in 3D, coloured by site entropy, with figures: a page, or a picture",
     "events": "saddles next to minima, with barriers and exact attempt frequencies",
     "export": "models for LAMMPS; states, barriers and rates of events for kinetic Monte Carlo",
     "locality": "how far away atoms matter to a site's entropy, and which cutoff to take",

@@ -22,16 +22,15 @@ from ase_vibent.cli.shared.arguments import (
 )
 from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
 from ase_vibent.cli.shared.hessians import FILES, add_reading, read_hessians
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.crystal.bulk import InfiniteCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import states_plot
-from ase_vibent.harmonic.mesh_system import Vibrating
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.hessian import StoredHessian
 from ase_vibent.structures.symmetry import n_primitive_cells
 from ase_vibent.structures.validity import free_atoms
+from ase_vibent.tables import format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,24 +94,12 @@ def run(options: argparse.Namespace) -> int:
         rows.append(_row(stored, "at Γ" if options.mesh == "gamma" else "mesh", values))
         rows += _crystal_rows(stored, options)
         if options.plot:
-            curves |= _curves(system, stored, options.sites)
+            name = stored.origin.rpartition("/")[2]
+            curves |= density_of_states(system).curves(name, stored.atoms, options.sites)
     if options.plot:
         states_plot(curves, options.plot)
     show(options, rows, "\n".join(_table(rows, options)))
     return 0
-
-
-def _curves(
-    system: Vibrating, stored: StoredHessian, sites: Sequence[int]
-) -> dict[str, tuple[Array, Array]]:
-    """Densities of states per atom, of all of them and of chosen sites, by label."""
-    n_atoms, name = len(stored.atoms), stored.origin.rpartition("/")[2]
-    states = density_of_states(system)
-    curves = {name: (states.energies, states.total / n_atoms)}
-    for site in sites:
-        label = f"{name}: {stored.atoms.symbols[site]} {site}"
-        curves[label] = states.energies, states.sites[site]
-    return curves
 
 
 def _crystal_rows(stored: StoredHessian, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 from ase_vibent import dataset
 from ase_vibent.cli.shared.arguments import MODEL
 from ase_vibent.cli.shared.files import model_file, require_plottable, show
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.figures import calibration_plot, parity_plot
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS
+from ase_vibent.tables import format_table
 from ase_vibent.training.coverage import DEFECT, LEVELS, check_calibration
 from ase_vibent.training.report import Report, evaluate_frames, format_metrics
 

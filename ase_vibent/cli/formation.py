@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.units import kB
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.calculators.surrogate import SiteEntropyCalculator
@@ -22,17 +21,28 @@ from ase_vibent.cli.shared.files import (
     add_format,
     progress_bar,
     read_structures,
+    require_page,
     require_plottable,
     show,
 )
 from ase_vibent.cli.shared.hessians import add_hessians, stored_hessians
 from ase_vibent.cli.shared.output import write_result
-from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import formation_plot
+from ase_vibent.report.defects import (
+    FORMATION_COLUMNS,
+    FORMATION_NOTES,
+    SHARE_COLUMNS,
+    formation_page,
+    formation_rows,
+    limit_lines,
+    share_rows,
+)
+from ase_vibent.report.site_values import SiteValues, site_values
 from ase_vibent.stationary import relax
 from ase_vibent.structures.cells import closest_supercell, repeated
+from ase_vibent.tables import format_table
 from ase_vibent.thermo import (
     DefectFormation,
     Extrapolation,
@@ -43,14 +53,6 @@ from ase_vibent.thermo import (
 
 #: Force to which --relax goes, eV/Å, unless less is asked for.
 RELAXED = 1e-3
-#: Below the tables.
-NOTES = (
-    "images: to be added to E_f, and to S_f (--image-entropy), for what periodic images hold back,",
-    "   by elasticity",
-    "±: a model's standard deviation; of exact entropies the error by mesh, narrow cells and step;",
-    "   what images hold back of the relaxation is in it where images are known",
-    "g: equivalent defects per primitive cell, orientations included; -: unknown",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,10 +126,12 @@ def _chemical_potential(text: str) -> tuple[str, float]:
 def run(options: argparse.Namespace) -> int:
     """`vibent formation`: defects beside their crystal, and the limit of large cells."""
     require_plottable(options.plot)
+    require_page(options.report)
     stored = stored_hessians(options, options.defects, options.reference)
     calculator, potential, surrogate = calculators(
         options, stored.all, bulk_width=options.bulk_width
     )
+    calculator.temperature = options.temperature[0]  # of site values
     if stored.defects:
         sources = [Path(path).name for path in options.hessian]
         defects = [hessian.atoms for hessian in stored.defects]
@@ -146,16 +150,21 @@ def run(options: argparse.Namespace) -> int:
     given = stored.crystals or read_structures([options.reference], options.format)[1]
     crystals = [closest_supercell(defect, given) for defect in defects]
     rows: list[tuple[str, DefectFormation]] = []
+    sites: dict[str, SiteValues | str] = {}
     pairs = list(zip(sources, defects, crystals, strict=True))
     # As text, the rows themselves say how far it is.
     steps = progress_bar(pairs, len(pairs), "defects") if options.json else pairs
     width = max(map(len, sources))
     for source, defect, crystal in steps:
         try:
+            if options.relax:
+                defect = relax(defect, potential, fmax=min(RELAXED, options.fmax))
             found = _formation_of(defect, crystal, calculator, potential, surrogate, options)
         except VibentError as error:
             print(f"vibent formation: {source}: {error}", file=sys.stderr)
             continue
+        if options.report:
+            sites[source] = _sites(defect, crystal, calculator)
         if not options.json:
             titles, *lines = _entropy_table(source, found, width)
             write_result("\n".join(lines if rows else [titles, *lines]))
@@ -165,6 +174,9 @@ def run(options: argparse.Namespace) -> int:
     limits = _limits([found for _, found in rows])
     if options.plot:
         formation_plot(dict(rows), options.plot)
+    if options.report:
+        page = formation_page(dict(rows), limits, calculator, sites)
+        page.write(options.report)
     show(
         options,
         {
@@ -185,7 +197,7 @@ def _formation_of(
     options: argparse.Namespace,
 ) -> DefectFormation:
     found = defect_formation(
-        relax(defect, potential, fmax=min(RELAXED, options.fmax)) if options.relax else defect,
+        defect,
         crystal,
         calculator,
         options.temperature,
@@ -201,6 +213,14 @@ def _formation_of(
     if options.energy is None:
         return found
     return found.with_energy(options.energy, f"constant {options.energy_at}")
+
+
+def _sites(defect: Atoms, crystal: Atoms, calculator: EntropyCalculator) -> SiteValues | str:
+    """Site entropies for the report; or why there are none, which costs no other result."""
+    try:
+        return site_values(defect, calculator, crystal)
+    except VibentError as error:
+        return str(error)
 
 
 def _limits(formations: Sequence[DefectFormation]) -> dict[str, Extrapolation]:
@@ -245,74 +265,13 @@ def _limit_data(limit: Extrapolation) -> dict[str, Any]:
 
 def _entropy_table(source: str, found: DefectFormation, width: int) -> list[str]:
     """Energy and entropy of one defect, below titles."""
-    cells = [found] if found.small_cell is None else [found.small_cell, found]
-    return format_table(
-        {
-            "structure": "<",
-            "crystal": ">",
-            "excess": "<",
-            "E_f (eV)": ">.4f",
-            "images (eV)": ">.4f",
-            "S_f (k_B)": ">.4f",
-            "± (k_B)": ">±.4f",
-            "images (k_B)": ">.4f",
-            "g": ">g",
-            "at": "<",
-        },
-        [
-            (
-                source,
-                cell.n_atoms,
-                " ".join(f"{count:+d} {s}" for s, count in cell.excess.items()) or "none",
-                cell.energy,
-                cell.image_energy,
-                cell.entropies[0] / kB,
-                cell.entropy_std / kB,
-                cell.image_entropies[0] / kB,
-                cell.multiplicity,
-                cell.condition,
-            )
-            for cell in cells
-        ],
-        {"structure": width, "excess": len("-1 Xx +1 Xx")},
-    )
+    least = {"structure": width, "excess": len("-1 Xx +1 Xx")}
+    return format_table(FORMATION_COLUMNS, formation_rows(source, found), least)
 
 
 def _limits_and_shares(
     rows: Sequence[tuple[str, DefectFormation]], limits: dict[str, Extrapolation]
 ) -> str:
-    lines = []
-    for kind, unit, scale in (("entropy", "k_B", kB), ("energy", "eV", 1.0)):
-        if kind in limits:
-            limit = limits[kind]
-            lines.append(
-                f"large cells: formation {kind} {limit.limit / scale:.4f} ± "
-                f"{error_bar(limit.error / scale, '.4f')} {unit} (linear in 1/N)"
-            )
-    columns = {
-        "structure": "<",
-        "T (K)": ">g",
-        "F_f (eV)": ">.4f",
-        "exp(-F_vib/kT)": ">.4g",
-        "per primitive cell": ">.3e",
-        "per cm³": ">.3e",
-    }
-    lines += format_table(columns, [row for name, found in rows for row in _shares(name, found)])
-    return "\n".join([*lines, *NOTES])
-
-
-def _shares(name: str, found: DefectFormation) -> list[tuple]:
-    """Free energy and concentration at every temperature."""
-    data = _formation_data(found)
-    unknown = [None] * len(found.temperatures)
-    return list(
-        zip(
-            [name] * len(found.temperatures),
-            found.temperatures,
-            found.free_energies,
-            found.degeneracy_factors,
-            data["concentrations"] or unknown,
-            data["densities_per_cm3"] or unknown,
-            strict=True,
-        )
-    )
+    shares = [row for name, found in rows for row in share_rows(name, found)]
+    lines = [*limit_lines(limits), *format_table(SHARE_COLUMNS, shares), *FORMATION_NOTES]
+    return "\n".join(lines)

@@ -6,9 +6,9 @@ import argparse
 
 from ase_vibent.cli.shared.arguments import MODEL
 from ase_vibent.cli.shared.files import model_file, show
-from ase_vibent.cli.shared.tables import format_entries
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import ENTROPY
+from ase_vibent.tables import format_entries
 from ase_vibent.training.report import format_metrics
 
 

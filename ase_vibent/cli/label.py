@@ -25,7 +25,6 @@ from ase_vibent.cli.shared.arguments import (
 from ase_vibent.cli.shared.files import add_format, model_file, progress_bar, read_structures, show
 from ase_vibent.cli.shared.hessians import Stored, add_hessians, stored_hessians
 from ase_vibent.cli.shared.output import write_result
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import InvalidInputError, LabelError
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.labelling.run import (
@@ -40,6 +39,7 @@ from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.quantities import DEFAULT_LABELS, ENERGY, EVALUATED, LABELS, LabelName
 from ase_vibent.structures.cells import match_references
 from ase_vibent.structures.embedding import is_perfect
+from ase_vibent.tables import format_table
 from ase_vibent.training.selection import Choice, select
 from ase_vibent.training.soft_frames import SOFT
 from ase_vibent.verification.size_check import in_larger_cell, size_check

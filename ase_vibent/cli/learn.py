@@ -19,12 +19,12 @@ from ase_vibent.cli.shared.files import (
     require_writable,
     show,
 )
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor, descriptor_from_dict, rescaled, with_degree
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import curve_plot
 from ase_vibent.files.writing import write_text
 from ase_vibent.quantities import TARGETS
+from ase_vibent.tables import format_table
 from ase_vibent.training.descriptor_choice import choose_descriptor
 from ase_vibent.training.learning import (
     Split,

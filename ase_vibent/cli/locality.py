@@ -25,10 +25,10 @@ from ase_vibent.cli.shared.arguments import (
     number_or_any,
 )
 from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
-from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.figures import locality_plot
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.tables import error_bar, format_table
 
 #: Atoms up to which a structure is diagonalised.
 DENSE = 300

@@ -28,13 +28,13 @@ from ase_vibent.cli.shared.files import (
     require_writable,
     show,
 )
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.dataset import write_labels
 from ase_vibent.errors import VibentError
 from ase_vibent.potentials import BUILT_IN, CalculatorSpec
 from ase_vibent.stationary.instabilities import ROUNDS
 from ase_vibent.structures.displacements import nearest_distance
 from ase_vibent.structures.wigner_seitz import wigner_seitz_defects
+from ase_vibent.tables import format_table
 
 #: Options by name; those of a kind are listed below.
 _OPTIONS: dict[str, dict[str, Any]] = {

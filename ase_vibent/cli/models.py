@@ -7,7 +7,7 @@ from typing import Any
 
 from ase_vibent import pretrained
 from ase_vibent.cli.shared.files import show
-from ase_vibent.cli.shared.tables import format_entries, format_table
+from ase_vibent.tables import format_entries, format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,6 @@ from ase_vibent.cli.shared.files import (
     require_writable,
     show,
 )
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.errors import (
     ExtrapolationWarning,
     InvalidInputError,
@@ -32,6 +31,7 @@ from ase_vibent.errors import (
     VibentError,
 )
 from ase_vibent.model import SiteModel
+from ase_vibent.tables import format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

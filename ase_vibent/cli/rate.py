@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import math
+from dataclasses import replace
 from typing import Any
 
-from ase.units import kB
+from ase import Atoms
 
-from ase_vibent.cli.shared.files import add_format, read_structures, require_plottable, show
+from ase_vibent.calculators.base import EntropyCalculator
+from ase_vibent.calculators.hessian import HessianEntropyCalculator
+from ase_vibent.cli.shared.files import (
+    add_format,
+    read_structures,
+    require_page,
+    require_plottable,
+    show,
+)
 from ase_vibent.cli.shared.hessians import FILES, add_reading, read_hessians
-from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import rate_plot
+from ase_vibent.report.defects import RATE_COLUMNS, rate_lines, rate_page, rate_rows
+from ase_vibent.report.site_values import SiteValues, site_values
 from ase_vibent.structures.cells import closest_supercell, repeated
+from ase_vibent.tables import format_table
 from ase_vibent.thermo import TransitionRate, transition_rate
 
 
@@ -47,12 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`vibent rate`: attempt frequency, barrier and rate of one event."""
     require_plottable(options.plot)
+    require_page(options.report)
     given = [path for path in (options.minimum, options.saddle) if path is not None]
     if len(given) != 2 and (given or not options.hessian):
         raise InvalidInputError("minimum, saddle: give both files, or --hessian MINIMUM SADDLE")
     structures = [read_structures([path], options.format)[1][-1] for path in given]
     hessians = read_hessians(options, options.hessian or (), structures if options.hessian else ())
     calculator, potential, surrogate = calculators(options, hessians)
+    calculator.temperature = options.temperature[0]  # of site values
     minimum, saddle = [stored.atoms for stored in hessians] or structures
     if (options.dilute is None) != (options.reference is None):
         raise InvalidInputError("--dilute, --reference: one goes with the other")
@@ -76,6 +88,9 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.plot:
         rate_plot(found, options.plot)
+    if options.report:
+        sites = {"Saddle": _sites(minimum, saddle, calculator)}
+        rate_page(found, calculator, sites).write(options.report)
     show(options, _data(found), _table(found))
     return 0
 
@@ -96,38 +111,17 @@ def _data(found: TransitionRate) -> dict[str, Any]:
 
 
 def _table(found: TransitionRate) -> str:
-    barrier = "unknown" if math.isnan(found.barrier) else f"{found.barrier:.4f} eV"
-    title = (
-        f"barrier {barrier}; attempt frequency "
-        f"{found.attempt_frequencies[0] / 1e12:.4g} THz, ± "
-        f"{error_bar(found.log_std, '.2g')} in its logarithm"
-    )
-    columns = {
-        "T (K)": ">g",
-        "ν* (THz)": ">.4g",
-        "ΔS (k_B)": ">.4f",
-        "ΔF (eV)": ">.4f",
-        "rate (1/s)": ">.4e",
-        "one standard deviation": "<",
-    }
-    lower, upper = found.band()
-    rows = zip(
-        found.temperatures,
-        found.attempt_frequencies / 1e12,
-        found.entropies / kB,
-        found.free_energy_barriers,
-        found.rates,
-        [
-            None if math.isnan(low) else f"{low:.3e} to {high:.3e}"
-            for low, high in zip(lower, upper, strict=True)
-        ],
-        strict=True,
-    )
-    lines = [title, *format_table(columns, rows)]
-    if found.small_cell is not None:
-        small = found.small_cell
-        lines.append(
-            f"in the small cell: barrier {small.barrier:.4f} eV, attempt frequency "
-            f"{small.attempt_frequencies[0] / 1e12:.4g} THz"
-        )
-    return "\n".join(lines)
+    title, *small = rate_lines(found)
+    return "\n".join([title, *format_table(RATE_COLUMNS, rate_rows(found)), *small])
+
+
+def _sites(minimum: Atoms, saddle: Atoms, calculator: EntropyCalculator) -> SiteValues | str:
+    """Site entropies of the saddle beside those of the minimum; or why there are none."""
+    if isinstance(calculator, HessianEntropyCalculator):
+        calculator.set(unstable="any")  # the rate has counted them
+    try:
+        before, values = site_values(minimum, calculator), site_values(saddle, calculator)
+    except VibentError as error:
+        return str(error)
+    differences = values.entropies - before.entropies
+    return replace(values, differences=differences, beside="the minimum")

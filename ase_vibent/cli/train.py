@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from ase_vibent import dataset
-from ase_vibent.cli.shared.arguments import add_basis, add_fit, natural_number, positive_number
+from ase_vibent.cli.shared.arguments import (
+    add_basis,
+    add_fit,
+    add_report,
+    natural_number,
+    positive_number,
+)
 from ase_vibent.cli.shared.descriptors import descriptor_of_options, descriptor_text
-from ase_vibent.cli.shared.files import progress_bar, require_plottable, require_writable, show
+from ase_vibent.cli.shared.files import (
+    progress_bar,
+    require_page,
+    require_plottable,
+    require_writable,
+    show,
+)
 from ase_vibent.descriptors import RESOLUTIONS
 from ase_vibent.figures import parity_plot
+from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS
+from ase_vibent.report.training import training_page
 from ase_vibent.training.budget import as_header, error_budget, format_budget
 from ase_vibent.training.coverage import CRYSTAL, defect_kind
 from ase_vibent.training.energies import REFERENCES
@@ -48,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural_number, default=0, help="of the split; default 0")
     parser.add_argument("--plot", metavar="FILE", help="parity plot (PNG, PDF, SVG)")
+    add_report(parser, "with figures of parity and calibration")
     parser.add_argument(
         "--error-budget",
         action="store_true",
@@ -61,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     fitted, held_out = split_frames(frames, options.test_fraction, options.seed)
     require_writable(options.output)
     require_plottable(options.plot)
+    require_page(options.report)
     target = options.target
     training_set = TrainingSet.of(fitted, options.quantities, held_out=held_out, target=target)
     model = train(
@@ -89,6 +108,10 @@ def run(options: argparse.Namespace) -> int:
         sets = {"train": fitted, "test": held_out}
         comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
         parity_plot(comparisons, options.plot, target)
+    if options.report:
+        settings = _settings(model, options, fitted, held_out)
+        page = training_page(Path(options.output).stem, model, fitted, held_out, settings)
+        page.write(options.report)
     errors, n_features = model.header["errors"], model.descriptor.n_features
     budget, soft = model.header.get("budget"), model.header.get("soft")
     trials = model.header["descriptor_trials"]
@@ -156,6 +179,22 @@ def _curvature_hint(training_set: TrainingSet) -> str:
         "little of how the entropy changes with displacements; add some with 'vibent label "
         "--displaced-crystals 2'\n"
     )
+
+
+def _settings(
+    model: SiteModel, options: argparse.Namespace, fitted: list[Atoms], held_out: list[Atoms]
+) -> dict[str, object]:
+    """How a model was made, for the report."""
+    return {
+        "labels": options.labels,
+        "model": options.output,
+        "descriptor": descriptor_text(model.descriptor.to_dict()),
+        "functions": model.descriptor.n_features,
+        "solver": options.solver,
+        "rows": model.header["n_rows"],
+        "frames fitted": len(fitted),
+        "frames held out": len(held_out),
+    }
 
 
 def _curvature_options(quadratic: bool | int) -> bool | dict[str, int]:

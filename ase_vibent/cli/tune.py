@@ -10,9 +10,9 @@ from itertools import product
 from ase_vibent.cli.shared.arguments import DESCRIPTOR, add_fit, length, positive_number
 from ase_vibent.cli.shared.descriptors import descriptor_of_text, descriptor_text
 from ase_vibent.cli.shared.files import progress_bar, require_writable, show
-from ase_vibent.cli.shared.tables import format_table
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.tables import format_table
 from ase_vibent.training.descriptor_choice import suited_ace
 from ase_vibent.training.training_set import TrainingSet
 from ase_vibent.training.tuning import Trial, tune

@@ -16,9 +16,9 @@ from ase_vibent.cli.shared.arguments import (
     positive_number,
 )
 from ase_vibent.cli.shared.files import add_format, model_file, read_structures, show
-from ase_vibent.cli.shared.tables import error_bar, format_table
 from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
+from ase_vibent.tables import error_bar, format_table
 from ase_vibent.verification.verify import Verification, verify
 
 

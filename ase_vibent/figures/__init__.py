@@ -3,6 +3,7 @@
 from ase_vibent.figures.defects import compensation_plot, formation_plot, path_plot, rate_plot
 from ase_vibent.figures.locality import locality_plot
 from ase_vibent.figures.models import calibration_plot, curve_plot, parity_plot
+from ase_vibent.figures.sites import sites_plot
 from ase_vibent.figures.vibrations import states_plot
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "parity_plot",
     "path_plot",
     "rate_plot",
+    "sites_plot",
     "states_plot",
 ]

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.units import kB
 
-from ase_vibent.figures.saving import save
+from ase_vibent.figures.saving import Place, save, verbatim
 
 if TYPE_CHECKING:
     from ase_vibent.thermo import CompensationLaw, DefectFormation, PathProfile, TransitionRate
 
 
-def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.PathLike[str]) -> None:
+def formation_plot(formations: Mapping[str, DefectFormation], path: Place) -> None:
     """Free energies, concentrations, and, with several sizes of cells, entropies against them.
 
     Parameters
     ----------
     formations : mapping of str to DefectFormation
         By name.
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
 
@@ -32,7 +31,7 @@ def formation_plot(formations: Mapping[str, DefectFormation], path: str | os.Pat
     figure = Figure(figsize=(4 * n_panels, 3.6), layout="constrained")
     energies, shares, *rest = figure.subplots(1, n_panels)
     for name, found in formations.items():
-        style = {"marker": "." if len(found.temperatures) < 2 else "", "label": name}
+        style = {"marker": "." if len(found.temperatures) < 2 else "", "label": verbatim(name)}
         energies.plot(found.temperatures, found.free_energies, **style)
         if not np.isnan(found.energy + found.multiplicity):
             shares.semilogy(1000 / found.temperatures, found.concentrations, **style)
@@ -57,14 +56,14 @@ def _size_panel(panel: Any, formations: Sequence[DefectFormation]) -> None:
     panel.set(xlabel="1 / atoms of the perfect cell", ylabel="formation entropy ($k_B$)")
 
 
-def rate_plot(rate: TransitionRate, path: str | os.PathLike[str]) -> None:
+def rate_plot(rate: TransitionRate, path: Place) -> None:
     """Arrhenius plot with the band of one standard deviation.
 
     Parameters
     ----------
     rate : TransitionRate
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
 
@@ -82,14 +81,14 @@ def rate_plot(rate: TransitionRate, path: str | os.PathLike[str]) -> None:
     save(figure, path)
 
 
-def path_plot(profile: PathProfile, path: str | os.PathLike[str]) -> None:
+def path_plot(profile: PathProfile, path: Place) -> None:
     """Energy and free energy along a path, and where the free energy is highest.
 
     Parameters
     ----------
     profile : PathProfile
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
 
@@ -108,7 +107,7 @@ def path_plot(profile: PathProfile, path: str | os.PathLike[str]) -> None:
     save(figure, path)
 
 
-def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLike[str]) -> None:
+def compensation_plot(laws: Mapping[str, CompensationLaw], path: Place) -> None:
     """Attempt frequencies against barriers with both regressions, and the marginal variance.
 
     [Lapointe2022].
@@ -117,8 +116,8 @@ def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLi
     ----------
     laws : mapping of str to CompensationLaw
         By name, such as direct and surrogate.
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
 
@@ -132,7 +131,7 @@ def compensation_plot(laws: Mapping[str, CompensationLaw], path: str | os.PathLi
         upper.plot(ends, law.slope * ends + law.intercept, "k-", lw=1, label="direct")
         marginal = law.marginal_slope * ends + law.marginal_intercept
         upper.plot(ends, marginal, "k--", lw=1, label="marginal")
-        upper.set_title(f"{name}: r = {law.correlation:.2f}, {law.slope:.2f} / eV")
+        upper.set_title(f"{verbatim(name)}: r = {law.correlation:.2f}, {law.slope:.2f} / eV")
         upper.set_ylabel("ln(attempt frequency / THz)")
         upper.legend(frameon=False, fontsize="small")
         lower.plot(law.centres, law.variances, "o", ms=3)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ase_vibent.figures.saving import save
+from ase_vibent.figures.saving import Place, save
 
 if TYPE_CHECKING:
     from ase_vibent.analysis import SiteLocality, TruncatedEntropies
@@ -18,7 +17,7 @@ def locality_plot(
     sites: Sequence[SiteLocality],
     truncated: Sequence[TruncatedEntropies],
     amplitude: float,
-    path: str | os.PathLike[str],
+    path: Place,
 ) -> None:
     """Gradients of site entropies against distance, and errors of cutoffs.
 
@@ -29,8 +28,8 @@ def locality_plot(
         Measured errors, of the same sites; may be empty.
     amplitude : float, Å
         Of the displacements for which errors are expected.
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter

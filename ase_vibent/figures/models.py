@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binom, norm
 
-from ase_vibent.figures.saving import save
+from ase_vibent.figures.saving import Place, save, verbatim
 from ase_vibent.quantities import TARGETS, TargetName
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def parity_plot(
     sets: Mapping[str, Mapping[str, Comparison]],
-    path: str | os.PathLike[str],
+    path: Place,
     target: TargetName = "entropy",
 ) -> None:
     """Predicted against exact values, one panel per kind of row, errors beneath.
@@ -29,8 +28,8 @@ def parity_plot(
     ----------
     sets : mapping of str to mapping of str to Comparison
         By name of the set (train, test, …), then by kind of row.
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     target : str
         What was learned.
     """
@@ -52,7 +51,9 @@ def parity_plot(
             error = comparison.predicted - comparison.exact
             rmse = f"{np.sqrt(np.mean(error**2)):.2g} {kind.unit}"
             style: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.6}
-            upper.plot(comparison.exact, comparison.predicted, label=f"{name}: {rmse}", **style)
+            upper.plot(
+                comparison.exact, comparison.predicted, label=f"{verbatim(name)}: {rmse}", **style
+            )
             lower.plot(comparison.exact, error, **style)
         low, high = upper.get_xlim()
         upper.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=0)
@@ -68,7 +69,7 @@ def parity_plot(
 def curve_plot(
     curves: Mapping[str, Mapping[float, Sequence[float]]],
     axis: str,
-    path: str | os.PathLike[str],
+    path: Place,
     target: TargetName = "entropy",
 ) -> None:
     """Errors of held-out configurations against what varies, on logarithmic axes.
@@ -79,8 +80,8 @@ def curve_plot(
         By kind of row: the errors of all splits at every place of the axis.
     axis : str
         Title of the horizontal axis.
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     target : str
         What was learned.
     """
@@ -100,14 +101,14 @@ def curve_plot(
     save(figure, path)
 
 
-def calibration_plot(calibration: StatedErrors, path: str | os.PathLike[str]) -> None:
+def calibration_plot(calibration: StatedErrors, path: Place) -> None:
     """Coverage of stated errors against what they promise, and the errors in their units.
 
     Parameters
     ----------
     calibration : StatedErrors
-    path : path
-        PNG, PDF or SVG by its ending.
+    path : path or binary file
+        PNG, PDF or SVG by its ending; SVG into an open file.
     """
     from matplotlib.figure import Figure
 
@@ -126,7 +127,9 @@ def calibration_plot(calibration: StatedErrors, path: str | os.PathLike[str]) ->
             continue
         shares = [group.coverage(level)[0] for level in levels]
         style = {"lw": 1.2} if number else {"lw": 2.4, "color": "k"}
-        left.step(levels, shares, where="mid", label=f"{name}: {len(group.errors)}", **style)
+        left.step(
+            levels, shares, where="mid", label=f"{verbatim(name)}: {len(group.errors)}", **style
+        )
     left.text(0.97, 0.03, "stated errors too small", ha="right", color="0.4")
     left.text(0.03, 0.97, "stated errors too large", va="top", color="0.4")
     left.set(xlabel="coverage that the model states", ylabel="share of the cells inside")

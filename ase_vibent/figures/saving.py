@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ase_vibent.files.writing import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Where a figure goes: a file that its ending makes PNG, PDF or SVG, or an open one, as SVG.
+Place = str | os.PathLike[str] | IO[bytes]
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+
+def save(figure: Figure, place: Place) -> None:
     """Write a figure, whole or not at all.
 
     Parameters
     ----------
     figure : Figure
-    path : path
-        PNG, PDF or SVG by its ending.
+    place : path or binary file
     """
-    with whole_file(path) as file:
-        figure.savefig(file, format=Path(path).suffix.lstrip("."), dpi=150)
+    from matplotlib import rc_context
+
+    if not isinstance(place, str | os.PathLike):
+        with rc_context({"svg.hashsalt": "vibent"}):  # the same figure, the same bytes
+            figure.savefig(place, format="svg", dpi=150, metadata={"Date": None})
+        return
+    with whole_file(place) as file:
+        figure.savefig(file, format=Path(place).suffix.lstrip("."), dpi=150)
+
+
+def verbatim(text: str) -> str:
+    """A name as it is, in a figure: dollars are no formulas.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return text.replace("$", r"\$")

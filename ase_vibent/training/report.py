@@ -18,6 +18,7 @@ from ase_vibent.descriptors import SiteSums
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.tables import format_table
 from ase_vibent.training.energies import REFERENCES
 from ase_vibent.training.moments import moment_targets
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
@@ -143,6 +144,42 @@ def _moment_parts(model: SiteModel, atoms: Atoms) -> tuple[Array, Array]:
     )
 
 
+#: Columns of `metric_rows`.
+METRIC_COLUMNS = {
+    "set": "<",
+    "rows": "<",
+    "n": ">.0f",
+    "RMSE": ">.3e",
+    "MAE": ">.3e",
+    "max": ">.3e",
+    "R²": ">.6f",
+    "unit": "<",
+}
+
+
+def metric_rows(
+    metrics: dict[str, dict[str, dict[str, float]]], target: TargetName = "entropy"
+) -> list[tuple]:
+    """Rows of `Report.metrics` under `METRIC_COLUMNS`.
+
+    Parameters
+    ----------
+    metrics : dict
+    target : str
+        What the model predicts.
+
+    Returns
+    -------
+    list of tuple
+    """
+    keys = ("n", "rmse", "mae", "max", "r2")
+    return [
+        (name, kind, *(values[key] for key in keys), TARGETS[target][kind].unit)
+        for name, kinds in metrics.items()
+        for kind, values in kinds.items()
+    ]
+
+
 def format_metrics(
     metrics: dict[str, dict[str, dict[str, float]]], target: TargetName = "entropy"
 ) -> str:
@@ -158,13 +195,4 @@ def format_metrics(
     -------
     str
     """
-    lines = [
-        f"{'set':<8} {'rows':<14} {'n':>7} {'RMSE':>10} {'MAE':>10} {'max':>10} {'R²':>9}  unit"
-    ]
-    for name, kinds in metrics.items():
-        for kind, m in kinds.items():
-            lines.append(
-                f"{name:<8} {kind:<14} {m['n']:>7.0f} {m['rmse']:>10.3e} {m['mae']:>10.3e} "
-                f"{m['max']:>10.3e} {m['r2']:>9.6f}  {TARGETS[target][kind].unit}"
-            )
-    return "\n".join(lines)
+    return "\n".join(format_table(METRIC_COLUMNS, metric_rows(metrics, target)))

@@ -110,6 +110,13 @@ def add_bulk_width(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_report(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --report, of a page."""
+    parser.add_argument(
+        "--report", metavar="FILE.html", help=f"all of it as a page in one file, {what}"
+    )
+
+
 def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
     """Where work is done, and how long it may take."""
     parser.add_argument(

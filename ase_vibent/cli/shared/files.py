@@ -119,6 +119,20 @@ def require_plottable(path: str | None) -> None:
     require_writable(path)
 
 
+def require_page(path: str | None) -> None:
+    """Fail before the work if a page cannot be written there."""
+    if path is None:
+        return
+    if not is_page(path):
+        raise InvalidInputError(f"{path}: a report is a page; name it .html")
+    require_writable(path)
+
+
+def is_page(path: str) -> bool:
+    """Whether a file is a page by its name."""
+    return Path(path).suffix.lower() in (".html", ".htm")
+
+
 def progress_bar(items: Iterable[Any], total: int | None, title: str) -> Iterable[Any]:
     """Bar with rate and time left on a terminal, nothing in a pipe."""
     from tqdm import tqdm

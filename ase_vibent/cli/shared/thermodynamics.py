@@ -15,6 +15,7 @@ from ase_vibent.cli.shared.arguments import (
     add_finite_differences,
     add_fmax,
     add_mesh,
+    add_report,
     add_temperatures,
     hessian_options,
     positive_number,
@@ -39,6 +40,11 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     )
     add_fmax(parser, 0.01)
     parser.add_argument("--plot", metavar="FILE", help="figure (PNG, PDF, SVG)")
+    add_report(
+        parser,
+        "with structures in 3D; exact site entropies for these take the Hessians once more, or "
+        "--cache",
+    )
     add_mesh(parser)
     add_finite_differences(parser)
 

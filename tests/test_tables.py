@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ase_vibent.cli.shared.tables import error_bar, format_entries, format_table, plain
+from ase_vibent.tables import error_bar, format_entries, format_table, plain
 
 
 def test_columns_are_as_wide_as_what_they_hold():

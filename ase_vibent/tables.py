@@ -1,4 +1,4 @@
-"""Tables of the commands, for people."""
+"""Tables for people: numbers as texts, in lines or in cells."""
 
 from __future__ import annotations
 
@@ -32,13 +32,29 @@ def format_table(
     list of str
         Titles, then rows.
     """
-    styles = list(columns.values())
-    cells = [list(columns)]
-    cells += [[_cell(v, style[1:]) for v, style in zip(row, styles, strict=True)] for row in rows]
+    cells = [list(columns), *table_cells(columns, rows)]
     least = [widths.get(title, 0) for title in columns]
     wide = [max(n, *map(len, c)) for n, c in zip(least, zip(*cells, strict=True), strict=True)]
-    layout = "  ".join(f"{{:{style[0]}{n}}}" for style, n in zip(styles, wide, strict=True))
+    sides = [style[0] for style in columns.values()]
+    layout = "  ".join(f"{{:{side}{n}}}" for side, n in zip(sides, wide, strict=True))
     return [layout.format(*line).rstrip() for line in cells]
+
+
+def table_cells(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> list[list[str]]:
+    """Texts of a table's values.
+
+    Parameters
+    ----------
+    columns, rows
+        As in `format_table`.
+
+    Returns
+    -------
+    list of list of str
+        Rows, without titles.
+    """
+    styles = [style[1:] for style in columns.values()]
+    return [[_cell(v, style) for v, style in zip(row, styles, strict=True)] for row in rows]
 
 
 def format_entries(entries: Mapping[str, Any]) -> list[str]:
