@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(python|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Their Python needs nothing but what stands above it on the page.
 ALONE = ("README", "start", "thermal-expansion")
 #: Theirs needs files, models or programs of others.
-OTHERS = ("export", "lammps", "machine-learned-potentials", "phonon-results")
+OTHERS = ("export", "infinite-crystal", "lammps", "machine-learned-potentials", "phonon-results")
 
 
 def blocks(page: Path, kind: str) -> list[str]:

@@ -207,7 +207,7 @@ def _orthogonalise(
     Parameters
     ----------
     residual, previous, current : ndarray, shape (3n, m)
-        The last two orthogonal to the motions.
+        The last two orthogonal to the motions but for rounding.
     coupling : ndarray, shape (m,)
         Of the previous column.
     basis : ndarray, shape (3n, k)
@@ -219,7 +219,7 @@ def _orthogonalise(
     """
     n, m = residual.shape
     overlaps, squares = np.zeros(m), np.zeros(m)
-    rigid = np.zeros((basis.shape[1], m))
+    rigid, rounding = np.zeros((2, basis.shape[1], m))
     for i in range(n):
         r, p, q = residual[i], previous[i], current[i]
         for c in range(m):
@@ -229,6 +229,9 @@ def _orthogonalise(
             b = basis[i, k]
             if b != 0:
                 rigid[k] += b * r
+                rounding[k] += b * q
+    # What rounding left of the motions in a column would grow from step to step.
+    rigid -= overlaps * rounding
     for i in range(n):
         r, q = residual[i], current[i]
         for k in range(basis.shape[1]):

@@ -67,15 +67,21 @@ def group_by_surroundings(
     Returns
     -------
     SpaceGroup or None
-        None where there is no such atom, or where operations within the tolerance make no group.
+        None where there is no such atom, where operations within the tolerance make no group, or
+        where spglib fails on the lattice.
     """
+    rotations: IntArray = np.eye(3, dtype=np.int64)[None]
+    if turned:
+        try:
+            lattice = spglib_dataset((atoms.cell.array, [[0, 0, 0]], [1]), symprec)
+        except Exception:  # spglib's own, of any kind
+            lattice = None
+        if lattice is None:  # of a cell too skew for it, it tells nothing of the atoms either
+            return None
+        rotations = lattice.rotations.astype(np.int64)
     atom, alike = _rarest(_surroundings(atoms), kinds, symprec)
     if len(alike) > MOST_ALIKE:
         return None
-    lattice = spglib_dataset((atoms.cell.array, [[0, 0, 0]], [1]), symprec) if turned else None
-    rotations: IntArray = np.eye(3, dtype=np.int64)[None]
-    if lattice is not None:
-        rotations = lattice.rotations.astype(np.int64)
     places = _Places(atoms, kinds, symprec)
     turns = np.repeat(rotations, len(alike), axis=0)
     shifts = places.shifts(atom, alike, rotations)

@@ -39,7 +39,7 @@ def test_potential(random_model, alloy, lammps, tmp_path):
     """Orders that a model has, but not its coefficients, are in nobody's way."""
     descriptor = ACE(["Si"], cutoff=4.0, order=2, degree=4, inner=1.4)
     model, atoms = random_model(descriptor, "energy"), alloy(["Si"], 2)
-    pairs = ACE(["Si"], cutoff=4.0, order=1, degree=4)
+    pairs = ACE(["Si"], cutoff=4.0, order=1, degree=4, inner=1.4)
     model.weights[:, ~descriptor.features_within(pairs)] = 0
     summary = write_table(model, tmp_path / "model.table")
     judge = lammps(summary["lammps"], ["Si"], needs="table")

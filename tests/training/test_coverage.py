@@ -83,7 +83,9 @@ def test_calibration_is_that_of_held_out_cells(silicon_frames, tmp_path):
     kinds = [name for name in groups if name in found.kinds]
     assert sum(groups[name]["n"] for name in kinds) == groups["all"]["n"] == len(held) - 1
     calibration_plot(found, tmp_path / "calibration.svg")
-    assert "coverage that the model states" in (tmp_path / "calibration.svg").read_text()
+    assert "coverage that the model states" in (tmp_path / "calibration.svg").read_text(
+        encoding="utf-8"
+    )
     with pytest.raises(LabelError, match="perfect crystals"):
         check_calibration(model, held[:1])
     with pytest.raises(InvalidInputError, match="posterior"):

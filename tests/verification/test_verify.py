@@ -1,5 +1,7 @@
 """Predictions beside exact sites: balls against diagonalisation, and unbiased estimates."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -47,11 +49,15 @@ def bulk_value():
 @pytest.fixture(autouse=True)
 def converged_once(monkeypatch, bulk_value):
     """Converged values are tested elsewhere; here they need not be found anew every time."""
-    for module in ("crystal.perfect_crystal", "labelling.labels"):
-        monkeypatch.setattr(
-            f"ase_vibent.{module}.bulk_site_entropies",
-            lambda crystal, *_, **__: np.full(len(crystal), bulk_value),
-        )
+
+    def of(crystal, *_, **__):
+        return np.full(len(crystal), bulk_value)
+
+    monkeypatch.setattr("ase_vibent.crystal.perfect_crystal.bulk_site_entropies", of)
+    monkeypatch.setattr(
+        "ase_vibent.labelling.labels.InfiniteCrystal",
+        lambda crystal, *_, **__: SimpleNamespace(site_entropies=of(crystal)),
+    )
 
 
 @pytest.fixture
