@@ -1,6 +1,6 @@
 """The descriptor that `train` takes by itself, beside others chosen by hand, on held-out cells.
 
-    python benchmarks/default_fits.py si_sw cu_emt … --folder FOLDER
+    python benchmarks/default_fits.py si-sw cu-emt … --folder FOLDER
 
 FOLDER holds what benchmarks/pretrained/*.py label: pretrained-si-sw/labels.xyz and so on. Cells are
 split as there. The training cells choose; all errors are those of the held-out ones, which took no
@@ -10,7 +10,6 @@ part. Gradients of so many cells only (`--cells`), to be quick: the same for all
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from ase import Atoms
 
 sys.path.append(str(Path(__file__).parent / "pretrained"))
 from common import Recipe, split, without_soft_modes
+from recipes import RECIPES
 
 from ase_vibent.cli.shared.descriptors import descriptor_text
 from ase_vibent.dataset import read_labels
@@ -95,13 +95,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("recipes", nargs="+", help="scripts of benchmarks/pretrained, without .py")
+    parser.add_argument("recipes", nargs="+", choices=list(RECIPES))
     parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--cells", type=int, default=15, help="with gradients; default 15")
     parser.add_argument("--size", type=float, default=150, help="of those by hand; default 150")
     options = parser.parse_args()
     for name in options.recipes:
-        recipe = importlib.import_module(name).RECIPE
+        recipe = RECIPES[name]
         fitted, held_out = cells(recipe, options.folder, options.cells)
         own, both = sets(fitted, held_out, options.cells)
         folds = split_folds(own.frames) + [JUDGE] * len(held_out)

@@ -42,11 +42,10 @@ MOST_COEFFICIENTS, FEWEST_COEFFICIENTS = 600, 60
 TRIED_COEFFICIENTS, TRIED_CONFIGURATIONS, TRIED_ROWS, SIZE_ROWS = 150, 300, 5000, 12_000
 #: Configurations below which nothing is tried by leaving some out.
 FEWEST_CONFIGURATIONS = 10
-#: What another shape must gain, as the logarithm of errors, and what pair functions must: they cost
-#: time, and engines that read ACE do not know them.
-GAIN, GAIN_OF_PAIRS = 0.02, 0.05
-#: What a basis of twice the size must gain.
-GAIN_OF_SIZE = 0.02
+#: What another shape must gain, as the logarithm of errors: less is chance with some fifty cells,
+#: and chosen shapes are then worse than those that suit most data. Pair functions, which cost time
+#: and are unknown to engines that read ACE, must gain more.
+GAIN, GAIN_OF_PAIRS = 0.1, 0.3
 
 
 @dataclass(frozen=True)
@@ -217,10 +216,10 @@ class _Search:
             group, training_set=_part(self._whole, SIZE_ROWS), weights=DEFAULT_WEIGHTS
         )
         self.trials += found
-        score = np.inf
-        for descriptor, trial in reversed(list(zip(group, found, strict=True))):
-            if trial.score < score - GAIN_OF_SIZE:
-                self.chosen, score = descriptor, trial.score
+        least = min(trial.score for trial in found)
+        # The largest of those that chance does not tell apart.
+        close = [trial.score <= least + GAIN for trial in found]
+        self.chosen = group[close.index(True)]
         return self.best
 
     def _along(self, name: str, values: Sequence[float]) -> Iterator[Shape]:
