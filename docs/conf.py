@@ -66,7 +66,7 @@ class DrawnFiles:
         return figure_rst(names, settings["src_dir"])
 
 
-def _clean_examples(settings: dict[str, Any], name: str) -> None:
+def _clean_examples(settings: dict[str, Any], name: str, when: str) -> None:
     """Remove what an example wrote."""
     for path in (ROOT / "examples").iterdir():
         if path.suffix in (".vibent", ".dump", ".xyz", ".lammps"):
@@ -80,6 +80,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": (DrawnFiles(),),
     "reset_modules": (_clean_examples,),
+    "reset_modules_order": "both",
     "download_all_examples": False,
     "show_memory": False,
     "min_reported_time": 1e9,
