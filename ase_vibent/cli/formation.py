@@ -234,7 +234,7 @@ def _limits(formations: Sequence[DefectFormation]) -> dict[str, Extrapolation]:
 
 
 def _formation_data(found: DefectFormation) -> dict[str, Any]:
-    known = not (np.isnan(found.energy) or np.isnan(found.multiplicity))
+    known = found.is_countable
     return {
         "n_atoms_of_crystal": found.n_atoms,
         "excess_atoms": found.excess,

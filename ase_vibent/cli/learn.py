@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,14 @@ def _point(split: Split) -> dict[str, Any]:
     return {"x": split.n_train, **asdict(split)}
 
 
+def _given_degree(value: float, own: float) -> float:
+    return value
+
+
+def _scaled_degree(factor: float, own: float) -> float:
+    return max(factor * own, 2.0)
+
+
 def _against_descriptors(
     options: argparse.Namespace, training_set: TrainingSet, descriptor: Descriptor
 ) -> list[dict[str, Any]]:
@@ -129,13 +138,10 @@ def _against_descriptors(
         cutoffs = options.values or [f * descriptor.cutoff for f in CUTOFF_FACTORS]
         variants = [rescaled(descriptor, cutoff / descriptor.cutoff) for cutoff in cutoffs]
     else:
-        degrees: list[Callable[[float], float]] = [
-            *(lambda _, d=d: d for d in options.values or ()),
-            *(
-                lambda own, f=f: max(f * own, 2.0)
-                for f in (() if options.values else DEGREE_FACTORS)
-            ),
-        ]
+        if options.values:
+            degrees = [partial(_given_degree, value) for value in options.values]
+        else:
+            degrees = [partial(_scaled_degree, factor) for factor in DEGREE_FACTORS]
         variants = [with_degree(descriptor, degree) for degree in degrees]
         if with_degree(descriptor, lambda degree: degree + 1) == descriptor:
             raise InvalidInputError(

@@ -103,14 +103,16 @@ def run(options: argparse.Namespace) -> int:
         )
         model.header["budget"] = as_header(budgets)
     model.save(options.output)
-    if options.plot:
+    if options.plot or options.report:
         references = REFERENCES[target](frames)
         sets = {"train": fitted, "test": held_out}
-        comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items()}
+        comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items() if v}
+    if options.plot:
         parity_plot(comparisons, options.plot, target)
     if options.report:
         settings = _settings(model, options, fitted, held_out)
-        page = training_page(Path(options.output).stem, model, fitted, held_out, settings)
+        name = Path(options.output).stem
+        page = training_page(name, model, comparisons, held_out, references, settings)
         page.write(options.report)
     errors, n_features = model.header["errors"], model.descriptor.n_features
     budget, soft = model.header.get("budget"), model.header.get("soft")

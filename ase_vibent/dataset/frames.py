@@ -85,6 +85,9 @@ def holds_info(key: Any, value: Any) -> bool:
     """
     from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
+    word = isinstance(key, str) and key.isascii() and key.isidentifier()
+    if word and isinstance(value, int | float | np.integer | np.floating):  # needs no trial
+        return key not in _TAKEN_INFO
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

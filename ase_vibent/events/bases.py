@@ -1,4 +1,4 @@
-"""Descriptors of events, and those that are tried where the user names none."""
+"""Descriptors of events that are tried where the user names none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from ase_vibent.descriptors import ACE
-from ase_vibent.descriptors.interface import Descriptor
+from ase_vibent.descriptors import ACE, Joined
 from ase_vibent.structures.displacements import nearest_distance
 
-#: Descriptors side by side.
-Basis = tuple[Descriptor, ...]
 #: Cutoffs that are tried, in shortest distances: from the first shell to beyond the second. Errors
 #: grow fast on either side of the best.
 CUTOFFS = (1.3, 1.5, 1.6, 1.7, 1.9, 2.1)
@@ -23,21 +20,7 @@ DEGREES = {2: 16, 3: 12}
 MOST_FEATURES = 1500
 
 
-def as_basis(descriptor: Descriptor | Sequence[Descriptor]) -> Basis:
-    """One descriptor, or several, as a basis.
-
-    Parameters
-    ----------
-    descriptor : Descriptor or sequence of Descriptor
-
-    Returns
-    -------
-    tuple of Descriptor
-    """
-    return tuple(descriptor) if isinstance(descriptor, Sequence) else (descriptor,)
-
-
-def candidate_bases(structures: Sequence[Atoms]) -> list[Basis]:
+def candidate_bases(structures: Sequence[Atoms]) -> list[Joined]:
     """ACE of orders 2 and 3 at several cutoffs.
 
     Parameters
@@ -47,26 +30,28 @@ def candidate_bases(structures: Sequence[Atoms]) -> list[Basis]:
 
     Returns
     -------
-    list of tuple of Descriptor
+    list of Joined
     """
     typical = float(np.median([nearest_distance(atoms) for atoms in structures]))
     species = sorted({symbol for atoms in structures for symbol in atoms.symbols})
     lower = 0
     while True:
-        bases: list[Basis] = [
-            tuple(
-                ACE(
-                    species,
-                    cutoff=round(reach * typical, 2),
-                    order=order,
-                    degree=degree - lower,
-                    r0=round(typical, 3),  # and `inner` well below: functions vanish there
-                )
-                for order, degree in DEGREES.items()
+        bases = [
+            Joined(
+                [
+                    ACE(
+                        species,
+                        cutoff=round(reach * typical, 2),
+                        order=order,
+                        degree=degree - lower,
+                        r0=round(typical, 3),  # and `inner` well below: functions vanish there
+                    )
+                    for order, degree in DEGREES.items()
+                ]
             )
             for reach in CUTOFFS
         ]
-        n_features = len(species) * sum(d.n_features for d in bases[0])
-        if n_features <= MOST_FEATURES or lower == min(DEGREES.values()) - 4:
+        small = len(species) * bases[0].n_features <= MOST_FEATURES
+        if small or lower == min(DEGREES.values()) - 4:
             return bases
         lower += 1

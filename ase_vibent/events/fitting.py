@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors.interface import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
-from ase_vibent.events.bases import Basis, as_basis, candidate_bases
+from ase_vibent.events.bases import candidate_bases
 from ase_vibent.events.event import Event
 from ase_vibent.events.soft import labelled_soft_part
 from ase_vibent.events.table import EventTable
@@ -39,8 +39,7 @@ class EventFeatures:
 
     Parameters
     ----------
-    basis : tuple of Descriptor
-        Side by side, of the same species.
+    descriptor : Descriptor
     quadratic : bool
     difference : bool
         Saddle less minimum alone: then one function of a structure gives both, as energies and
@@ -49,7 +48,7 @@ class EventFeatures:
         Those means; a linear model needs none.
     """
 
-    basis: Basis
+    descriptor: Descriptor
     quadratic: bool
     difference: bool
     shift: Array = field(repr=False)
@@ -58,22 +57,21 @@ class EventFeatures:
     def of(
         cls,
         minima: Sequence[Atoms],
-        basis: Basis,
+        descriptor: Descriptor,
         *,
         quadratic: bool = False,
         difference: bool = True,
     ) -> EventFeatures:
         """Features whose means are those of these minima."""
-        n_features = sum(descriptor.n_features for descriptor in basis)
-        shift = np.zeros((len(basis[0].species), n_features))
+        shift = np.zeros((len(descriptor.species), descriptor.n_features))
         if quadratic:
             counts = np.zeros(len(shift))
             for atoms in minima:
-                for z, values in enumerate(_by_species(basis, atoms)):
+                for z, values in enumerate(_by_species(descriptor, atoms)):
                     shift[z] += values.sum(axis=0)
                     counts[z] += len(values)
             shift /= np.maximum(counts, 1)[:, None]
-        return cls(basis, quadratic, difference, shift)
+        return cls(descriptor, quadratic, difference, shift)
 
     def __call__(self, minima: Sequence[Atoms], saddles: Sequence[Atoms]) -> Array:
         """Features of events, shape (n_events, n_columns)."""
@@ -89,7 +87,7 @@ class EventFeatures:
 
     def _sum_features(self, atoms: Atoms) -> Array:
         sums = []
-        for values, shift in zip(_by_species(self.basis, atoms), self.shift, strict=True):
+        for values, shift in zip(_by_species(self.descriptor, atoms), self.shift, strict=True):
             centred = values - shift
             sums.append(centred.sum(axis=0))
             if self.quadratic:
@@ -145,16 +143,16 @@ class Design:
 
 def designs_of(
     data: EventData,
-    descriptor: Descriptor | Sequence[Descriptor] | None,
+    descriptor: Descriptor | None,
     quadratic: bool,
     difference: bool,
 ) -> list[Design]:
-    """Designs of the basis that is given, or of all that are to be tried.
+    """Designs of the descriptor that is given, or of all that are to be tried.
 
     Parameters
     ----------
     data : EventData
-    descriptor : Descriptor, sequence of Descriptor or None
+    descriptor : Descriptor or None
     quadratic, difference : bool
 
     Returns
@@ -162,10 +160,10 @@ def designs_of(
     list of Design
     """
     minima, saddles = ([getattr(e, point) for e in data.ways] for point in ("minimum", "saddle"))
-    given = [] if descriptor is None else [as_basis(descriptor)]
+    tried = candidate_bases([*minima, *saddles]) if descriptor is None else [descriptor]
     designs = []
-    for basis in given or candidate_bases([*minima, *saddles]):
-        features = EventFeatures.of(minima, basis, quadratic=quadratic, difference=difference)
+    for own in tried:
+        features = EventFeatures.of(minima, own, quadratic=quadratic, difference=difference)
         designs.append(Design(features, features(minima, saddles)))
     return designs
 
@@ -213,12 +211,10 @@ def choose_design(
     return designs[int(np.argmin(scores))]
 
 
-def _by_species(basis: Basis, atoms: Atoms) -> list[Array]:
-    """Features of the atoms of every species, in the order of the descriptors'."""
-    values = np.hstack([descriptor.compute(atoms) for descriptor in basis])
-    species = basis[0].species
-    kinds = species_indices(atoms, species)
-    return [values[kinds == k] for k in range(len(species))]
+def _by_species(descriptor: Descriptor, atoms: Atoms) -> list[Array]:
+    """Features of the atoms of every species, in the order of the descriptor's."""
+    values, kinds = descriptor.compute(atoms), species_indices(atoms, descriptor.species)
+    return [values[kinds == k] for k in range(len(descriptor.species))]
 
 
 def fit_weights(

@@ -49,7 +49,7 @@ class SplitErrors:
 
 def split_errors(
     events: Sequence[Event],
-    descriptor: Descriptor | Sequence[Descriptor] | None = None,
+    descriptor: Descriptor | None = None,
     *,
     soft_modes: int = 0,
     quadratic: bool = False,

@@ -73,7 +73,7 @@ class EventSurrogate:
     def fit(
         cls,
         events: Sequence[Event],
-        descriptor: Descriptor | Sequence[Descriptor] | None = None,
+        descriptor: Descriptor | None = None,
         *,
         soft_modes: int = 0,
         quadratic: bool = False,
@@ -87,9 +87,9 @@ class EventSurrogate:
         Parameters
         ----------
         events : sequence of Event
-        descriptor : Descriptor or sequence of Descriptor, optional
-            Several stand side by side. By default ACE of orders 2 and 3, with the cutoff that
-            predicts left-out events best.
+        descriptor : Descriptor, optional
+            By default ACE of orders 2 and 3 side by side, with the cutoff that predicts left-out
+            events best.
         soft_modes : int
             Softest stable modes, of minimum and of saddle, that are left out of what is learned:
             logarithms of single modes are no smooth sum over neighbourhoods. The events' labels

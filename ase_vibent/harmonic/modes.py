@@ -52,6 +52,26 @@ def rigid_body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
     return body_motions(free_standing(atoms), mass_weighted=mass_weighted)
 
 
+def free_motions(atoms: Atoms, free: NDArray[np.intp], *, mass_weighted: bool) -> Array:
+    """`rigid_body_motions`; none where some atoms are held.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Whole structure.
+    free : ndarray of int, shape (n,)
+        Atoms that move.
+    mass_weighted : bool
+
+    Returns
+    -------
+    ndarray, shape (3n, k)
+    """
+    if len(free) < len(atoms):
+        return np.empty((3 * len(free), 0))
+    return rigid_body_motions(atoms, mass_weighted=mass_weighted)
+
+
 def body_motions(atoms: Atoms, *, mass_weighted: bool) -> Array:
     """`rigid_body_motions` of a structure that is periodic as it says, from `free_standing`."""
     n = len(atoms)
@@ -420,9 +440,7 @@ def lowest_eigenvalues(atoms: Atoms, hessian: Array, free: NDArray[np.intp], cou
     -------
     ndarray, shape (count,), eV/Å²
     """
-    motions = np.empty((3 * len(free), 0))
-    if len(free) == len(atoms):
-        motions = rigid_body_motions(atoms, mass_weighted=False)
+    motions = free_motions(atoms, free, mass_weighted=False)
     inside = RigidComplement(motions).restrict(check_hessian(hessian))
     last = min(count, len(inside)) - 1
     return np.asarray(eigh(inside, eigvals_only=True, subset_by_index=(0, last)))

@@ -17,8 +17,8 @@ from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
 from ase_vibent.harmonic.modes import (
     displacement_patterns,
+    free_motions,
     orthonormal_motions,
-    rigid_body_motions,
     signed_frequencies,
 )
 from ase_vibent.harmonic.softest import lowest_eigenpairs
@@ -155,10 +155,7 @@ def soft_modes(
     for name, value in (("tolerance", tolerance), ("displacement", displacement)):
         check_positive(name, value)
     wanted, free = count + unstable, free_atoms(atoms)
-    motions = np.empty((3 * len(free), 0))
-    if len(free) == len(atoms):
-        motions = rigid_body_motions(atoms, mass_weighted=False)
-    known = orthonormal_motions(motions)
+    known = orthonormal_motions(free_motions(atoms, free, mass_weighted=False))
     if not (count >= 0 and 1 <= wanted <= len(known) - known.shape[1]):
         raise InvalidInputError(
             f"count: expected a number of modes, at most {len(known) - known.shape[1] - unstable}, "

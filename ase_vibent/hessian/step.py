@@ -12,7 +12,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import CalculatorError
-from ase_vibent.harmonic.modes import NOISE, RigidComplement, rigid_body_motions
+from ase_vibent.harmonic.modes import NOISE, RigidComplement, free_motions
 from ase_vibent.harmonic.step_error import StepError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import STEP
@@ -64,9 +64,7 @@ def measure_step(
         If the calculator fails.
     """
     free = free_atoms(atoms)
-    rigid = rigid_body_motions(atoms, mass_weighted=False)
-    motions = rigid if len(free) == len(atoms) else np.empty((len(hessian), 0))
-    complement = RigidComplement(motions)
+    complement = RigidComplement(free_motions(atoms, free, mass_weighted=False))
     restricted = complement.restrict(hessian)
     drawn, n_modes, of_inverse = _thermal_patterns(restricted, n_patterns)
     if n_modes == 0:

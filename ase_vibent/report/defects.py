@@ -96,7 +96,7 @@ def share_rows(name: str, found: DefectFormation) -> list[tuple]:
     -------
     list of tuple
     """
-    known = not math.isnan(found.energy + found.multiplicity)
+    known = found.is_countable
     unknown = [None] * len(found.temperatures)
     return list(
         zip(

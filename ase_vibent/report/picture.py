@@ -28,7 +28,7 @@ def picture(scene: Scene, place: Place, quantity: int = 0) -> None:
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import EllipseCollection, LineCollection
-    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.colors import ListedColormap, Normalize, to_rgba
     from matplotlib.figure import Figure
 
     shown = scene.quantities[quantity]
@@ -37,9 +37,7 @@ def picture(scene: Scene, place: Place, quantity: int = 0) -> None:
     order = np.argsort(depth, kind="stable")
     sizes = scene.radii * (SMALLEST + (1 - SMALLEST) * np.sqrt(shown.strengths[scene.shown]))
     known = np.isfinite(shown.values[scene.shown])
-    faces = np.where(
-        known[:, None], colours.to_rgba(shown.values[scene.shown]), [0.73, 0.73, 0.73, 1]
-    )
+    faces = np.where(known[:, None], colours.to_rgba(shown.values[scene.shown]), to_rgba(UNKNOWN))
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     panel = figure.subplots()
     flat = scene.corners @ VIEW[:2].T

@@ -12,15 +12,16 @@ from ase_vibent.model import SiteModel
 from ase_vibent.report.page import Page
 from ase_vibent.training.budget import format_budget
 from ase_vibent.training.coverage import check_calibration
-from ase_vibent.training.energies import REFERENCES
-from ase_vibent.training.report import METRIC_COLUMNS, evaluate_frames, metric_rows
+from ase_vibent.training.report import METRIC_COLUMNS, Comparison, metric_rows
+from ase_vibent.training.targets import ReferenceCrystals
 
 
 def training_page(
     name: str,
     model: SiteModel,
-    fitted: Sequence[Atoms],
+    comparisons: Mapping[str, dict[str, Comparison]],
     held_out: Sequence[Atoms],
+    references: ReferenceCrystals,
     settings: Mapping[str, object],
 ) -> Page:
     """Page of a model and its errors.
@@ -31,8 +32,12 @@ def training_page(
         Of the model.
     model : SiteModel
         As `train` returns it.
-    fitted, held_out : sequence of Atoms
+    comparisons : mapping of str to dict
+        Of `evaluate_frames`, by set: "train", "test".
+    held_out : sequence of Atoms
         Labelled.
+    references : ReferenceCrystals
+        Of all frames.
     settings : mapping of str to object
         What the reader should know of how it was made.
 
@@ -40,15 +45,12 @@ def training_page(
     -------
     Page
     """
-    references = REFERENCES[model.target]([*fitted, *held_out])
     page = Page(f"Training of {name}")
     page.table({"": "<", "value": "<"}, list(settings.items()))
     page.heading("Errors")
     page.table(METRIC_COLUMNS, metric_rows(model.header["errors"], model.target))
     if model.header.get("budget"):
         page.lines(format_budget(model.header["budget"], model.descriptor.cutoff))
-    sets = {"train": fitted, "test": held_out}
-    comparisons = {k: evaluate_frames(model, v, references) for k, v in sets.items() if v}
     page.figure(
         lambda file: parity_plot(comparisons, file, model.target),
         "Predicted against exact values, errors beneath.",

@@ -10,7 +10,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.harmonic.modes import check_masses, orthonormal_motions, rigid_body_motions
+from ase_vibent.harmonic.modes import check_masses, free_motions, orthonormal_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
 from ase_vibent.hessian import DisplacedForces, hessian_products
 from ase_vibent.potentials import calculator_failures, energy_and_forces, resolve_calculator
@@ -155,8 +155,7 @@ def require_unstable_modes(atoms: Atoms, potential: Any, n_unstable: int) -> Non
     """
     free = free_atoms(atoms)
     roots = np.repeat(np.sqrt(check_masses(atoms)[free]), 3)
-    held = len(free) < len(atoms)
-    motions = np.empty((len(roots), 0)) if held else rigid_body_motions(atoms, mass_weighted=True)
+    motions = free_motions(atoms, free, mass_weighted=True)
     multiply = hessian_products(DisplacedForces(atoms, potential), free, roots)
     basis = orthonormal_motions(motions)
     lowest_modes(multiply, basis, largest_eigenvalue(multiply, len(roots)), unstable=n_unstable)

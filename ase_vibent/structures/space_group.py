@@ -72,10 +72,7 @@ def group_by_surroundings(
     """
     rotations: IntArray = np.eye(3, dtype=np.int64)[None]
     if turned:
-        try:
-            lattice = spglib_dataset((atoms.cell.array, [[0, 0, 0]], [1]), symprec)
-        except Exception:  # spglib's own, of any kind
-            lattice = None
+        lattice = spglib_dataset((atoms.cell.array, [[0, 0, 0]], [1]), symprec)
         if lattice is None:  # of a cell too skew for it, it tells nothing of the atoms either
             return None
         rotations = lattice.rotations.astype(np.int64)
@@ -98,7 +95,7 @@ def group_by_surroundings(
 
 
 def spglib_dataset(cell: Any, symprec: float) -> Any:
-    """Of `spglib.get_symmetry_dataset`, where how it fails is about to change.
+    """Of `spglib.get_symmetry_dataset`, however that fails: by nothing, or by an error of its own.
 
     Parameters
     ----------
@@ -109,10 +106,14 @@ def spglib_dataset(cell: Any, symprec: float) -> Any:
     Returns
     -------
     spglib.SpglibDataset or None
+        None if it fails.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return spglib.get_symmetry_dataset(cell, symprec=symprec)
+        try:
+            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+        except Exception:  # of several kinds, which change with its version
+            return None
 
 
 class _Places:

@@ -379,10 +379,7 @@ def symmetry_dataset(atoms: Atoms, symprec: float = SYMPREC, kinds: IntArray | N
     """
     kinds = atom_kinds(atoms) if kinds is None else kinds
     cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds)
-    try:
-        found = spglib_dataset(cell, symprec)
-    except Exception as error:
-        raise InvalidStructureError(f"crystal: spglib failed ({error})") from error
+    found = spglib_dataset(cell, symprec)
     if found is None:
         raise InvalidStructureError("crystal: spglib finds no symmetry in it; do atoms coincide?")
     if not has_directions(atoms):

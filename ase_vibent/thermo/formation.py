@@ -122,6 +122,11 @@ class DefectFormation:
         return np.exp(-self.vibrations.free_energies / (kB * self.temperatures))
 
     @property
+    def is_countable(self) -> bool:
+        """Whether energy and multiplicity are known, and with them concentrations."""
+        return not (np.isnan(self.energy) or np.isnan(self.multiplicity))
+
+    @property
     def concentrations(self) -> Array:
         """Defects per primitive cell in equilibrium, dilute: g exp(-F_f/(k_B T)), shape (n,).
 

@@ -126,7 +126,7 @@ def models() -> dict[str, tuple[Any, dict[str, bool]]]:
         "bSO(4) linear": (bispectrum, {}),
         "bSO(4) quadratic": (bispectrum, {"quadratic": True}),
         "ACE, 3 bodies": (spectra, {}),
-        OURS: ((spectra, bodies), {}),
+        OURS: (spectra + bodies, {}),
         "default": (None, {}),
     }
 
