@@ -6,10 +6,8 @@ import contextlib
 import functools
 import io
 import json
-import os
 from collections.abc import Callable
 from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -200,13 +198,16 @@ def cluster():
     distributed = pytest.importorskip("distributed")
     import dask
 
-    threads = {"OMP_NUM_THREADS": 2, "OPENBLAS_NUM_THREADS": 2, "NUMBA_NUM_THREADS": 2}
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
-        mock.patch.dict(os.environ),  # a nanny leaves them in this process
-    ):
+    # What must stand before a worker starts, nannies also set here, at every restart:
+    # harmless but for numba, which rereads it.
+    started_with = {"OMP_NUM_THREADS": 2, "OPENBLAS_NUM_THREADS": 2}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": started_with}):
         started = distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=50,
+            env={"NUMBA_NUM_THREADS": "2"},
         )
     with started:
         yield started

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import cloudpickle
 import pytest
@@ -37,18 +41,38 @@ def n_threads(_) -> list[int]:
     return [numba.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())]
 
 
-@pytest.mark.parametrize("place", ["processes", "cluster"])
-def test_workers_use_one_thread(place, request, monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, "2")
-    scheduler = None
-    if place == "cluster":
-        scheduler = request.getfixturevalue("cluster").scheduler_address
-    results = dict(results_as_completed(n_threads, [0, 1], n_jobs=2, scheduler=scheduler))
-    for threads in results.values():
+THREADS_OF_PROCESSES = """
+import json
+from test_workers import n_threads
+from ase_vibent.runs.workers import results_as_completed
+print(json.dumps(list(dict(results_as_completed(n_threads, [0, 1], n_jobs=2)).values())))
+"""
+
+
+def test_processes_use_one_thread():
+    # In a process of its own: numba rereads the environment, but only before its first thread.
+    two = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_OF_PROCESSES],
+        cwd=Path(__file__).parent,
+        env={**os.environ, **two},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    _check_threads(json.loads(done.stdout))
+
+
+def test_workers_of_a_cluster_use_one_thread(cluster):
+    scheduler = cluster.scheduler_address
+    _check_threads(dict(results_as_completed(n_threads, [0, 1], scheduler=scheduler)).values())
+
+
+def _check_threads(results) -> None:
+    assert len(results) == 2
+    for threads in results:
         assert len(threads) > 1
         assert set(threads) == {1}
-    assert results.keys() == {0, 1}
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "foo://x:1", __file__])
