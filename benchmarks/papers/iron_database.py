@@ -20,15 +20,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import ase.io
-import iron_potentials
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from iron_potentials import (
+    POTENTIAL_HELP,
+    family,
+    lattice_constant,
+    minimised,
+    potential_named,
+)
 from tqdm import tqdm
 
 from ase_vibent import HessianEntropyCalculator, attach_labels, bulk_site_entropies, dataset
@@ -82,6 +87,8 @@ class Set:
         Every how many of them.
     moved : tuple of float
         Fraction of atoms that are moved at random, and how far (Å).
+    mesh : "gamma" or "auto"
+        Of labels: Γ as in the papers, or the infinite crystal.
     """
 
     edge: int = 8
@@ -92,6 +99,7 @@ class Set:
     source: str = ""
     share: int = 1
     moved: tuple[float, float] = (0.0, 0.0)
+    mesh: Literal["gamma", "auto"] = "gamma"
 
 
 def _sets() -> dict[str, Set]:
@@ -119,12 +127,19 @@ def _sets() -> dict[str, Set]:
             for strain in STRAINS:
                 name = f"strain{strain:+.0%}-tiny-{k}"
                 sets[name] = Set(edge=4, strain=strain, source=f"tiny-{k}")
+    # Of 250 atoms, for meshes.
+    for k in range(20):
+        sets[f"medium-{k}"] = Set(edge=5, starts=5, hops=2, seed=300 + k, mesh="auto")
+        if k < 3:
+            for strain in STRAINS:
+                name = f"strain{strain:+.0%}-medium-{k}"
+                sets[name] = Set(edge=5, strain=strain, source=f"medium-{k}", mesh="auto")
     return sets
 
 
 #: Made by default.
 CHOSEN = {
-    "eam": lambda name: "tiny" not in name,
+    "eam": lambda name: not ("tiny" in name or "medium" in name),
     "meam": lambda name: "tiny" in name,
 }
 
@@ -133,23 +148,18 @@ SETS = _sets()
 
 
 def crystal(potential: str, edge: int, strain: float = 0.0) -> Atoms:
-    lattice = iron_potentials.LATTICE[potential] * (1 + strain)
+    lattice = lattice_constant(potential) * (1 + strain)
     atoms = bulk("Fe", "bcc", a=lattice, cubic=True) * (edge, edge, edge)
     atoms.set_initial_magnetic_moments(None)  # of no use here, and symmetry is found much slower
     return atoms
 
 
 def crystal_name(potential: str, edge: int, strain: float) -> str:
-    return f"{potential}-{edge}-{strain:+.0%}"
-
-
-@cache
-def calculator(potential: str) -> Any:
-    return getattr(iron_potentials, potential)()
+    return f"{family(potential)}-{edge}-{strain:+.0%}"
 
 
 def relaxed_cell(atoms: Atoms, potential: str) -> Atoms:
-    return iron_potentials.minimised(atoms, calculator(potential), FMAX)
+    return minimised(atoms, potential_named(potential), FMAX)
 
 
 def starts(perfect: Atoms, kind: str, count: int, rng: np.random.Generator) -> list[Atoms]:
@@ -224,7 +234,7 @@ def derived(chosen: Set, potential: str, sources: list[Atoms]) -> Iterator[Atoms
 
 def structures(name: str, potential: str, folder: Path) -> list[Atoms]:
     """Unique relaxed structures of a set; kept in a file once they are complete."""
-    path = folder / f"{potential}-{name}.structures.xyz"
+    path = folder / f"{family(potential)}-{name}.structures.xyz"
     chosen = SETS[name]
     if not path.exists():
         if chosen.source:
@@ -253,12 +263,12 @@ def structures(name: str, potential: str, folder: Path) -> list[Atoms]:
     return ase.io.read(path, index=":", format="extxyz")
 
 
-def labelled_crystal(potential: str, edge: int, strain: float) -> Atoms:
+def labelled_crystal(potential: str, edge: int, strain: float, mesh: str) -> Atoms:
     """Perfect crystal with its total and its converged value, which is needed less exactly here."""
     perfect = crystal(potential, edge, strain)
-    exact = HessianEntropyCalculator(calculator(potential), mesh="gamma")
+    exact = HessianEntropyCalculator(potential_named(potential), mesh=mesh)
     labels = attach_labels(perfect, exact, labels=["total"])
-    converged = bulk_site_entropies(perfect, calculator(potential), width=9.0, tolerance=1e-4)
+    converged = bulk_site_entropies(perfect, potential_named(potential), width=9.0, tolerance=1e-4)
     labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
     name = crystal_name(potential, edge, strain)
     labels.info |= {dataset.NAME: name, dataset.REFERENCE: name, dataset.KEY: name}
@@ -270,14 +280,14 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
     chosen = SETS[name]
     reference = crystal_name(potential, chosen.edge, chosen.strain)
     if not (folder / f"{reference}.crystal.labels.xyz").exists():
-        perfect = labelled_crystal(potential, chosen.edge, chosen.strain)
+        perfect = labelled_crystal(potential, chosen.edge, chosen.strain, chosen.mesh)
         write_labels(folder / f"{reference}.crystal.labels.xyz", [perfect])
-    file = f"{potential}-{name}"
+    file = f"{family(potential)}-{name}"
     summary = label_structures(
         [
             LabelTask(
                 atoms,
-                mesh="gamma",
+                mesh=chosen.mesh,
                 reference=reference,
                 labels=["gradient"] if gradient else ["total"],
                 source=f"{name} {number}",
@@ -285,8 +295,8 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
             for number, atoms in enumerate(structures(name, potential, folder))
         ],
         folder / f"{file}.labels.xyz",
-        lambda: calculator(potential),
-        calculator_name=f"iron-{potential}",
+        lambda: potential_named(potential),
+        calculator_name=f"iron-{family(potential)}",
         progress=lambda items, total: tqdm(
             items, total=total, desc=f"{file}: labels", unit="cell", disable=None
         ),
@@ -302,7 +312,7 @@ def labelled(names: list[str], potential: str, folder: Path) -> list[Atoms]:
     )
     frames = [read_labels(folder / f"{cell}.crystal.labels.xyz")[0] for cell in cells]
     for name in names:
-        for atoms in read_labels(folder / f"{potential}-{name}.labels.xyz"):
+        for atoms in read_labels(folder / f"{family(potential)}-{name}.labels.xyz"):
             atoms.info["set"] = name
             frames.append(atoms)
     return frames
@@ -313,7 +323,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=Path("p2-iron"))
-    parser.add_argument("--potential", choices=list(iron_potentials.LATTICE), default="eam")
+    parser.add_argument("--potential", default="eam", help=POTENTIAL_HELP)
     parser.add_argument("--sets", nargs="+", choices=list(SETS))
     parser.add_argument(
         "--gradients",
@@ -322,7 +332,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in options.sets or filter(CHOSEN[options.potential], SETS):
+    for name in options.sets or filter(CHOSEN[family(options.potential)], SETS):
         label(name, options.potential, options.folder, gradient=options.gradients)
 
 

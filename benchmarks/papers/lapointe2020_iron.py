@@ -50,7 +50,7 @@ BASES = {
     "ACE of order 3": {"cutoff": 5.0, "degree": 11.5, "l_weight": 0.75},
 }
 #: Beginnings of the names of sets.
-CLUSTERS = ("tiny", "small", "clusters", "size")
+CLUSTERS = ("tiny", "small", "medium", "clusters", "size")
 STRAINED, DAMAGED = ("strain",), ("damage",)
 
 
@@ -204,7 +204,7 @@ def main() -> None:
     )
     parser.add_argument("--figure", type=int, choices=(2, 3, 6), default=2)
     parser.add_argument("--folder", type=Path, default=Path("p2-iron"))
-    parser.add_argument("--potential", choices=("eam", "meam"), default="eam")
+    parser.add_argument("--potential", choices=("eam", "meam"), default="eam", help="of the folder")
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--descriptors", nargs="+", choices=list(descriptors("Fe")))
     parser.add_argument("--sets", nargs="+", help="beginnings of names of sets; by default all")

@@ -46,7 +46,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=Path("p2-iron"))
-    parser.add_argument("--potential", choices=("eam", "meam"), default="eam")
+    parser.add_argument("--potential", choices=("eam", "meam"), default="eam", help="of the folder")
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--unstrained", nargs="+", default=["small"], help="sets beside them")
     parser.add_argument(
