@@ -73,6 +73,7 @@ def metal(name: str, symbol: str, table: str, crystal: tuple[str, float], **word
             near={kind.format(symbol): copies for kind, copies in NEAR.items()},
             bulk_rattled=6,
             strains=(0.0, -0.02, 0.03),
+            crystal_strains=(-0.01, 0.01, 0.02),
         ),
         descriptor={"degree": 11.5, "l_weight": 0.75},
         card={

@@ -43,6 +43,8 @@ class Supercells:
         Further copies of unstrained minima by kind, rattled by a third of the amplitude.
     strains : tuple of float
         Isotropic, of lengths; each has a perfect crystal of its own.
+    crystal_strains : tuple of float
+        Further ones, of perfect crystals alone: volumes of least free energy need them.
     vacancy_jump : bool
         Whether the saddle of a vacancy jump to the next site is looked for.
     path_images : int
@@ -57,6 +59,7 @@ class Supercells:
     bulk_rattled: int = 3
     near: dict[str, int] = field(default_factory=dict)
     strains: tuple[float, ...] = (0.0, -0.02, 0.015, 0.03)
+    crystal_strains: tuple[float, ...] = ()
     vacancy_jump: bool = True
     path_images: int = 0
 
@@ -87,6 +90,9 @@ class Supercells:
             kind = start.info["kind"]
             for atoms in rattle(start, self.amplitude / 3, self.near[kind], 1):
                 yield described(atoms, kind, f"crystal{0:+.1%}")
+        for strain in self.crystal_strains:
+            crystal = apply_strain(self.crystal, strain)
+            yield described(crystal, "crystal", f"crystal{strain:+.1%}", strain)
         for atoms in path:
             yield described(atoms, "vacancy path", f"crystal{0:+.1%}", gradient=False)
 
