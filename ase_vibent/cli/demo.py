@@ -106,8 +106,8 @@ def _label(folder: Path, n_jobs: int, say: _Say) -> tuple[list[Atoms], dict[str,
     vacancy = _relaxed_vacancy(2)
     plan = {
         "train": rattle(vacancy, 0.1, 20, 1) + rattle(_crystal(2), 0.1, 6, 2),
-        "bulk": rattle(_crystal(2), 0.08, 5, 3),
-        "vacancy": rattle(vacancy, 0.1, 5, 4),
+        "bulk": rattle(_crystal(2), 0.08, 10, 3),
+        "vacancy": rattle(vacancy, 0.1, 10, 4),
     }
     tasks = [LabelTask(_crystal(2), name="perfect", labels=["gradient"])]
     tasks += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         rows.append(_row(stored, "at Γ" if options.mesh == "gamma" else "mesh", values))
         rows += _crystal_rows(stored, options)
         if options.plot:
-            name = stored.origin.rpartition("/")[2]
+            name = Path(stored.origin).name
             curves |= density_of_states(system).curves(name, stored.atoms, options.sites)
     if options.plot:
         states_plot(curves, options.plot)
@@ -155,7 +156,7 @@ def _table(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[
         },
         [
             (
-                row["file"].rpartition("/")[2],
+                Path(row["file"]).name,
                 row["formula"],
                 row["kind"],
                 temperature,

@@ -9,6 +9,8 @@ from ase_vibent import pretrained
 from ase_vibent.cli.shared.files import show
 from ase_vibent.tables import format_entries, format_table
 
+_WORDS = ("potential", "source", "licence", "citation", "crystal", "validity", "not_for")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -82,19 +84,47 @@ def card_text(card: dict[str, Any]) -> str:
     -------
     str
     """
-    named = ("potential", "citation", "crystal", "validity", "not_for")
-    lines = format_entries({key: card[key] for key in named})
-    data = format_entries({key: value for key, value in card["data"].items() if key != "cells"})
-    sections = {
-        f"{card['name']}: {card['title']}": lines,
-        "data": data,
-        "errors (RMSE) on held-out cells": [*_error_table(card), *_remarks(card)],
-    }
-    if card["larger_cells"]:
-        sections["minima in cells twice as wide, none of them fitted"] = _larger_cells(card)
+    sections = {key: format_entries(entries) for key, entries in card_entries(card).items()}
+    sections |= card_tables(card)
     return "\n".join(
         text for title, body in sections.items() for text in (title, *(f"  {b}" for b in body))
     )
+
+
+def card_entries(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a card says in words: names and values under titles.
+
+    Parameters
+    ----------
+    card : dict
+        As of `pretrained.card`.
+
+    Returns
+    -------
+    dict of str to dict
+    """
+    return {
+        f"{card['name']}: {card['title']}": {key: card[key] for key in _WORDS},
+        "data": {key: value for key, value in card["data"].items() if key != "cells"},
+    }
+
+
+def card_tables(card: dict[str, Any]) -> dict[str, list[str]]:
+    """What a card says in numbers: lines of tables under titles.
+
+    Parameters
+    ----------
+    card : dict
+        As of `pretrained.card`.
+
+    Returns
+    -------
+    dict of str to list of str
+    """
+    tables = {"errors (RMSE) on held-out cells": [*_error_table(card), *_remarks(card)]}
+    if card["larger_cells"]:
+        tables["minima in cells twice as wide, none of them fitted"] = _larger_cells(card)
+    return tables
 
 
 def _error_table(card: dict[str, Any]) -> list[str]:

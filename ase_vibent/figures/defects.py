@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import kB
 
-from ase_vibent.figures.saving import Place, save, verbatim
+from ase_vibent.figures.saving import Place, save, typeset, verbatim
 
 if TYPE_CHECKING:
     from ase_vibent.thermo import CompensationLaw, DefectFormation, PathProfile, TransitionRate
@@ -46,14 +46,19 @@ def formation_plot(formations: Mapping[str, DefectFormation], path: Place) -> No
 def _size_panel(panel: Any, formations: Sequence[DefectFormation]) -> None:
     from ase_vibent.thermo import have_a_limit, size_convergence
 
-    for found in formations:
+    for number, found in enumerate(formations):
+        label = "" if number else "cells, ± one standard deviation"
         bars = {"yerr": found.entropy_std / kB} if found.entropy_std > 0 else {}
-        panel.errorbar(1 / found.n_atoms, found.entropies[0] / kB, fmt="o", capsize=3, **bars)
+        panel.errorbar(
+            1 / found.n_atoms, found.entropies[0] / kB, fmt="o", capsize=3, label=label, **bars
+        )
     if have_a_limit(formations):
         limit = size_convergence(formations)
         ends = np.array([0.0, 1 / limit.n_atoms[0]])
-        panel.plot(ends, (limit.limit + limit.slope * ends) / kB, color="0.4", lw=0.8)
-    panel.set(xlabel="1 / atoms of the perfect cell", ylabel="formation entropy ($k_B$)")
+        line = (limit.limit + limit.slope * ends) / kB
+        panel.plot(ends, line, color="0.4", lw=0.8, label="fit, linear in 1 / atoms")
+    panel.set(xlabel="1 / atoms of the perfect cell", ylabel=typeset("formation entropy (k_B)"))
+    panel.legend(frameon=False, fontsize="small")
 
 
 def rate_plot(rate: TransitionRate, path: Place) -> None:
@@ -70,12 +75,13 @@ def rate_plot(rate: TransitionRate, path: Place) -> None:
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     panel = figure.subplots()
     inverse = 1000 / rate.temperatures
-    panel.semilogy(inverse, rate.rates, ".-", lw=1)
-    panel.fill_between(inverse, *rate.band(), alpha=0.3, lw=0)
+    panel.semilogy(inverse, rate.rates, ".-", lw=1, label="rate")
+    panel.fill_between(inverse, *rate.band(), alpha=0.3, lw=0, label="± one standard deviation")
+    panel.legend(frameon=False, fontsize="small")
     panel.set(xlabel="1000 K / temperature", ylabel="rate (1/s)")
     panel.set_title(
-        f"$\\nu^*$ = {rate.attempt_frequencies[0] / 1e12:.3g} THz, "
-        f"$\\Delta E$ = {rate.barrier:.3f} eV",
+        f"attempt frequency {rate.attempt_frequencies[0] / 1e12:.3g} THz, "
+        f"barrier {rate.barrier:.3f} eV",
         fontsize="medium",
     )
     save(figure, path)
@@ -96,12 +102,13 @@ def path_plot(profile: PathProfile, path: Place) -> None:
     panel = figure.subplots()
     places, energies, activation = profile.fine
     panel.plot(places, energies, "k-", lw=1, label="energy")
-    panel.plot(profile.coordinates, profile.energies, "k.", ms=5)
+    panel.plot(profile.coordinates, profile.energies, "k.", ms=5, label="images")
     for k, temperature in enumerate(profile.temperatures):
         shifted = activation[:, k] - profile.activation[0, k]
         (line,) = panel.plot(places, shifted, lw=1, label=f"free energy, {temperature:g} K")
         panel.plot(profile.coordinates, profile.free_energies[:, k], ".", color=line.get_color())
         panel.axvline(profile.bottlenecks[k], color=line.get_color(), lw=0.6, ls=":")
+    panel.plot([], [], color="0.4", lw=0.6, ls=":", label="where it is highest")
     panel.set(xlabel="path (Å)", ylabel="above the first image (eV)")
     panel.legend(frameon=False, fontsize="small")
     save(figure, path)
@@ -124,17 +131,19 @@ def compensation_plot(laws: Mapping[str, CompensationLaw], path: Place) -> None:
     figure = Figure(figsize=(4.4 * len(laws), 6.0), layout="constrained")
     panels = figure.subplots(2, len(laws), squeeze=False, sharex=True, height_ratios=[2, 1])
     for (upper, lower), (name, law) in zip(panels.T, laws.items(), strict=True):
-        upper.plot(law.barriers, law.logarithms, ".", ms=2, alpha=0.4)
+        upper.plot(law.barriers, law.logarithms, ".", ms=2, alpha=0.4, label="events")
         deviations = np.sqrt(law.variances)
-        upper.errorbar(law.centres, law.means, deviations, fmt="o", color="0.4", ms=3, lw=0.8)
+        style = {"fmt": "o", "color": "0.4", "ms": 3, "lw": 0.8}
+        upper.errorbar(law.centres, law.means, deviations, label="means ± deviations", **style)
         ends = law.edges[[0, -1]]
-        upper.plot(ends, law.slope * ends + law.intercept, "k-", lw=1, label="direct")
+        upper.plot(ends, law.slope * ends + law.intercept, "k-", lw=1, label="regression, direct")
         marginal = law.marginal_slope * ends + law.marginal_intercept
-        upper.plot(ends, marginal, "k--", lw=1, label="marginal")
+        upper.plot(ends, marginal, "k--", lw=1, label="regression, marginal")
         upper.set_title(f"{verbatim(name)}: r = {law.correlation:.2f}, {law.slope:.2f} / eV")
         upper.set_ylabel("ln(attempt frequency / THz)")
         upper.legend(frameon=False, fontsize="small")
         lower.plot(law.centres, law.variances, "o", ms=3)
-        lower.axhline(law.mean_variance, color="0.4", lw=0.8)
+        lower.axhline(law.mean_variance, color="0.4", lw=0.8, label="mean")
+        lower.legend(frameon=False, fontsize="small")
         lower.set(xlabel="barrier (eV)", ylabel="marginal variance")
     save(figure, path)

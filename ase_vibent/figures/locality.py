@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ase_vibent.figures.saving import Place, save
+from ase_vibent.figures.saving import Place, save, typeset
 
 if TYPE_CHECKING:
     from ase_vibent.analysis import SiteLocality, TruncatedEntropies
@@ -40,9 +40,17 @@ def locality_plot(
         colour = f"C{k}"
         far = (site.distances > 0) & (site.magnitudes > 0)
         gradients.loglog(
-            site.distances[far], site.magnitudes[far], ".", color=colour, alpha=0.25, ms=3, mew=0
+            site.distances[far],
+            site.magnitudes[far],
+            ".",
+            color=colour,
+            alpha=0.25,
+            ms=3,
+            mew=0,
+            label=f"site {site.site}, each atom",
         )
-        gradients.loglog(*site.envelope.T, "o", color=colour, ms=4)
+        label = f"site {site.site}, envelope"
+        gradients.loglog(*site.envelope.T, "o", color=colour, ms=4, label=label)
         r = np.geomspace(*site.fit_range, 20)
         label = f"site {site.site}: $r^{{-{site.fit.exponent:.2f}}}$"
         gradients.loglog(r, site.fit(r), "--", color=colour, lw=1, label=label)
@@ -55,8 +63,10 @@ def locality_plot(
         errors.loglog(
             found.cutoffs[used], found.errors[used], "o", color=f"C{k}", ms=4, label=label
         )
-    gradients.set(xlabel="distance (Å)", ylabel=r"$|\partial S_\ell/\partial u_n|$ ($k_B$/Å)")
-    errors.set(xlabel="cutoff (Å)", ylabel="error of the site entropy ($k_B$)")
+    gradients.set(
+        xlabel="distance (Å)", ylabel=typeset(r"$|\partial S_\ell/\partial u_n|$ (k_B/Å)")
+    )
+    errors.set(xlabel="cutoff (Å)", ylabel=typeset("error of the site entropy (k_B)"))
     errors.set_title(f"displacements of {amplitude:g} Å", fontsize="medium")
     for panel in (gradients, errors):
         panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.4)))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binom, norm
 
-from ase_vibent.figures.saving import Place, save, verbatim
-from ase_vibent.quantities import TARGETS, TargetName
+from ase_vibent.figures.saving import Place, save, typeset, verbatim
+from ase_vibent.quantities import TARGETS, Quantity, TargetName
 
 if TYPE_CHECKING:
     from ase_vibent.training.coverage import StatedErrors
@@ -22,7 +22,7 @@ def parity_plot(
     path: Place,
     target: TargetName = "entropy",
 ) -> None:
-    """Predicted against exact values, one panel per kind of row, errors beneath.
+    """Predicted against exact values, a column for each kind of row, errors of each set beneath.
 
     Parameters
     ----------
@@ -40,30 +40,43 @@ def parity_plot(
         for quantity in TARGETS[target].quantities
         if any(quantity.name in comparisons for comparisons in sets.values())
     ]
-    figure = Figure(figsize=(4.2 * len(kinds), 5.2), layout="constrained")
-    panels = figure.subplots(2, len(kinds), squeeze=False, height_ratios=[3, 1], sharex="col")
-    for column, kind in enumerate(kinds):
-        upper, lower = panels[:, column]
-        for name, comparisons in sets.items():
-            if kind.name not in comparisons:
-                continue
-            comparison = comparisons[kind.name]
-            error = comparison.predicted - comparison.exact
-            rmse = f"{np.sqrt(np.mean(error**2)):.2g} {kind.unit}"
-            style: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.6}
-            upper.plot(
-                comparison.exact, comparison.predicted, label=f"{verbatim(name)}: {rmse}", **style
-            )
-            lower.plot(comparison.exact, error, **style)
-        low, high = upper.get_xlim()
-        upper.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=0)
-        lower.axhline(0, color="0.4", lw=0.8, zorder=0)
-        upper.set_title(kind.title)
-        upper.set_ylabel(f"predicted ({kind.unit})")
-        upper.legend(frameon=False, fontsize="small", title="RMSE", title_fontsize="small")
-        lower.set_ylabel(f"error ({kind.unit})")
-        lower.set_xlabel(f"exact ({kind.unit})")
+    figure = Figure(figsize=(4.2 * len(kinds), 3.8 + 1.2 * len(sets)), layout="constrained")
+    heights = [3, *(1 for _ in sets)]
+    panels = figure.subplots(
+        len(heights), len(kinds), squeeze=False, height_ratios=heights, sharex="col"
+    )
+    for column, kind in zip(panels.T, kinds, strict=True):
+        _parity_column(column, kind, sets)
+    figure.align_ylabels()
     save(figure, path)
+
+
+def _parity_column(
+    panels: Any, kind: Quantity, sets: Mapping[str, Mapping[str, Comparison]]
+) -> None:
+    upper, unit = panels[0], typeset(kind.unit)
+    for number, (name, comparisons) in enumerate(sets.items()):
+        lower = panels[1 + number]
+        lower.set_ylabel(f"error ({unit})")
+        if kind.name not in comparisons:
+            continue
+        comparison = comparisons[kind.name]
+        error = comparison.predicted - comparison.exact
+        rmse = f"{np.sqrt(np.mean(error**2)):.2g} {unit}"
+        few = len(error) < 100
+        style: dict[str, Any] = {"ls": "", "marker": ".", "color": f"C{number}"}
+        style |= {"ms": 9 if few else 5, "alpha": 0.8 if few else 0.5, "mew": 0}
+        title = f"{verbatim(name)}: " if name else ""
+        upper.plot(comparison.exact, comparison.predicted, label=f"{title}RMSE {rmse}", **style)
+        lower.plot(comparison.exact, error, **style)
+        lower.axhline(0, color="0.4", lw=0.8, zorder=0)
+        lower.set_title(f"{title}{len(error)} values", loc="left", fontsize="small")
+    ends = upper.get_xlim()
+    upper.plot(ends, ends, color="0.4", lw=0.8, zorder=0, label="predicted = exact")
+    upper.set_title(kind.title)
+    upper.set_ylabel(f"predicted ({unit})")
+    upper.legend(frameon=False, fontsize="small", loc="upper left")
+    panels[-1].set_xlabel(f"exact ({unit})")
 
 
 def curve_plot(
@@ -92,12 +105,16 @@ def curve_plot(
     for panel, (name, values) in zip(panels, curves.items(), strict=True):
         kind = TARGETS[target][name]
         places = sorted(values)
-        for x in places:
-            panel.plot([x] * len(values[x]), values[x], ".", color="C0", alpha=0.4, ms=5)
-        panel.plot(places, [np.mean(values[x]) for x in places], "-", color="C0", lw=1.2)
+        points = [(x, error) for x in places for error in values[x]]
+        panel.plot(*np.transpose(points), ".", color="C0", alpha=0.4, ms=5, label="each split")
+        means = [np.mean(values[x]) for x in places]
+        panel.plot(places, means, "-", color="C0", lw=1.2, label="mean")
         panel.set(xscale="log", yscale="log", xlabel=axis, title=kind.title)
-        panel.set_ylabel(f"RMSE ({kind.unit})")
+        panel.set_xticks(places, [f"{x:g}" for x in places], fontsize="small")
+        panel.set_xticks([], minor=True)
+        panel.set_ylabel(f"RMSE ({typeset(kind.unit)})")
         panel.grid(which="both", lw=0.3, alpha=0.5)
+        panel.legend(frameon=False, fontsize="small")
     save(figure, path)
 
 
@@ -121,7 +138,7 @@ def calibration_plot(calibration: StatedErrors, path: Place) -> None:
     low, high = (binom.ppf(tail, n, levels) / n for tail in _tails(CONFIDENCE))
     band = f"where {CONFIDENCE:.0%} of models lie whose stated errors hold"
     left.fill_between(levels, low, high, color="0.88", lw=0, label=band)
-    left.plot([0, 1], [0, 1], color="0.4", lw=0.8)
+    left.plot([0, 1], [0, 1], color="0.4", lw=0.8, label="as stated")
     for number, (name, group) in enumerate(calibration.groups()):
         if number and (len(group.errors) < FEWEST or name.startswith("cells of")):
             continue

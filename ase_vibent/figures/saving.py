@@ -33,6 +33,20 @@ def save(figure: Figure, place: Place) -> None:
         figure.savefig(file, format=Path(place).suffix.lstrip("."), dpi=150)
 
 
+def typeset(label: str) -> str:
+    """A label of an axis or legend with its k_B as a symbol.
+
+    Parameters
+    ----------
+    label : str
+
+    Returns
+    -------
+    str
+    """
+    return label.replace("k_B", r"$k_\mathrm{B}$")
+
+
 def verbatim(text: str) -> str:
     """A name as it is, in a figure: dollars are no formulas.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ase_vibent.figures.saving import Place, save, verbatim
+from ase_vibent.figures.saving import Place, save, typeset, verbatim
 
 if TYPE_CHECKING:
     from ase_vibent.arrays import Array
@@ -32,11 +32,12 @@ def sites_plot(values: Array, distances: Array, name: str, path: Place) -> None:
 
     figure = Figure(figsize=(9.2, 3.6), layout="constrained")
     counts, decay = figure.subplots(1, 2)
+    label = typeset(f"{verbatim(name)} (k_B)")
     known = values[np.isfinite(values)]
     counts.hist(known, bins=60, color="0.4")
-    counts.set(yscale="log", xlabel=f"{verbatim(name)} ($k_B$)", ylabel="sites")
+    counts.set(yscale="log", xlabel=label, ylabel="sites")
     style = {"ls": "", "marker": ".", "ms": 4, "alpha": 0.5, "rasterized": len(values) > MANY}
     decay.plot(distances, values, color="C0", **style)
     decay.axhline(0, color="0.4", lw=0.8, zorder=0)
-    decay.set(xlabel="distance from the most unusual site (Å)", ylabel=f"{verbatim(name)} ($k_B$)")
+    decay.set(xlabel="distance from the most unusual site (Å)", ylabel=label)
     save(figure, path)

@@ -56,7 +56,8 @@ def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None)
     if name not in _READERS:
         yield from ase.io.iread(path, index=":", format=name)
         return
-    with open_with_compression(path, "r") as file:
+    # As all text here, whatever the machine's own encoding.
+    with io.TextIOWrapper(open_with_compression(path, "rb"), encoding="utf-8") as file:
         yield from _READERS[name](file)
 
 

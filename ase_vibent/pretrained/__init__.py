@@ -76,8 +76,8 @@ def card(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Reference potential and its citation, data, errors and coverage of intervals on held-out
-        cells, range of validity, and what the model is not for.
+        Reference potential, where to get it, licences, its citation, data, errors and coverage
+        of intervals on held-out cells, range of validity, and what the model is not for.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ase_vibent.figures.saving import Place, save, verbatim
+from ase_vibent.figures.saving import Place, save, typeset, verbatim
 from ase_vibent.report.scene import VIEW, Scene
 
 #: Smallest radius of a sphere, as a share of the largest.
@@ -54,7 +54,7 @@ def picture(scene: Scene, place: Place, quantity: int = 0) -> None:
     points = np.vstack([np.column_stack([across, up]), flat])
     panel.set(xlim=_ends(points[:, 0], room), ylim=_ends(points[:, 1], room), aspect="equal")
     panel.set_axis_off()
-    unit = shown.title.replace("k_B", "$k_B$")
+    unit = typeset(shown.title)
     figure.colorbar(colours, ax=panel, label=unit, shrink=0.8)
     if scene.remark:
         figure.supxlabel(verbatim(scene.remark), fontsize="small")

@@ -12,6 +12,7 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
+from origins import of_lammps
 from potentials import lammps
 from supercells import Supercells
 
@@ -59,6 +60,7 @@ RECIPE = Recipe(
         "title": "Cadmium telluride, zincblende, Stillinger-Weber potential",
         "species": ["Cd", "Te"],
         "potential": f"Stillinger-Weber of Wang et al., {TABLE} of LAMMPS",
+        **of_lammps(TABLE, "sw"),
         "citation": "Z. Q. Wang, D. Stroud, A. J. Markworth, Phys. Rev. B 40, 3129 (1989)",
         "crystal": "zincblende, a = 6.48 Å",
         "not_for": (

@@ -79,7 +79,8 @@ class Recipe:
     descriptor : dict
         Parameters of `ACE` that are not left to the data.
     card : dict
-        What is known beforehand: title, potential, citation, not_for.
+        What is known beforehand: title, species, potential, where it comes from (`origins`),
+        citation, crystal, not_for.
     least_strain : float
         Defects under more compression are left out of the fit, the crystal is not.
     largest_gradient : float, k_B/Å
@@ -105,11 +106,12 @@ class Recipe:
     shared: str = ""
 
     @property
-    def script(self) -> str:
-        """What makes the model, with its arguments."""
-        if self.shared:
-            return f"{self.shared} {self.name}"
-        return f"{self.name.replace('-', '_')}.py"
+    def command(self) -> str:
+        """What makes the model."""
+        script = (
+            f"{self.shared} {self.name}" if self.shared else f"{self.name}.py".replace("-", "_")
+        )
+        return f"python benchmarks/pretrained/{script}"
 
 
 def from_file(path: Path, made: Callable[[], Iterable[Atoms]]) -> list[Atoms]:
@@ -345,7 +347,7 @@ def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str
         "held_out": len(held_out),
         "split": "at random, with one cell of every kind at every strain among the fitted"
         + (", all cells of a minimum together" if together else ""),
-        "command": f"python benchmarks/pretrained/{recipe.script}",
+        "command": recipe.command,
     }
 
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from common import Recipe, main
+from origins import of_ase
 from supercells import Supercells
 
 from ase_vibent.structures import divacancies, vacancies
@@ -42,6 +43,7 @@ RECIPE = Recipe(
         "title": "Copper, fcc, effective-medium theory of ASE",
         "species": ["Cu"],
         "potential": "ase.calculators.emt.EMT",
+        **of_ase("--calculator emt"),
         "citation": "K. W. Jacobsen, P. Stoltze, J. K. Nørskov, Surf. Sci. 366, 394 (1996)",
         "crystal": "fcc, a = 3.5898 Å",
         "not_for": (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ase.build import bulk
 from common import Recipe, main
 from cu_emt import calculator
+from origins import of_ase
 from supercells import Supercells
 
 RECIPE = Recipe(
@@ -27,6 +28,7 @@ RECIPE = Recipe(
         "title": "Copper, jump of a vacancy, modes across the path, effective-medium theory of ASE",
         "species": ["Cu"],
         "potential": "ase.calculators.emt.EMT",
+        **of_ase("--calculator emt"),
         "citation": "K. W. Jacobsen, P. Stoltze, J. K. Nørskov, Surf. Sci. 366, 394 (1996)",
         "crystal": "fcc, a = 3.5898 Å",
         "not_for": (

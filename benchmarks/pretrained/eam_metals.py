@@ -22,7 +22,8 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
-from potentials import lammps_eam
+from origins import of_lammps
+from potentials import eam_style, lammps_eam
 from supercells import Supercells
 
 from ase_vibent.structures import divacancies, dumbbells, interstitials, vacancies
@@ -91,6 +92,7 @@ def metal(
             f"{words['authors']}",
             "species": [symbol],
             "potential": f"{words['potential']}, {table} of LAMMPS",
+            **of_lammps(table, eam_style(table)),
             "citation": words["citation"],
             "crystal": f"{structure}, a = {lattice:g} Å",
             "not_for": NOT_FOR.format(

@@ -23,6 +23,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
+from origins import of_lammps
 from supercells import FMAX, SAME_ENERGY, described
 
 from ase_vibent.errors import VibentError
@@ -113,6 +114,7 @@ RECIPE = Recipe(
         "title": "α-iron, bcc, embedded-atom potential of Ackland et al. (AM04)",
         "species": ["Fe"],
         "potential": "AM04 of Ackland et al., FeP_mm.eam.fs of LAMMPS",
+        **of_lammps("FeP_mm.eam.fs", "eam/fs"),
         "citation": (
             "G. J. Ackland, M. I. Mendelev, D. J. Srolovitz, S. Han, A. V. Barashev, "
             "J. Phys.: Condens. Matter 16, S2629 (2004)"

@@ -28,6 +28,7 @@ import ase.io
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, ship, without_soft_modes
+from origins import of_package
 
 from ase_vibent.dataset import NAME, read_labels
 
@@ -143,8 +144,8 @@ RECIPE = Recipe(
     card={
         "title": "Silicon, diamond structure, SevenNet-0",
         "species": ["Si"],
-        "potential": "SevenNet-0 (11 July 2024), a graph network for 89 elements; code and weights "
-        "of the package sevenn, MIT licence",
+        "potential": "SevenNet-0 (11 July 2024), a graph network for 89 elements",
+        **of_package("sevenn", "MIT licence, code and weights", f"--calculator {SEVENNET}"),
         "citation": "Y. Park, J. Kim, S. Hwang, S. Han, J. Chem. Theory Comput. 20, 4857 (2024)",
         "crystal": "diamond, at rest",
         "not_for": "other defects than vacancy and <110> dumbbell; liquid, amorphous or other "

@@ -13,6 +13,7 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from common import Recipe, main
+from origins import of_package
 from potentials import lammps
 from supercells import Supercells
 
@@ -48,7 +49,8 @@ RECIPE = Recipe(
     card={
         "title": "Silicon, diamond structure, Stillinger-Weber potential",
         "species": ["Si"],
-        "potential": "Stillinger-Weber, parameters of 1985: sw-si of this package",
+        "potential": "Stillinger-Weber, parameters of 1985",
+        **of_package("matscipy", "LGPL 2.1 or later", "--calculator sw-si"),
         "citation": "F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985)",
         "crystal": "diamond, a = 5.4310 Å",
         "not_for": (

@@ -25,6 +25,8 @@ CARD = {
     "title",
     "species",
     "potential",
+    "source",
+    "licence",
     "citation",
     "crystal",
     "data",
