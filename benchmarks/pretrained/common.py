@@ -338,6 +338,7 @@ def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str
         "cells": dict(sorted(counts.items())),
         "atoms_per_cell": f"{sizes[0]} to {sizes[-1]}",
         "strains": [float(s) for s in recipe.structures.strains],
+        "crystal_strains": sorted({float(a.info["strain"]) for a in fitted if NAME in a.info}),
         "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
         "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
         "labels": "total entropies, their gradients, moments of densities of states, of "
