@@ -40,6 +40,7 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_param = napoleon_use_rtype = False  # shapes and units are prose, not names to link
+smartquotes = False  # -- begins an option, quotes are of code
 html_theme = "furo"
 html_title = "ase-vibent"
 html_static_path = ["static"]

@@ -11,7 +11,14 @@ import ase_vibent
 PACKAGE = Path(ase_vibent.__file__).parent
 TESTS = Path(__file__).parent
 #: Position of the mode among the arguments of what opens a file.
-MODES = {"open": 1, ".open": 0, ".read_text": None, ".write_text": None, "fdopen": 1}
+MODES = {
+    "open": 1,
+    ".open": 0,
+    ".read_text": None,
+    ".write_text": None,
+    "fdopen": 1,
+    "open_with_compression": 1,  # of ASE
+}
 
 
 def texts_of_unknown_encoding(source: str) -> Iterator[int]:
@@ -39,9 +46,11 @@ def test_what_is_found():
     source = """
 open("a"); open("a", "w"); path.read_text(); path.write_text("x"); path.open(); os.fdopen(3, "w")
 open("a", "rb"); path.open("ab"); os.open("a", 0); open("a", mode="wb"); os.fdopen(3, "w+b")
+open_with_compression("a", "r")
+open_with_compression("a", "rb")
 open("a", encoding="utf-8"); path.read_text(encoding="utf-8"); write_text("a", "x")
 """
-    assert list(texts_of_unknown_encoding(source)) == [2] * 6
+    assert list(texts_of_unknown_encoding(source)) == [2] * 6 + [4]
 
 
 def test_every_text_file_is_utf8():

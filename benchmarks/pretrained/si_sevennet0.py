@@ -145,7 +145,7 @@ RECIPE = Recipe(
         "title": "Silicon, diamond structure, SevenNet-0",
         "species": ["Si"],
         "potential": "SevenNet-0 (11 July 2024), a graph network for 89 elements",
-        **of_package("sevenn", "MIT licence, code and weights", f"--calculator {SEVENNET}"),
+        **of_package("sevenn", "MIT, code and weights", f"--calculator {SEVENNET}"),
         "citation": "Y. Park, J. Kim, S. Hwang, S. Han, J. Chem. Theory Comput. 20, 4857 (2024)",
         "crystal": "diamond, at rest",
         "not_for": "other defects than vacancy and <110> dumbbell; liquid, amorphous or other "

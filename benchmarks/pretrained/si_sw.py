@@ -50,7 +50,7 @@ RECIPE = Recipe(
         "title": "Silicon, diamond structure, Stillinger-Weber potential",
         "species": ["Si"],
         "potential": "Stillinger-Weber, parameters of 1985",
-        **of_package("matscipy", "LGPL 2.1 or later", "--calculator sw-si"),
+        **of_package("matscipy", "LGPL 2.1", "--calculator sw-si"),
         "citation": "F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985)",
         "crystal": "diamond, a = 5.4310 Å",
         "not_for": (
