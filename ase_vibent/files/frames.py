@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -13,20 +14,23 @@ from typing import IO, Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.lammps.unitconvert import UNITSETS, convert
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ase_vibent.arrays import IntArray
 
-#: What follows x, y and z in the names of columns of a dump: scaled, unwrapped.
-_POSITIONS = ("", "s", "u", "su")
+#: Columns of positions of a dump, in the order that ASE looks for them: scaled, unwrapped.
+_POSITIONS = tuple(tuple(f"{axis}{kind}" for axis in "xyz") for kind in ("", "s", "u", "su"))
+_QUATERNION = tuple(f"c_q[{k}]" for k in (1, 2, 3, 4))
 
 
 def iterate_frames(path: str | os.PathLike[str], format_name: str | None = None) -> Iterator[Atoms]:
     """Structures of a file, each read when it is asked for.
 
-    Extended XYZ and LAMMPS data files are read faster than by ASE, LAMMPS text dumps frame by
-    frame, all with ASE's results; dumps with their `id`, and without ASE's energy of 0. What ASE
+    Extended XYZ, LAMMPS data files and text dumps are read faster than by ASE, with its results;
+    dumps in the units that they name, with their `id`, and without ASE's energy of 0. What ASE
     reads at once, it reads at once here, too.
 
     Parameters
@@ -120,33 +124,94 @@ def _xyz_frame(comment: str, rows: list[str]) -> Atoms:
 
 
 def _dump_frames(file: IO[str]) -> Iterator[Atoms]:
-    """ASE reads one frame at a time, too, but only by a function that is not public."""
+    units = "metal"
     while line := file.readline():
         if not line.strip():
             continue
-        lines, n_atoms = [line], 0
-        while not lines[-1].startswith("ITEM: ATOMS"):
-            lines.append(file.readline())
-            if not lines[-1]:
+        head, n_atoms = [line], 0
+        while not head[-1].startswith("ITEM: ATOMS"):
+            head.append(file.readline())
+            if not head[-1]:
                 raise ValueError("the file ends before the atoms of its last frame")
-            if lines[-2].startswith("ITEM: NUMBER OF ATOMS"):
-                n_atoms = int(lines[-1])
-        columns = lines[-1].split()[2:]
-        if not {"element", "mass"}.intersection(columns):
-            raise ValueError(
-                "the dump has no column 'element' or 'mass', and its types may be any species; add "
-                "one to the 'dump custom' command"
-            )
-        if not any({f"{axis}{kind}" for axis in "xyz"}.issubset(columns) for kind in _POSITIONS):
-            raise ValueError("the dump has no columns of positions: x, y, z or the like")
-        rows = _rows(file, n_atoms)
-        atoms = _by_ase([*lines, *rows], "lammps-dump-text")
-        if "id" in columns:  # by which ASE sorts
-            ids = np.loadtxt(rows, dtype=np.int64, usecols=columns.index("id"), ndmin=1)
-            atoms.set_array("id", np.sort(ids))
-        if atoms.calc is not None:  # of the forces; no dump has a total
-            del atoms.calc.results["energy"]
-        yield atoms
+            if head[-2].startswith("ITEM: NUMBER OF ATOMS"):
+                n_atoms = int(head[-1])
+            if head[-2].startswith("ITEM: UNITS"):  # of all frames that follow, too
+                units = head[-1].strip()
+        _check_dump(head[-1].split()[2:], units)
+        yield _dump_frame(head, _rows(file, n_atoms), units)
+
+
+def _check_dump(names: list[str], units: str) -> None:
+    if not {"element", "mass"}.intersection(names):
+        raise ValueError(
+            "the dump has no column 'element' or 'mass', and its types may be any species; add "
+            "one to the 'dump custom' command"
+        )
+    if not any(set(axes).issubset(names) for axes in _POSITIONS):
+        raise ValueError("the dump has no columns of positions: x, y, z or the like")
+    if units not in UNITSETS:
+        raise ValueError(f"the dump is in units {units}, expected some of {', '.join(UNITSETS)}")
+
+
+def _dump_frame(head: list[str], rows: list[str], units: str) -> Atoms:
+    """ASE gets it with one atom of every species, and tells what species and cell are."""
+    names = head[-1].split()[2:]
+    kinds = {name: kind for name in names if (kind := _dump_kind(name))}
+    table = _read_table(rows, list(kinds.items()), [names.index(name) for name in kinds])
+    if "id" in names:
+        table = table[np.argsort(table["id"], kind="stable")]
+
+    def vectors(*axes: str) -> NDArray[Any] | None:
+        whole = set(axes).issubset(names)
+        return np.stack([table[axis] for axis in axes], axis=1) if whole else None
+
+    small, of_atom = _dump_species(head, table, units)
+    axes = next(axes for axes in _POSITIONS if set(axes).issubset(names))
+    scaled = axes[0].startswith("xs")
+    atoms = Atoms(
+        numbers=small.numbers[of_atom],
+        positions=None if scaled else convert(vectors(*axes), "distance", units, "ASE"),
+        scaled_positions=vectors(*axes) if scaled else None,
+        charges=convert(table["q"], "charge", units, "ASE") if "q" in names else None,
+        cell=small.cell,
+        pbc=small.pbc,
+        celldisp=small.get_celldisp(),
+        info=small.info,
+    )
+    if (velocities := vectors("vx", "vy", "vz")) is not None:
+        atoms.set_velocities(convert(velocities, "velocity", units, "ASE"))
+    if (forces := vectors("fx", "fy", "fz")) is not None:  # ASE adds an energy of 0
+        forces = convert(forces, "force", units, "ASE")
+        atoms.calc = SinglePointCalculator(atoms, forces=forces)
+    if (turned := vectors(*_QUATERNION)) is not None:
+        atoms.set_array("quaternions", turned)
+    for name in kinds:
+        if name in ("id", "type") or ("_" in name and name not in _QUATERNION):
+            atoms.set_array(name, table[name])
+    return atoms
+
+
+def _dump_species(head: list[str], table: NDArray[Any], units: str) -> tuple[Atoms, IntArray]:
+    """One atom of every species by ASE, in the cell, and which of them each atom is like."""
+    name = "element" if "element" in (table.dtype.names or ()) else "mass"
+    column = np.ascontiguousarray(table[name])
+    # Words are compared as one number.
+    codes, of_atom = np.unique(column.view(np.uint64), return_inverse=True)
+    rows = [f"{key} 0 0 0\n" for key in codes.view(column.dtype).astype(str)]
+    count = 1 + next(k for k, line in enumerate(head) if line.startswith("ITEM: NUMBER OF ATOMS"))
+    before, after = head[:count], head[count + 1 : -1]
+    lines = [*before, f"{len(rows)}\n", *after, f"ITEM: ATOMS {name} x y z\n", *rows]
+    return _by_ase(lines, "lammps-dump-text", units=units), of_atom
+
+
+def _dump_kind(name: str) -> str | None:
+    """Type of a column that ASE takes."""
+    if re.fullmatch(r"id|type|i2?_.*", name):
+        return "i8"
+    if name == "element":
+        return "S8"
+    taken = re.fullmatch(r"[xyz](s|u|su)?|[vf][xyz]|q|mass|([cfv]|d2?)_.*", name)
+    return "f8" if taken else None
 
 
 def _data_frame(file: IO[str]) -> Iterator[Atoms]:
@@ -204,11 +269,11 @@ _READERS: dict[str, Callable[[IO[str]], Iterator[Atoms]]] = {
 }
 
 
-def _by_ase(lines: list[str], format_name: str) -> Atoms:
+def _by_ase(lines: list[str], format_name: str, **options: str) -> Atoms:
     """One structure, read by ASE."""
     import ase.io
 
-    atoms: Atoms = ase.io.read(io.StringIO("".join(lines)), format=format_name)
+    atoms: Atoms = ase.io.read(io.StringIO("".join(lines)), format=format_name, **options)
     return atoms
 
 
@@ -222,9 +287,11 @@ def _rows(file: IO[str], n_rows: int) -> list[str]:
     return rows
 
 
-def _read_table(rows: list[str], columns: list[tuple[str, str]]) -> NDArray[Any]:
-    """Rows of a table as an array of named columns."""
-    table = np.loadtxt(rows, dtype=columns, comments=None, ndmin=1)
+def _read_table(
+    rows: list[str], columns: list[tuple[str, str]], chosen: list[int] | None = None
+) -> NDArray[Any]:
+    """Rows of a table, or chosen columns of it, as an array of named columns."""
+    table = np.loadtxt(rows, dtype=columns, comments=None, usecols=chosen, ndmin=1)
     if len(table) != len(rows):
         raise ValueError("a blank line stands among the atoms")
     return table

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from ase_vibent.arrays import Array, from_tensor
@@ -85,7 +86,9 @@ class DisplacedForces:
 
     def property(self, name: str) -> Any:
         """Raw property of the structure as it is now displaced, checked to be numbers."""
-        return self._call(name, lambda: self.calculator.get_property(name, self._atoms.copy()))
+        value = from_tensor(self._asked(name))
+        require_numbers(self.calculator, name, value)
+        return value
 
     def hessian(self) -> Any:
         """Result of the calculator's `get_hessian` for the structure, or the same in less time."""
@@ -94,6 +97,11 @@ class DisplacedForces:
         # matscipy's many-body calculator trips over a structure it has not seen yet.
         self.property("energy")
         return self._call("Hessian", lambda: self.calculator.get_hessian(self._atoms.copy()))
+
+    def _asked(self, name: str) -> Any:
+        """What the calculator gives for the structure as it is now displaced."""
+        with calculator_failures(self.calculator, name):
+            return self.calculator.get_property(name, self._atoms.copy())
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
         """Result of a function of the calculator, checked to be numbers."""
@@ -217,9 +225,19 @@ class DisplacedForces:
     def _respond_singly(self, displacement: Array) -> ForcesAndVirial:
         self._displaced(displacement)
         with self._timed(1):
-            forces = self.property("forces")
-            stress = self.property("stress") if self._virial else None
+            forces = self._asked("forces")
+            stress = self._stress() if self._virial else None
         return self._response(forces, stress)
+
+    def _stress(self) -> Any:
+        """Of the structure whose forces were asked for just before."""
+        calculator = self.calculator
+        # ASE's own method would compare structures first, and give what is there as well.
+        if getattr(type(calculator), "get_property", None) is BaseCalculator.get_property:
+            stress = calculator.results.get("stress")
+            if stress is not None:
+                return stress
+        return self._asked("stress")
 
     @contextmanager
     def _timed(self, n_calls: int) -> Iterator[None]:

@@ -72,7 +72,8 @@ def bond_length(species: Sequence[str]) -> float:
     symbols = {kind.partition(":")[0] for kind in species} - {ANY}
     if not symbols:
         raise InvalidInputError("r0: expected a nearest-neighbour distance in Å beside species '*'")
-    return float(2 * np.mean([covalent_radii[atomic_numbers[s]] for s in sorted(symbols)]))
+    radii = [covalent_radii[atomic_numbers[s]] for s in sorted(symbols)]
+    return round(float(2 * np.mean(radii)), 6)  # as it is to be printed
 
 
 def resolves_sublattices(species: Sequence[str]) -> bool:

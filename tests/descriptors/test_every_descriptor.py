@@ -1,5 +1,7 @@
 """One set of checks that every descriptor must pass."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,6 +15,7 @@ from ase_vibent.descriptors import (
     CartesianPolynomials,
     PairFunctions,
     Quadratic,
+    Scattering,
     descriptor_from_dict,
 )
 from ase_vibent.descriptors.quadratic_form import QuadraticForm
@@ -390,3 +393,9 @@ def test_channels_that_the_kernels_could_not_find_are_refused(carbide):
     wrong.__dict__["_tables"] = AFS(["Si", "C"], n_max=3, l_max=2)._tables
     with pytest.raises(InvalidInputError, match="channels"):
         wrong.compute(carbide)
+
+
+@pytest.mark.parametrize("make", [ACE, PairFunctions, Scattering])
+@pytest.mark.parametrize("species", [["Si"], ["C", "O", "Cu"], ["O", "Si", "Cu"]])
+def test_default_lengths_are_printed_in_few_digits(make, species):
+    assert not re.search(r"\d\.\d{10}", repr(make(species)))

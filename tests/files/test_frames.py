@@ -129,20 +129,58 @@ def dump(columns: str, steps: int = 3, box: str = "pp pp ss\n0 13\n0 6.5\n0 6.5"
             values = {"id": i + 1, "type": 1 + i % 2, "element": atoms[i].symbol}
             values |= dict(zip(["x", "y", "z"], (x, y, z), strict=True))
             values |= dict(zip(["xs", "ys", "zs"], (x / 13, y / 7, z / 7), strict=True))
-            values |= {"mass": atoms[i].mass, "vx": 0.1, "vy": x, "vz": y, "c_1": 3.5}
-            text += " ".join(str(values[column]) for column in columns.split()) + "\n"
+            values |= {"mass": atoms[i].mass, "vx": 0.1, "vy": x, "vz": y, "c_1": 3.5, "q": z}
+            values |= {"i_kind": i, "i2_b[2]": -i}
+            words = [values.get(column, x + k) for k, column in enumerate(columns.split())]
+            text += " ".join(map(str, words)) + "\n"
     return text
 
 
 @pytest.mark.parametrize(
-    "columns", ["id type element x y z", "element xs ys zs", "id mass x y z vx vy vz c_1"]
+    "columns",
+    [
+        "id type element x y z",
+        "element xs ys zs",
+        "id mass x y z vx vy vz c_1",
+        "mass xsu ysu zsu id type predicted_S i_kind d2_a[1] v_ten f_4[2] i2_b[2] c_1",
+        "xu yu zu element q x_of zs mass",
+        "id q x y z c_q[1] c_q[2] c_q[3] c_q[4] element",
+    ],
 )
 @pytest.mark.parametrize(
-    "box", ["pp pp ss\n0 13\n0 6\n0 6", "xy xz yz pp ff pp\n0 14 1\n0 6 0\n0 6 0"]
+    "box",
+    [
+        "pp pp ss\n0 13\n0 6\n0 6",
+        "pp ff pp\n-4 13\n-1 6\n0 6",
+        "xy xz yz pp ff pp\n0 14 1\n0 6 0\n0 6 0",
+        "xy xz yz pp pp pp\n-2 14 -1.5\n0.25 6 0.5\n-1 6 -0.75",
+        "abc origin pp pp ff\n13 0.5 0 -1\n0 6 1 0\n1 0 6 2",
+    ],
 )
 def test_lammps_dumps(tmp_path, columns, box):
-    (tmp_path / "out.dump").write_text(dump(columns, box=box), encoding="utf-8")
-    assert_read_alike(tmp_path / "out.dump", "lammps-dump-text", ["id"] if "id" in columns else [])
+    path = tmp_path / "out.dump"
+    path.write_text(dump(columns, box=box), encoding="utf-8")
+    assert_read_alike(path, "lammps-dump-text", ["id"] if "id" in columns else [])
+
+
+@pytest.mark.parametrize("units", ["real", "si", "cgs", "electron", "micro", "nano"])
+@pytest.mark.parametrize("axes", ["x y z", "xs ys zs"])
+def test_units_of_dumps(tmp_path, units, axes):
+    path = tmp_path / "out.dump"
+    text = dump(f"element {axes} vx vy vz q fx fy fz").replace("metal", units)
+    path.write_text(text, encoding="utf-8")
+    frames = list(iterate_frames(path))
+    expected = ase.io.read(path, ":", format="lammps-dump-text", units=units)
+    for found, other in zip(frames, expected, strict=True):
+        del other.calc.results["energy"]
+        assert_same(found, other)
+
+
+def test_units_that_are_none_of_matter(tmp_path):
+    path = tmp_path / "out.dump"
+    path.write_text(dump("element x y z").replace("metal", "lj"), encoding="utf-8")
+    with pytest.raises(ValueError, match="units lj, expected some of"):
+        list(iterate_frames(path))
 
 
 def test_dumps_of_forces_have_no_energy(tmp_path):
