@@ -404,7 +404,8 @@ def test_command(tmp_path, monkeypatch, capsys, crystal, vacancy, formation, at_
     assert found["formation_energy_eV"] == pytest.approx(at_pressure.energy, abs=1e-4)
     assert found["formation_entropies_eV_per_K"] == pytest.approx(at_pressure.entropies, abs=1e-6)
     # What fails is named, and the rest is done.
-    assert main([*words, "unrelaxed.xyz", "vacancy.xyz"]) == 1
+    quickly = ("--mesh", "gamma", "--bulk-width", "8")
+    assert main([*words, "unrelaxed.xyz", "vacancy.xyz", *quickly]) == 1
     printed = capsys.readouterr()
     assert "unrelaxed.xyz frame 0: defect: not at rest" in printed.err
     assert "vacancy.xyz frame 0" in printed.out
