@@ -232,8 +232,9 @@ class DisplacedForces:
     def _stress(self) -> Any:
         """Of the structure whose forces were asked for just before."""
         calculator = self.calculator
-        # ASE's own method would compare structures first, and give what is there as well.
-        if getattr(type(calculator), "get_property", None) is BaseCalculator.get_property:
+        own = getattr(type(calculator), "get_property", None) is BaseCalculator.get_property
+        if own and "stress" in calculator.implemented_properties:
+            # That method would compare structures first, and give what is there as well.
             stress = calculator.results.get("stress")
             if stress is not None:
                 return stress
