@@ -279,7 +279,10 @@ def _deflate(multiply: Product, basis: Array, elsewhere: float) -> LinearOperato
 
 def _operator(product: Product, size: int) -> LinearOperator:
     return LinearOperator(
-        (size, size), matvec=lambda vector: product(np.reshape(vector, (size, 1))), dtype=float
+        (size, size),
+        matvec=lambda vector: product(np.reshape(vector, (size, 1))).ravel(),
+        matmat=product,
+        dtype=float,
     )
 
 
