@@ -4,7 +4,7 @@
 
 The same displacements of the atoms within a few neighbours, normal with 0.1, in ever larger
 periodic lattices of two sublattices (no gap), and in Stillinger-Weber silicon (normal with 0.05 Å).
-Site entropies of the atom in the middle, normalised by the crystal as [Torabi2026] (21), and their
+Site entropies of the first of them, normalised by the crystal as [Torabi2026] (21), and their
 derivative along one random direction of the displaced atoms, by central differences of exact
 entropies. Errors are differences to the largest cell, whose own error is of the size of the last
 one printed; at Γ, and averaged over the default mesh where there are three dimensions.
@@ -35,10 +35,8 @@ SILICON = ((3, 4, 5, 6), 2.5, 0.05)
 
 
 def displaced_atoms(sites: Atoms, radius: float) -> np.ndarray:
-    """Indices of the atoms around the one in the middle, that one first, in an order of places."""
-    middle = sites.cell.sum(axis=0) / 2
-    centre = int(np.argmin(np.linalg.norm(sites.positions - middle + 1e-6, axis=1)))
-    vectors = sites.get_distances(centre, range(len(sites)), mic=True, vector=True)
+    """Indices of the first atom and those around it, in an order of places, the same everywhere."""
+    vectors = sites.get_distances(0, range(len(sites)), mic=True, vector=True)
     distances = np.linalg.norm(vectors, axis=1)
     near = np.flatnonzero(distances < radius)
     return near[np.lexsort((*np.round(vectors[near].T, 6), np.round(distances[near], 6)))]
@@ -64,7 +62,7 @@ def label_and_derivative(
     region: tuple[float, float],
     mesh: str,
 ) -> np.ndarray:
-    """Of the atom in the middle: entropy, and its derivative along a random direction."""
+    """Of the first atom: entropy, and its derivative along a random direction."""
     radius, amplitude = region
     near = displaced_atoms(sites, radius)
     rng = np.random.default_rng(0)
