@@ -28,7 +28,7 @@ class LowestEigenpairs:
         Ascending. Upper bounds.
     vectors : ndarray, shape (size, n)
     errors : ndarray, shape (n,), eV/Å²
-        Estimated: r² over the distance to values beyond (Temple), at most r, the residual.
+        Estimated from the residuals, to a factor of two or so.
     n_products : int
         What they took.
     """
@@ -58,13 +58,13 @@ def lowest_eigenpairs(
     start : ndarray, shape (size, m)
         Directions in which the modes are first looked for.
     solve : callable
-        Products of columns with the inverse of an approximation, positive definite.
+        Products of columns with the inverse of an approximation, positive definite, of any scale.
     count : int
         How many are wanted.
     known : ndarray, shape (size, k)
         Orthonormal motions that are left out.
     tolerance : float
-        Largest estimated error of a value, as a share of it.
+        Largest sum of estimated errors of the values, each as a share of it.
     max_products : int
         Most products; what has been reached by then is returned.
 
@@ -74,18 +74,26 @@ def lowest_eigenpairs(
     """
     space, images = np.empty((len(start), 0)), np.empty((len(start), 0))
     block = new_directions(start, known, scale=np.abs(start).max())[:, :max_products]
+    inverse, scale = solver_beside(solve, known), None
     while True:
         space, images = np.hstack([space, block]), np.hstack([images, multiply(block)])
+        if scale is None:
+            scale = float(np.median(np.abs(np.sum(space * inverse(images), axis=0))))
         inner = space.T @ images
         values, turns = np.linalg.eigh((inner + inner.T) / 2)
         turns = turns[:, : count + 1]
         vectors = space @ turns
         residuals = images @ turns - vectors * values[: count + 1]
         residuals -= known @ (known.T @ residuals)
-        lengths = np.linalg.norm(residuals, axis=0)
-        errors, shares = _errors(values, lengths[:count]), _shares(values, lengths, count)
+        squares = np.sum(residuals**2, axis=0)
+        softness = np.sum(residuals * inverse(residuals), axis=0) / scale
+        errors = _errors(values, squares[:count], softness[:count])
+        shares = errors / np.abs(values[:count])
+        if len(values) > count:
+            beyond = _errors(values, squares, softness)[count]
+            shares = np.append(shares, _share_of_next(values, beyond, count))
         found = LowestEigenpairs(values[:count], vectors[:, :count], errors, space.shape[1])
-        enough = len(values) > count and shares.max() <= tolerance
+        enough = len(values) > count and shares.sum() <= tolerance
         if enough or found.n_products >= max_products:
             return found
         worst = int(shares.argmax())
@@ -96,26 +104,23 @@ def lowest_eigenpairs(
             return found
 
 
-def _errors(values: Array, residuals: Array) -> Array:
-    """Of the lowest Ritz values, from the norms of their residuals.
+def _errors(values: Array, squares: Array, softness: Array) -> Array:
+    """Of the lowest Ritz values: r² over a distance between two, their geometric mean.
 
-    What mixes among them does not matter, so the gap is that to the first of the others.
+    The first value beyond is near (Temple): several times too much, as r lies farther. The
+    stiffness where it lies by the approximation, rᵀr / rᵀB⁻¹r, is far: up to several times too
+    little. What mixes among the lowest does not matter.
     """
-    count = len(residuals)
-    if len(values) == count:
-        return residuals
-    gaps = np.maximum(values[count] - values[:count], residuals)
-    return np.asarray(residuals**2 / gaps)
+    count, lengths = len(squares), np.sqrt(squares)
+    near = np.maximum(values[min(count, len(values) - 1)] - values[:count], lengths)
+    stiffness = squares / np.where(softness > 0, softness, np.inf)
+    return np.asarray(squares / np.sqrt(near * np.maximum(stiffness - values[:count], near)))
 
 
-def _shares(values: Array, residuals: Array, count: int) -> Array:
-    """Errors as shares of values; of the next value, of that by which it could become a lower one.
+def _share_of_next(values: Array, error: float, count: int) -> float:
+    """Of the value after those wanted: by how much it could become a lower one.
 
     Without it, the first modes to converge would be taken for the lowest.
     """
-    shares = _errors(values, residuals[:count]) / np.abs(values[:count])
-    if len(residuals) == count:
-        return shares
     room = values[count] - values[count - 1]
-    beyond = max(_errors(values, residuals)[count] - room, 0.0)
-    return np.append(shares, beyond / abs(values[count]))
+    return float(max(error - room, 0.0) / abs(values[count]))
