@@ -15,6 +15,9 @@ from ase_vibent.events.event import MODE, Event, displacement_to
 from ase_vibent.hessian import SoftModes, ValenceForceField, soft_modes
 from ase_vibent.quantities import how_to_label
 
+#: Å, of the most displaced atom: forward differences are off by what is anharmonic over it.
+DISPLACEMENT = 0.003
+
 
 @dataclass(frozen=True)
 class SoftPart:
@@ -161,6 +164,7 @@ class SoftPartFinder:
             similar=similar,
             max_force_calls=calls,
             differences="forward",
+            displacement=DISPLACEMENT,
         )
 
 

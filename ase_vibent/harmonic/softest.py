@@ -64,7 +64,8 @@ def lowest_eigenpairs(
     known : ndarray, shape (size, k)
         Orthonormal motions that are left out.
     tolerance : float
-        Largest sum of estimated errors of the values, each as a share of it.
+        Largest error of a value as a share of it, by Temple's bound: several times too much as a
+        rule, lest a mode be missed.
     max_products : int
         Most products; what has been reached by then is returned.
 
@@ -85,15 +86,12 @@ def lowest_eigenpairs(
         vectors = space @ turns
         residuals = images @ turns - vectors * values[: count + 1]
         residuals -= known @ (known.T @ residuals)
-        squares = np.sum(residuals**2, axis=0)
+        lengths = np.linalg.norm(residuals, axis=0)
+        shares = _shares(values, lengths, count)
         softness = np.sum(residuals * inverse(residuals), axis=0) / scale
-        errors = _errors(values, squares[:count], softness[:count])
-        shares = errors / np.abs(values[:count])
-        if len(values) > count:
-            beyond = _errors(values, squares, softness)[count]
-            shares = np.append(shares, _share_of_next(values, beyond, count))
+        errors = _likely_errors(values, lengths[:count], softness[:count])
         found = LowestEigenpairs(values[:count], vectors[:, :count], errors, space.shape[1])
-        enough = len(values) > count and shares.sum() <= tolerance
+        enough = len(values) > count and shares.max() <= tolerance
         if enough or found.n_products >= max_products:
             return found
         worst = int(shares.argmax())
@@ -104,23 +102,38 @@ def lowest_eigenpairs(
             return found
 
 
-def _errors(values: Array, squares: Array, softness: Array) -> Array:
-    """Of the lowest Ritz values: r² over a distance between two, their geometric mean.
+def _bounds(values: Array, residuals: Array) -> Array:
+    """Of errors of the lowest Ritz values, from the norms of their residuals (Temple).
 
-    The first value beyond is near (Temple): several times too much, as r lies farther. The
-    stiffness where it lies by the approximation, rᵀr / rᵀB⁻¹r, is far: up to several times too
-    little. What mixes among the lowest does not matter.
+    What mixes among them does not matter, so the gap is that to the first of the others.
     """
-    count, lengths = len(squares), np.sqrt(squares)
-    near = np.maximum(values[min(count, len(values) - 1)] - values[:count], lengths)
-    stiffness = squares / np.where(softness > 0, softness, np.inf)
-    return np.asarray(squares / np.sqrt(near * np.maximum(stiffness - values[:count], near)))
+    count = len(residuals)
+    if len(values) == count:
+        return residuals
+    gaps = np.maximum(values[count] - values[:count], residuals)
+    return np.asarray(residuals**2 / gaps)
 
 
-def _share_of_next(values: Array, error: float, count: int) -> float:
-    """Of the value after those wanted: by how much it could become a lower one.
+def _shares(values: Array, residuals: Array, count: int) -> Array:
+    """Errors as shares of values; of the next value, of that by which it could become a lower one.
 
     Without it, the first modes to converge would be taken for the lowest.
     """
+    shares = _bounds(values, residuals[:count]) / np.abs(values[:count])
+    if len(residuals) == count:
+        return shares
     room = values[count] - values[count - 1]
-    return float(max(error - room, 0.0) / abs(values[count]))
+    beyond = max(_bounds(values, residuals)[count] - room, 0.0)
+    return np.append(shares, beyond / abs(values[count]))
+
+
+def _likely_errors(values: Array, residuals: Array, softness: Array) -> Array:
+    """Geometric mean of these bounds and of what the approximation says.
+
+    Temple's distance is that to the next value: several times too near, as a rule. The stiffness
+    where the residual lies by the approximation, rᵀr / rᵀB⁻¹r, is several times too far.
+    """
+    bounds = _bounds(values, residuals)
+    stiffness = residuals**2 / np.where(softness > 0, softness, np.inf)
+    far = np.maximum(stiffness - values[: len(residuals)], 1e-300)
+    return np.asarray(np.sqrt(bounds * np.minimum(residuals**2 / far, bounds)))

@@ -102,7 +102,7 @@ def soft_modes(
     unstable: int = 0,
     start: Array | None = None,
     similar: Any = None,
-    tolerance: float = 0.1,
+    tolerance: float = 0.05,
     max_force_calls: int = 60,
     differences: Differences = "central",
     displacement: float = STEP,
@@ -127,7 +127,8 @@ def soft_modes(
         Approximate Hessian in place of the springs: of a force field, or of a structure with the
         same free atoms in almost the same places.
     tolerance : float
-        Largest estimated error of the sum of logarithms of all eigenvalues.
+        Largest error of an eigenvalue as a share of it, by a bound that is several times too much
+        as a rule.
     max_force_calls : int
         Most force calls; what has been reached by then is returned, with its errors.
     differences : {"central", "forward"}
