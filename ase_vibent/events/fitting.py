@@ -15,8 +15,9 @@ from ase_vibent.descriptors.interface import Descriptor
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events.bases import candidate_bases
 from ase_vibent.events.event import Event
-from ase_vibent.events.soft import labelled_soft_part
+from ase_vibent.events.soft import ModelledPart, labelled_soft_part
 from ase_vibent.events.table import EventTable
+from ase_vibent.hessian import ValenceForceField
 from ase_vibent.quantities import SolverName
 from ase_vibent.regression.r_factor import RFactor
 from ase_vibent.regression.solvers import solve
@@ -104,28 +105,37 @@ class EventData:
     ways : sequence of Event
         Forwards, then backwards.
     targets : ndarray, shape (n_ways · n_events, 2)
-        ln(ν*/THz) without soft modes, and ΔE, eV.
-    soft : ndarray, shape (n_ways · n_events,)
-        What the soft modes contribute to the former.
+        ln(ν*/THz) without what is known of it, and ΔE, eV.
+    known : ndarray, shape (n_ways · n_events,)
+        What soft modes, and a force field for all others, contribute to the former.
     initial : ndarray of int, shape (n_events,)
         Number of the initial minimum of every event, forwards.
     """
 
     ways: Sequence[Event]
     targets: Array
-    soft: Array
+    known: Array
     initial: NDArray[np.intp]
 
     @classmethod
-    def of(cls, events: Sequence[Event], soft_modes: int, both_ways: bool) -> EventData:
+    def of(
+        cls,
+        events: Sequence[Event],
+        soft_modes: int,
+        force_field: ValenceForceField | None,
+        both_ways: bool,
+    ) -> EventData:
         """Data of events, as `EventSurrogate.fit` takes them."""
         if len(events) < 3:
             raise TrainingError(f"events: expected at least three to fit, got {len(events)}")
         ways = [*events, *(event.reversed() for event in events)] if both_ways else list(events)
-        soft = np.array([labelled_soft_part(event, soft_modes) for event in ways])
+        modelled = ModelledPart(force_field, soft_modes)
+        known = np.array(
+            [labelled_soft_part(e, soft_modes) + modelled(e.minimum, e.saddle) for e in ways]
+        )
         targets = np.array([[np.log(e.attempt_frequency / THZ), e.barrier] for e in ways])
-        targets[:, 0] -= soft
-        return cls(ways, targets, soft, EventTable.from_events(events).initial)
+        targets[:, 0] -= known
+        return cls(ways, targets, known, EventTable.from_events(events).initial)
 
     @property
     def n_ways(self) -> int:
@@ -192,23 +202,49 @@ def choose_design(
     """
     if len(designs) == 1:
         return designs[0]
+    scores = [
+        float(np.log(np.maximum(left_out_errors(d, data, among, solver, options), 1e-150)).sum())
+        for d in designs
+    ]
+    return designs[int(np.argmin(scores))]
+
+
+def left_out_errors(
+    design: Design,
+    data: EventData,
+    among: NDArray[np.bool_],
+    solver: SolverName,
+    options: dict[str, Any],
+) -> Array:
+    """RMSE of events left out in turn, all of an initial minimum at a time, shape (2,).
+
+    Parameters
+    ----------
+    design : Design
+    data : EventData
+    among : ndarray of bool, shape (n_events,)
+        Events that may be used.
+    solver, options
+        Of the fit.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        Of ln(ν*/THz), and of ΔE, eV.
+    """
     minima = np.unique(data.initial[among])
     # Few minima say little: then events are left out one by one.
     groups = data.initial if len(minima) >= 2 * FOLDS else np.arange(len(among))
-    labels = np.unique(groups[among])
-    folds = np.array_split(np.random.default_rng(0).permutation(labels), FOLDS)
-    scores = []
-    for design in designs:
-        squares = np.zeros(2)
-        for fold in folds:
-            test = among & np.isin(groups, fold)
-            train = np.tile(among & ~test, data.n_ways)
-            model = fit_weights(design.columns[train], data.targets[train], solver, options)
-            tested = np.flatnonzero(test)
-            residuals = predict_from(design.columns[tested], *model) - data.targets[tested]
-            squares += np.sum(residuals**2, axis=0)
-        scores.append(float(np.log(np.maximum(squares, 1e-300)).sum()))
-    return designs[int(np.argmin(scores))]
+    labels = np.random.default_rng(0).permutation(np.unique(groups[among]))
+    squares = np.zeros(2)
+    for fold in np.array_split(labels, min(FOLDS, len(labels))):
+        test = among & np.isin(groups, fold)
+        train = np.tile(among & ~test, data.n_ways)
+        model = fit_weights(design.columns[train], data.targets[train], solver, options)
+        tested = np.flatnonzero(test)
+        residuals = predict_from(design.columns[tested], *model) - data.targets[tested]
+        squares += np.sum(residuals**2, axis=0)
+    return np.asarray(np.sqrt(squares / among.sum()))
 
 
 def _by_species(descriptor: Descriptor, atoms: Atoms) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What the softest modes are to attempt frequencies of events: from labels, or from force calls."""
+"""What is known of attempt frequencies of events: softest modes, all others by a force field."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.errors import TrainingError
 from ase_vibent.events.event import MODE, Event, displacement_to
-from ase_vibent.hessian import SoftModes, soft_modes
+from ase_vibent.hessian import SoftModes, ValenceForceField, soft_modes
 from ase_vibent.quantities import how_to_label
+
+#: Å, of the most displaced atom: forward differences are off by what is anharmonic over it.
+DISPLACEMENT = 0.003
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,35 @@ def _labelled_logarithm(atoms: Atoms, count: int) -> float:
 
 
 @dataclass
+class ModelledPart:
+    """½ Σ ln λ of all other stable modes, minimum less saddle, by a force field.
+
+    Every structure is looked at once.
+
+    Parameters
+    ----------
+    force_field : ValenceForceField or None
+        None knows nothing: 0.
+    count : int
+        Of softest stable modes that are left out; of the saddle, so is the lowest.
+    """
+
+    force_field: ValenceForceField | None
+    count: int
+    _seen: dict[bytes, float] = field(default_factory=dict)
+
+    def __call__(self, minimum: Atoms, saddle: Atoms) -> float:
+        """Of an event."""
+        if self.force_field is None:
+            return 0.0
+        ends = ((minimum, self.count), (saddle, self.count + 1))
+        for atoms, softest in ends:
+            if _place(atoms) not in self._seen:
+                self._seen[_place(atoms)] = self.force_field.log_determinant(atoms, softest)
+        return (self._seen[_place(minimum)] - self._seen[_place(saddle)]) / 2
+
+
+@dataclass
 class SoftPartFinder:
     """Exact soft parts of events, each minimum looked at once.
 
@@ -82,12 +114,15 @@ class SoftPartFinder:
         For an event, half of them for its minimum. One with a label of soft modes needs none.
     similar : ndarray or sparse array, shape (3n, 3n), eV/Å², optional
         See `soft_modes`.
+    force_field : ValenceForceField, optional
+        Whose Hessians stand in for it.
     """
 
     calculator: Any
     count: int
     max_force_calls: int
     similar: Any = None
+    force_field: ValenceForceField | None = None
     _minima: dict[bytes, SoftPart] = field(default_factory=dict)
 
     def __call__(self, minimum: Atoms, saddle: Atoms) -> SoftPart:
@@ -109,7 +144,7 @@ class SoftPartFinder:
         """½ Σ ln λ, and the force calls that it takes now."""
         if dataset.SOFT_EIGENVALUES in minimum.info:
             return SoftPart(_labelled_logarithm(minimum, self.count), 0.0, 0), 0
-        place = minimum.positions.tobytes() + minimum.cell.array.tobytes()
+        place = _place(minimum)
         if place in self._minima:
             return self._minima[place], 0
         part = _part(self._modes(minimum, path, 0, self.max_force_calls // 2))
@@ -117,15 +152,24 @@ class SoftPartFinder:
         return part, part.force_calls
 
     def _modes(self, atoms: Atoms, path: Array, unstable: int, calls: int) -> SoftModes:
+        similar = self.similar
+        if similar is None and self.force_field is not None:
+            similar = self.force_field.hessian(atoms)
         return soft_modes(
             atoms,
             self.calculator,
             self.count,
             unstable=unstable,
             start=path,
-            similar=self.similar,
+            similar=similar,
             max_force_calls=calls,
+            differences="forward",
+            displacement=DISPLACEMENT,
         )
+
+
+def _place(atoms: Atoms) -> bytes:
+    return bytes(atoms.positions.tobytes() + atoms.cell.array.tobytes())
 
 
 def _part(modes: SoftModes) -> SoftPart:

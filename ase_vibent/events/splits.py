@@ -20,6 +20,7 @@ from ase_vibent.events.fitting import (
     fit_weights,
     predict_from,
 )
+from ase_vibent.hessian import ValenceForceField
 from ase_vibent.quantities import SolverName
 
 #: Test fractions of `split_errors`.
@@ -52,6 +53,7 @@ def split_errors(
     descriptor: Descriptor | None = None,
     *,
     soft_modes: int = 0,
+    force_field: ValenceForceField | None = None,
     quadratic: bool = False,
     difference: bool = True,
     both_ways: bool = True,
@@ -69,9 +71,10 @@ def split_errors(
     Parameters
     ----------
     events : sequence of Event
-    descriptor, soft_modes, quadratic, difference, both_ways, solver, options
+    descriptor, soft_modes, force_field, quadratic, difference, both_ways, solver, options
         As of `EventSurrogate.fit`; an event that is held out is so both ways, and tested forwards.
-        Soft modes are those of the labels. A cutoff is chosen without what is held out.
+        Soft modes are those of the labels. A cutoff is chosen without what is held out; the force
+        field should not have been fitted to these events.
     fractions : sequence of float
         Of the events that are held out, between 0 and 1.
     splits : int
@@ -91,7 +94,7 @@ def split_errors(
     TrainingError
         If there are too few events, or minima, to split.
     """
-    data = EventData.of(events, soft_modes, both_ways)
+    data = EventData.of(events, soft_modes, force_field, both_ways)
     designs = designs_of(data, descriptor, quadratic, difference)
     own = slice(0, len(events))
     groups = data.initial if by_minimum else np.arange(len(events))
@@ -113,7 +116,7 @@ def split_errors(
                 counts[test] += 1
     with np.errstate(invalid="ignore"):
         predicted = sums / counts[:, None]
-    predicted[:, 0] += data.soft[own]
+    predicted[:, 0] += data.known[own]
     return SplitErrors(
         np.asarray(fractions, float), train_errors.mean(axis=1), test_errors.mean(axis=1), predicted
     )

@@ -20,10 +20,15 @@ from ase_vibent.events.fitting import (
     choose_design,
     designs_of,
     fit_weights,
+    left_out_errors,
     predict_from,
 )
-from ase_vibent.events.soft import SoftPartFinder
+from ase_vibent.events.soft import ModelledPart, SoftPartFinder
+from ase_vibent.hessian import ValenceForceField
 from ase_vibent.quantities import SolverName
+
+#: Modes that are found exactly by default, beside a force field.
+SOFT_MODES = 5
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,16 @@ class PredictedEvents:
         That exact soft modes took.
     soft_errors : ndarray, shape (n_events,)
         Estimated errors of the logarithms for soft modes that have not converged.
+    logarithm_std : ndarray, shape (n_events,)
+        Standard deviations of the logarithms: what events that were left out in training differed
+        by, and these errors.
     """
 
     logarithms: Array
     barriers: Array
     force_calls: NDArray[np.intp]
     soft_errors: Array
+    logarithm_std: Array
 
 
 @dataclass(frozen=True)
@@ -59,15 +68,22 @@ class EventSurrogate:
     centre : ndarray, shape (n_columns,)
         Mean of every column in training.
     weights : ndarray, shape (n_columns + 1, 2)
-        Of the centred columns, after a constant: of ln(ν*/THz) without soft modes, and of ΔE in eV.
+        Of the centred columns, after a constant: of ln(ν*/THz) without what is known of it, and of
+        ΔE in eV.
+    left_out_errors : ndarray, shape (2,)
+        RMSE of both on events that were left out in turn.
     soft_modes : int
         Softest stable modes of either structure that are not learned, but found exactly.
+    force_field : ValenceForceField or None
+        From which all other modes are known about; the rest is learned.
     """
 
     features: EventFeatures
     centre: Array = field(repr=False)
     weights: Array = field(repr=False)
+    left_out_errors: Array
     soft_modes: int = 0
+    force_field: ValenceForceField | None = None
 
     @classmethod
     def fit(
@@ -75,7 +91,8 @@ class EventSurrogate:
         events: Sequence[Event],
         descriptor: Descriptor | None = None,
         *,
-        soft_modes: int = 0,
+        soft_modes: int | None = None,
+        force_field: ValenceForceField | None = None,
         quadratic: bool = False,
         difference: bool = True,
         both_ways: bool = True,
@@ -90,10 +107,15 @@ class EventSurrogate:
         descriptor : Descriptor, optional
             By default ACE of orders 2 and 3 side by side, with the cutoff that predicts left-out
             events best.
-        soft_modes : int
+        soft_modes : int, optional
             Softest stable modes, of minimum and of saddle, that are left out of what is learned:
             logarithms of single modes are no smooth sum over neighbourhoods. The events' labels
-            have them; predictions take some force calls for them.
+            have them; predictions take some force calls for them. By default five with a force
+            field, and otherwise none.
+        force_field : ValenceForceField, optional
+            Fitted to the Hessians of a few minima and saddles. All modes but the softest are taken
+            from it, and what it misses is learned; it also spares most of the force calls that the
+            softest take.
         quadratic : bool
             Also products of features of an atom: EQML, [Lapointe2022] (17), in place of the linear
             model.
@@ -116,11 +138,15 @@ class EventSurrogate:
         TrainingError
             If there are fewer than three events, or they lack labels of soft modes.
         """
-        data = EventData.of(events, soft_modes, both_ways)
+        if soft_modes is None:
+            soft_modes = 0 if force_field is None else SOFT_MODES
+        data = EventData.of(events, soft_modes, force_field, both_ways)
         designs = designs_of(data, descriptor, quadratic, difference)
-        chosen = choose_design(designs, data, np.ones(len(events), dtype=bool), solver, options)
+        every = np.ones(len(events), dtype=bool)
+        chosen = choose_design(designs, data, every, solver, options)
+        errors = left_out_errors(chosen, data, every, solver, options)
         centre, weights = fit_weights(chosen.columns, data.targets, solver, options)
-        return cls(chosen.features, centre, weights, soft_modes)
+        return cls(chosen.features, centre, weights, errors, soft_modes, force_field)
 
     def predict(
         self,
@@ -145,7 +171,7 @@ class EventSurrogate:
             several events is looked at once, one that is labelled with soft modes not at all.
         similar : ndarray or sparse array, shape (3n, 3n), eV/Å², optional
             Hessian of a structure that all of them resemble, such as the minimum from which all
-            events start: it spares force calls.
+            events start, in place of the force field's: it spares force calls.
 
         Returns
         -------
@@ -161,18 +187,25 @@ class EventSurrogate:
         below, above = ([s] if isinstance(s, Atoms) else list(s) for s in (minima, saddles))
         if not below and not above:
             none = np.zeros(0)
-            return PredictedEvents(none, none, none.astype(np.intp), none)
+            return PredictedEvents(none, none, none.astype(np.intp), none, none)
         if self.soft_modes and calculator is None:
             raise InvalidInputError(
                 f"calculator: the surrogate was fitted without {self.soft_modes} soft modes; pass "
                 "the calculator whose forces give them"
             )
         predicted = predict_from(self.features(below, above), self.centre, self.weights)
-        find = SoftPartFinder(calculator, self.soft_modes, max_force_calls, similar)
-        parts = [find(*pair) for pair in zip(below, above, strict=True)]
+        find = SoftPartFinder(
+            calculator, self.soft_modes, max_force_calls, similar, self.force_field
+        )
+        pairs = list(zip(below, above, strict=True))
+        parts = [find(*pair) for pair in pairs]
+        model = ModelledPart(self.force_field, self.soft_modes)
+        modelled = np.array([model(*pair) for pair in pairs])
+        soft_errors = np.array([part.error for part in parts])
         return PredictedEvents(
-            predicted[:, 0] + [part.logarithm for part in parts],
+            predicted[:, 0] + modelled + [part.logarithm for part in parts],
             predicted[:, 1],
             np.array([part.force_calls for part in parts], dtype=np.intp),
-            np.array([part.error for part in parts]),
+            soft_errors,
+            np.hypot(self.left_out_errors[0], soft_errors),
         )

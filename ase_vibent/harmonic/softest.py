@@ -28,7 +28,7 @@ class LowestEigenpairs:
         Ascending. Upper bounds.
     vectors : ndarray, shape (size, n)
     errors : ndarray, shape (n,), eV/Å²
-        Estimated: r² over the distance to values beyond (Temple), at most r, the residual.
+        Estimated from the residuals, to a factor of two or so.
     n_products : int
         What they took.
     """
@@ -58,13 +58,14 @@ def lowest_eigenpairs(
     start : ndarray, shape (size, m)
         Directions in which the modes are first looked for.
     solve : callable
-        Products of columns with the inverse of an approximation, positive definite.
+        Products of columns with the inverse of an approximation, positive definite, of any scale.
     count : int
         How many are wanted.
     known : ndarray, shape (size, k)
         Orthonormal motions that are left out.
     tolerance : float
-        Largest estimated error of a value, as a share of it.
+        Largest error of a value as a share of it, by Temple's bound: several times too much as a
+        rule, lest a mode be missed.
     max_products : int
         Most products; what has been reached by then is returned.
 
@@ -74,8 +75,11 @@ def lowest_eigenpairs(
     """
     space, images = np.empty((len(start), 0)), np.empty((len(start), 0))
     block = new_directions(start, known, scale=np.abs(start).max())[:, :max_products]
+    inverse, scale = solver_beside(solve, known), None
     while True:
         space, images = np.hstack([space, block]), np.hstack([images, multiply(block)])
+        if scale is None:
+            scale = float(np.median(np.abs(np.sum(space * inverse(images), axis=0))))
         inner = space.T @ images
         values, turns = np.linalg.eigh((inner + inner.T) / 2)
         turns = turns[:, : count + 1]
@@ -83,7 +87,9 @@ def lowest_eigenpairs(
         residuals = images @ turns - vectors * values[: count + 1]
         residuals -= known @ (known.T @ residuals)
         lengths = np.linalg.norm(residuals, axis=0)
-        errors, shares = _errors(values, lengths[:count]), _shares(values, lengths, count)
+        shares = _shares(values, lengths, count)
+        softness = np.sum(residuals * inverse(residuals), axis=0) / scale
+        errors = _likely_errors(values, lengths[:count], softness[:count])
         found = LowestEigenpairs(values[:count], vectors[:, :count], errors, space.shape[1])
         enough = len(values) > count and shares.max() <= tolerance
         if enough or found.n_products >= max_products:
@@ -96,8 +102,8 @@ def lowest_eigenpairs(
             return found
 
 
-def _errors(values: Array, residuals: Array) -> Array:
-    """Of the lowest Ritz values, from the norms of their residuals.
+def _bounds(values: Array, residuals: Array) -> Array:
+    """Of errors of the lowest Ritz values, from the norms of their residuals (Temple).
 
     What mixes among them does not matter, so the gap is that to the first of the others.
     """
@@ -113,9 +119,21 @@ def _shares(values: Array, residuals: Array, count: int) -> Array:
 
     Without it, the first modes to converge would be taken for the lowest.
     """
-    shares = _errors(values, residuals[:count]) / np.abs(values[:count])
+    shares = _bounds(values, residuals[:count]) / np.abs(values[:count])
     if len(residuals) == count:
         return shares
     room = values[count] - values[count - 1]
-    beyond = max(_errors(values, residuals)[count] - room, 0.0)
+    beyond = max(_bounds(values, residuals)[count] - room, 0.0)
     return np.append(shares, beyond / abs(values[count]))
+
+
+def _likely_errors(values: Array, residuals: Array, softness: Array) -> Array:
+    """Geometric mean of these bounds and of what the approximation says.
+
+    Temple's distance is that to the next value: several times too near, as a rule. The stiffness
+    where the residual lies by the approximation, rᵀr / rᵀB⁻¹r, is several times too far.
+    """
+    bounds = _bounds(values, residuals)
+    stiffness = residuals**2 / np.where(softness > 0, softness, np.inf)
+    far = np.maximum(stiffness - values[: len(residuals)], 1e-300)
+    return np.asarray(np.sqrt(bounds * np.minimum(residuals**2 / far, bounds)))

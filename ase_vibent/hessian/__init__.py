@@ -13,6 +13,7 @@ from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.soft_modes import SoftModes, hessian_products, soft_modes
 from ase_vibent.hessian.source import HessianSource
 from ase_vibent.hessian.stored import Polarity, StoredHessian
+from ase_vibent.hessian.valence import ValenceForceField
 
 __all__ = [
     "DisplacedForces",
@@ -21,6 +22,7 @@ __all__ = [
     "Polarity",
     "SoftModes",
     "StoredHessian",
+    "ValenceForceField",
     "compute_hessian",
     "has_analytic_hessian",
     "hessian_products",

@@ -137,7 +137,7 @@ class DisplacedForces:
     def _curvature(
         self, pattern: Array, step: float, plus: ForcesAndVirial, minus: ForcesAndVirial
     ) -> ForcesAndVirial:
-        rest = self._at_rest
+        rest = self.at_rest
         forces = (plus.forces + minus.forces - 2 * rest.forces) / step**2
         if rest.virial is None or plus.virial is None or minus.virial is None:
             return ForcesAndVirial(forces, None)
@@ -147,7 +147,8 @@ class DisplacedForces:
         return ForcesAndVirial(forces, virial)
 
     @cached_property
-    def _at_rest(self) -> ForcesAndVirial:
+    def at_rest(self) -> ForcesAndVirial:
+        """Response of the structure itself."""
         return self(np.zeros_like(self._rest))
 
     def __call__(self, displacement: Array) -> ForcesAndVirial:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from scipy.linalg import eigh
 from stillinger_weber import VINK, AmorphousSilicon, hessian
 from tqdm import tqdm
 
@@ -27,17 +25,17 @@ from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.events import (
     Event,
-    EventSurrogate,
     EventTable,
     SplitErrors,
     find_events,
     read_events,
     split_errors,
 )
-from ase_vibent.events.event import MODE
-from ase_vibent.events.soft import labelled_soft_part
+from ase_vibent.events.fitting import EventData, designs_of, fit_weights, predict_from
+from ase_vibent.events.soft import SoftPartFinder, labelled_soft_part
 from ase_vibent.figures import compensation_plot
 from ase_vibent.harmonic.modes import lowest_eigenvalues
+from ase_vibent.hessian import ValenceForceField
 from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 
@@ -54,6 +52,8 @@ EVENTS = "events.xyz"
 CUTOFF = 3.77
 #: Softest modes that are looked at.
 SOFT = 5
+#: Events to whose Hessians a force field is fitted.
+TAUGHT = 2
 #: Models that are looked at more closely: the paper's, and the best.
 PAPER, OURS = "bSO(4) linear, as the paper", "ACE"
 
@@ -257,61 +257,87 @@ def without_label(atoms: Atoms) -> Atoms:
     return copy
 
 
-def soft_modes_by_forces(events: Sequence[Event], folder: Path, count: int, calls: int) -> None:
-    """Errors of held-out events whose soft modes come from force calls.
+def held_out_residuals(
+    data: EventData, columns: Array, splits: int, by_minimum: bool
+) -> tuple[list[np.ndarray], list[Array]]:
+    """Events of every fifth that is held out, and what fits to the others miss of ln ν*."""
+    own = len(data.initial)
+    groups = data.initial if by_minimum else np.arange(own)
+    labels, sizes = np.unique(groups, return_counts=True)
+    rng = np.random.default_rng(0)
+    held, residuals = [], []
+    for _ in range(splits):
+        order = rng.permutation(len(labels))
+        before = np.cumsum(sizes[order]) - sizes[order]
+        test = np.isin(groups, labels[order[before < own / 5]])
+        train = np.tile(~test, data.n_ways)
+        fitted = fit_weights(columns[train], data.targets[train], "ridge", {})
+        held.append(np.flatnonzero(test))
+        missed = predict_from(columns[held[-1]], *fitted) - data.targets[held[-1]]
+        residuals.append(missed[:, 0])
+    return held, residuals
 
-    Those of minimum and saddle; and those of the saddle alone, directed by the Hessian of the
-    minimum, which all events from there share. Initial minima are dealt to five parts, each held
-    out in turn; lines are of all parts so far.
+
+def soft_modes_by_forces(
+    events: Sequence[Event], folder: Path, count: int, calls: int, splits: int
+) -> None:
+    """Errors of held-out events whose soft modes come from force calls, directed by a force field.
+
+    No Hessian of theirs is known: the force field was fitted to minimum and saddle of two events,
+    the only ones of their minima, which are then left out of everything.
     """
     label_soft_modes(events, folder)
     initial = EventTable.from_events(events).initial
-    order = np.random.default_rng(0).permutation(initial.max() + 1)
-    exact = targets(events)[0]
-    descriptor, options = models()[OURS]
+    alone = np.flatnonzero(np.bincount(initial)[initial] == 1)[:TAUGHT]
     calculator = AmorphousSilicon(folder)
-    print(f"{OURS}, parts of initial minima held out in turn, {count} soft modes: RMSE of ln ν*")
-    rows: list[Array] = []
-    for part in np.array_split(order, 5):
-        held = np.isin(initial, part)
-        train = [e for e, h in zip(events, held, strict=True) if not h]
-        test = [e for e, h in zip(events, held, strict=True) if h]
-        plain = EventSurrogate.fit(train, descriptor, **options)
-        surrogate = EventSurrogate.fit(train, descriptor, soft_modes=count, **options)
-        bare = replace(surrogate, soft_modes=0)
-        for event, own in zip(test, exact[held], strict=True):
-            if MODE not in event.saddle.arrays:  # which a search by dimers knows
-                vectors = eigh(hessian(event.saddle, VINK), subset_by_index=(0, 0))[1]
-                event.saddle.arrays[MODE] = vectors.reshape(-1, 3)
-            pair = event.minimum, event.saddle
-            labelled = bare.predict(*pair).logarithms[0] + labelled_soft_part(event, count)
-            row = [plain.predict(*pair).logarithms[0] - own, labelled - own]
-            for found in (
-                surrogate.predict(
-                    without_label(event.minimum), event.saddle, calculator, max_force_calls=calls
-                ),
-                surrogate.predict(
-                    *pair,
-                    calculator,
-                    max_force_calls=calls,
-                    similar=hessian(event.minimum, VINK),
-                ),
-            ):
-                value = found.logarithms[0]
-                row += [value - own, value - labelled, found.soft_errors[0], found.force_calls[0]]
-            rows.append(np.array(row))
-        every = np.array(rows)
-        rms = np.sqrt(np.mean(every**2, axis=0))
-        print(
-            f"{len(every):>4} events: all modes learned {rms[0]:.3f}, soft ones known {rms[1]:.3f}"
-        )
-        for name, first in (("both", 2), ("saddle, beside the minimum's Hessian", 6)):
-            print(
-                f"     soft ones by forces of {name}: {rms[first]:.3f}; that differs from known by "
-                f"{rms[first + 1]:.3f} (median {np.median(np.abs(every[:, first + 1])):.3f}), "
-                f"stated {rms[first + 2]:.3f}; {every[:, first + 3].mean():.1f} force calls",
-                flush=True,
-            )
+    taught = [atoms for k in alone for atoms in (events[k].minimum, events[k].saddle)]
+    force_field = ValenceForceField.fit(taught, calculator)
+    rest = [event for k, event in enumerate(events) if k not in alone]
+    data = {
+        f"{count} known": EventData.of(rest, count, None, True),
+        f"{count} known, force field": EventData.of(rest, count, force_field, True),
+        "all learned": EventData.of(rest, 0, None, True),
+    }
+    print(f"{OURS}, {len(rest)} events, a fifth held out {splits} times: RMSE of ln ν*,")
+    print("events at random, and all of an initial minimum together")
+    columns = designs_of(data["all learned"], models()[OURS][0], False, True)[0].columns
+    tried = {
+        name: [held_out_residuals(own, columns, splits, together) for together in (False, True)]
+        for name, own in data.items()
+    }
+    for name, both in tried.items():
+        print(f"{name:<28}" + "".join(_spread(missed) for _, missed in both), flush=True)
+    errors, stated, used = np.array(
+        [
+            # A finder each: no minimum is known from another event.
+            _by_forces(SoftPartFinder(calculator, count, calls, force_field=force_field), event)
+            for event in tqdm(rest, desc="soft modes by forces", disable=None)
+        ]
+    ).T
+    cells = [
+        _spread([m + errors[h] for h, m in zip(*found, strict=True)])
+        for found in tried[f"{count} known, force field"]
+    ]
+    print(
+        f"{'by forces, force field':<28}{''.join(cells)}\n"
+        f"     off by {np.sqrt(np.mean(errors**2)):.3f} (median {np.median(np.abs(errors)):.3f}), "
+        f"stated {np.sqrt(np.mean(stated**2)):.3f}; {used.mean():.1f} force calls an event, "
+        f"{used.max():.0f} at most",
+        flush=True,
+    )
+
+
+def _by_forces(find: SoftPartFinder, event: Event) -> tuple[float, float, int]:
+    """Error of an event's soft part, what it states, and force calls."""
+    part = find(without_label(event.minimum), event.saddle)
+    exact = labelled_soft_part(event, find.count)
+    return part.logarithm - exact, part.error, part.force_calls
+
+
+def _spread(residuals: Sequence[Array]) -> str:
+    """Mean RMSE over splits, and its standard deviation."""
+    errors = [np.sqrt(np.mean(own**2)) for own in residuals]
+    return f"{np.mean(errors):>9.3f} ± {np.std(errors):.3f}"
 
 
 def analyse(folder: Path, splits: int) -> None:
@@ -381,7 +407,7 @@ def main() -> None:
     if options.soft:
         soft_modes(events, folder, options.splits)
     if options.by_forces:
-        soft_modes_by_forces(events, folder, *options.by_forces)
+        soft_modes_by_forces(events, folder, *options.by_forces, options.splits)
 
 
 if __name__ == "__main__":

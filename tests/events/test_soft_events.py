@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -14,9 +16,9 @@ from ase_vibent.descriptors import AFS
 from ase_vibent.errors import InvalidInputError, TrainingError
 from ase_vibent.events import Event, EventSurrogate, split_errors
 from ase_vibent.events.bases import candidate_bases
-from ase_vibent.events.soft import SoftPartFinder, labelled_soft_part
+from ase_vibent.events.soft import ModelledPart, SoftPartFinder, labelled_soft_part
 from ase_vibent.harmonic.modes import lowest_eigenvalues
-from ase_vibent.hessian import compute_hessian
+from ase_vibent.hessian import ValenceForceField, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.thermo.rates import PLANCK
 
@@ -108,11 +110,45 @@ def test_predictions_say_what_soft_modes_cost(events):
     surrogate = EventSurrogate.fit(events, DESCRIPTOR, soft_modes=1)
     pair = displaced(0.3), displaced(0.6)
     found = surrogate.predict(*pair, stillinger_weber_silicon(), max_force_calls=40)
-    bare = EventSurrogate(surrogate.features, surrogate.centre, surrogate.weights)
+    bare = replace(surrogate, soft_modes=0)
     part = SoftPartFinder(stillinger_weber_silicon(), 1, 40)(*pair)
     assert found.logarithms[0] == bare.predict(*pair).logarithms[0] + part.logarithm
     assert found.force_calls.tolist() == [part.force_calls]
     assert found.soft_errors.tolist() == [part.error]
+    left_out = surrogate.left_out_errors[0]
+    assert found.logarithm_std[0] == pytest.approx(np.hypot(left_out, part.error), rel=1e-12)
+
+
+def test_what_a_force_field_knows_is_not_learned(rattle):
+    """Events whose ln ν* is that of the force field beside an exact soft mode."""
+    calculator = stillinger_weber_silicon()
+    force_field = ValenceForceField.fit([displaced(0.3), displaced(0.6)], calculator)
+    model, rng, made = ModelledPart(force_field, 1), np.random.default_rng(0), []
+    for seed in range(12):
+        pair = [rattle(bulk("Si", cubic=True), 0.2, 2 * seed + k) for k in range(2)]
+        soft = np.exp(rng.normal(size=(2, 1)))
+        logarithm = model(*pair) + np.log(soft[0, 0] / soft[1, 0]) / 2
+        made.append(event(*pair, logarithm, soft))
+    options = {"soft_modes": 1, "fractions": (0.3,), "splits": 2, "both_ways": False}
+    errors = [
+        split_errors(made, DESCRIPTOR, force_field=own, **options).test[0, 0]
+        for own in (force_field, None)
+    ]
+    assert errors[0] < 1e-8 < 1e-3 < errors[1]
+    surrogate = EventSurrogate.fit(made, DESCRIPTOR, force_field=force_field, soft_modes=1)
+    pair = displaced(0.3), displaced(0.6)
+    found = surrogate.predict(*pair, calculator, max_force_calls=40)
+    part = SoftPartFinder(calculator, 1, 40, force_field=force_field)(*pair)
+    assert found.logarithms[0] == pytest.approx(model(*pair) + part.logarithm, abs=1e-8)
+    assert found.force_calls[0] == part.force_calls <= 40
+
+
+def test_a_force_field_leaves_five_modes_to_be_found():
+    force_field = ValenceForceField.fit([displaced(0.3)], stillinger_weber_silicon())
+    soft = np.ones((2, 5))
+    made = [event(displaced(x), displaced(0.6), x, soft) for x in (0.1, 0.2, 0.3)]
+    assert EventSurrogate.fit(made, DESCRIPTOR, force_field=force_field).soft_modes == 5
+    assert EventSurrogate.fit(made, DESCRIPTOR).soft_modes == 0
 
 
 def test_what_soft_modes_need(events):

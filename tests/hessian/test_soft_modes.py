@@ -151,7 +151,7 @@ def test_gradients_of_soft_modes_are_those_of_differences(rattle):
 def test_what_cannot_be_asked_for(vacancy):
     with pytest.raises(InvalidInputError, match="count: expected a number of modes, at most 42"):
         soft_modes(vacancy, EMT(), 43)
-    with pytest.raises(InvalidInputError, match="max_force_calls: expected two or more"):
+    with pytest.raises(InvalidInputError, match="max_force_calls: expected enough for 3 modes"):
         soft_modes(vacancy, EMT(), 3, max_force_calls=5)
     with pytest.raises(InvalidInputError, match="similar: expected a Hessian of 15 free atoms"):
         soft_modes(vacancy, EMT(), 3, similar=np.eye(3))
