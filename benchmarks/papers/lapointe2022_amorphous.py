@@ -52,8 +52,6 @@ EVENTS = "events.xyz"
 CUTOFF = 3.77
 #: Softest modes that are looked at.
 SOFT = 5
-#: Events to whose Hessians a force field is fitted.
-TAUGHT = 2
 #: Models that are looked at more closely: the paper's, and the best.
 PAPER, OURS = "bSO(4) linear, as the paper", "ACE"
 
@@ -258,18 +256,21 @@ def without_label(atoms: Atoms) -> Atoms:
 
 
 def held_out_residuals(
-    data: EventData, columns: Array, splits: int, by_minimum: bool
+    data: EventData, columns: Array, splits: int, by_minimum: bool, n_taught: int
 ) -> tuple[list[np.ndarray], list[Array]]:
-    """Events of every fifth that is held out, and what fits to the others miss of ln ν*."""
+    """Events of every fifth that is held out, and what fits to the others miss of ln ν*.
+
+    The first ones, which taught a force field, are always fitted.
+    """
     own = len(data.initial)
     groups = data.initial if by_minimum else np.arange(own)
-    labels, sizes = np.unique(groups, return_counts=True)
+    labels, sizes = np.unique(groups[n_taught:], return_counts=True)
     rng = np.random.default_rng(0)
     held, residuals = [], []
     for _ in range(splits):
         order = rng.permutation(len(labels))
         before = np.cumsum(sizes[order]) - sizes[order]
-        test = np.isin(groups, labels[order[before < own / 5]])
+        test = np.isin(groups, labels[order[before < (own - n_taught) / 5]])
         train = np.tile(~test, data.n_ways)
         fitted = fit_weights(columns[train], data.targets[train], "ridge", {})
         held.append(np.flatnonzero(test))
@@ -279,30 +280,35 @@ def held_out_residuals(
 
 
 def soft_modes_by_forces(
-    events: Sequence[Event], folder: Path, count: int, calls: int, splits: int
+    events: Sequence[Event], folder: Path, count: int, calls: int, splits: int, n_taught: int
 ) -> None:
     """Errors of held-out events whose soft modes come from force calls, directed by a force field.
 
-    No Hessian of theirs is known: the force field was fitted to minimum and saddle of two events,
-    the only ones of their minima, which are then left out of everything.
+    No Hessian of theirs is known: the force field was fitted to minimum and saddle of a few
+    events, the only ones of their minima, which are never held out.
     """
     label_soft_modes(events, folder)
     initial = EventTable.from_events(events).initial
-    alone = np.flatnonzero(np.bincount(initial)[initial] == 1)[:TAUGHT]
+    alone = np.flatnonzero(np.bincount(initial)[initial] == 1)[:n_taught]
     calculator = AmorphousSilicon(folder)
     taught = [atoms for k in alone for atoms in (events[k].minimum, events[k].saddle)]
     force_field = ValenceForceField.fit(taught, calculator)
     rest = [event for k, event in enumerate(events) if k not in alone]
+    all_events = [*(events[k] for k in alone), *rest]
     data = {
-        f"{count} known": EventData.of(rest, count, None, True),
-        f"{count} known, force field": EventData.of(rest, count, force_field, True),
-        "all learned": EventData.of(rest, 0, None, True),
+        f"{count} known": EventData.of(all_events, count, None, True),
+        f"{count} known, force field": EventData.of(all_events, count, force_field, True),
+        "all learned": EventData.of(all_events, 0, None, True),
     }
-    print(f"{OURS}, {len(rest)} events, a fifth held out {splits} times: RMSE of ln ν*,")
+    print(f"{OURS}, force field of {len(alone)} events; a fifth of {len(rest)} others held out")
+    print(f"{splits} times: RMSE of ln ν*,")
     print("events at random, and all of an initial minimum together")
     columns = designs_of(data["all learned"], models()[OURS][0], False, True)[0].columns
     tried = {
-        name: [held_out_residuals(own, columns, splits, together) for together in (False, True)]
+        name: [
+            held_out_residuals(own, columns, splits, together, len(alone))
+            for together in (False, True)
+        ]
         for name, own in data.items()
     }
     for name, both in tried.items():
@@ -315,7 +321,7 @@ def soft_modes_by_forces(
         ]
     ).T
     cells = [
-        _spread([m + errors[h] for h, m in zip(*found, strict=True)])
+        _spread([m + errors[h - len(alone)] for h, m in zip(*found, strict=True)])
         for found in tried[f"{count} known, force field"]
     ]
     print(
@@ -388,6 +394,9 @@ def main() -> None:
         "--soft", action="store_true", help="also: what soft modes are to blame for"
     )
     parser.add_argument(
+        "--taught", type=int, default=2, help="events to whose Hessians a force field is fitted"
+    )
+    parser.add_argument(
         "--by-forces",
         type=int,
         nargs=2,
@@ -407,7 +416,7 @@ def main() -> None:
     if options.soft:
         soft_modes(events, folder, options.splits)
     if options.by_forces:
-        soft_modes_by_forces(events, folder, *options.by_forces, options.splits)
+        soft_modes_by_forces(events, folder, *options.by_forces, options.splits, options.taught)
 
 
 if __name__ == "__main__":
