@@ -202,11 +202,13 @@ def choose_design(
     """
     if len(designs) == 1:
         return designs[0]
-    scores = [
-        float(np.log(np.maximum(left_out_errors(d, data, among, solver, options), 1e-150)).sum())
-        for d in designs
-    ]
-    return designs[int(np.argmin(scores))]
+    errors = [left_out_errors(design, data, among, solver, options) for design in designs]
+    return designs[least_errors(errors)]
+
+
+def least_errors(errors: Sequence[Array]) -> int:
+    """Number of the design with the least product of its two `left_out_errors`."""
+    return int(np.argmin(np.log(np.maximum(errors, 1e-150)).sum(axis=1)))
 
 
 def left_out_errors(

@@ -17,9 +17,9 @@ from ase_vibent.events.event import Event
 from ase_vibent.events.fitting import (
     EventData,
     EventFeatures,
-    choose_design,
     designs_of,
     fit_weights,
+    least_errors,
     left_out_errors,
     predict_from,
 )
@@ -143,10 +143,10 @@ class EventSurrogate:
         data = EventData.of(events, soft_modes, force_field, both_ways)
         designs = designs_of(data, descriptor, quadratic, difference)
         every = np.ones(len(events), dtype=bool)
-        chosen = choose_design(designs, data, every, solver, options)
-        errors = left_out_errors(chosen, data, every, solver, options)
-        centre, weights = fit_weights(chosen.columns, data.targets, solver, options)
-        return cls(chosen.features, centre, weights, errors, soft_modes, force_field)
+        errors = [left_out_errors(design, data, every, solver, options) for design in designs]
+        best = least_errors(errors)
+        centre, weights = fit_weights(designs[best].columns, data.targets, solver, options)
+        return cls(designs[best].features, centre, weights, errors[best], soft_modes, force_field)
 
     def predict(
         self,

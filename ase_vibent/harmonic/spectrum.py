@@ -251,7 +251,7 @@ def lowest_modes(
         near: dict[str, Any] = {"which": "SA"}
         if inverse is not None:
             solve = solver_beside(inverse.solve, known)
-            near = {"sigma": -shift, "OPinv": _operator(solve, size)}
+            near = {"sigma": -shift, "OPinv": operator_of(solve, size)}
         values, columns = _smallest(operator, min(wanted, room), near)
         below = values < 0
         if not below.any():
@@ -274,10 +274,21 @@ def _deflate(multiply: Product, basis: Array, elsewhere: float) -> LinearOperato
         image = multiply(column - inside)
         return image - basis @ (basis.T @ image) + elsewhere * inside
 
-    return _operator(product, len(basis))
+    return operator_of(product, len(basis))
 
 
-def _operator(product: Product, size: int) -> LinearOperator:
+def operator_of(product: Product, size: int) -> LinearOperator:
+    """Multiplication of columns as SciPy's eigensolvers take it.
+
+    Parameters
+    ----------
+    product : callable
+    size : int
+
+    Returns
+    -------
+    LinearOperator, shape (size, size)
+    """
     return LinearOperator(
         (size, size),
         matvec=lambda vector: product(np.reshape(vector, (size, 1))).ravel(),

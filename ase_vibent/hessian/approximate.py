@@ -6,10 +6,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import block_array, csc_array, eye_array
-from scipy.sparse.linalg import LinearOperator, eigsh, splu
+from scipy.sparse.linalg import eigsh, splu
 
 from ase_vibent.arrays import Array
-from ase_vibent.harmonic.spectrum import SMALL, Product, solver_beside
+from ase_vibent.harmonic.spectrum import SMALL, Product, operator_of, solver_beside
 from ase_vibent.hessian.embedded_atom import pair_term
 from ase_vibent.structures.atom_types import bond_length
 
@@ -41,7 +41,8 @@ def bond_springs(atoms: Atoms, free: NDArray[np.intp]) -> csc_array:
     -------
     csc_array, shape (3n, 3n)
     """
-    i, j, vectors, distances = _bonds(atoms)
+    i, j, vectors = _bonds(atoms)
+    distances = np.linalg.norm(vectors, axis=1)
     units = vectors / distances[:, None]
     strength = np.exp(-DECAY * distances / distances.min())
     blocks = (1 - ACROSS) * units[:, :, None] * units[:, None, :] + ACROSS * np.eye(3)
@@ -50,23 +51,38 @@ def bond_springs(atoms: Atoms, free: NDArray[np.intp]) -> csc_array:
     return whole[rows][:, rows]
 
 
-def _bonds(atoms: Atoms) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
-    """Pairs both ways, by their first atoms: i, j, vectors, distances, so far that all have one."""
-    import vesin
-
+def _bonds(atoms: Atoms) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """`pairs_within` so far that all atoms have one."""
     reach = REACH * bond_length(sorted(set(atoms.symbols)))
     while True:
-        i, j, vectors, distances = vesin.NeighborList(
-            cutoff=reach, full_list=True, sorted=True
-        ).compute(
-            points=atoms.positions,
-            box=atoms.cell.complete().array,
-            periodic=np.asarray(atoms.pbc),
-            quantities="ijDd",
-        )
+        i, j, vectors = pairs_within(atoms, reach)
         if len(np.unique(i)) == len(atoms) or reach > FARTHEST:
-            return i.astype(np.intp), j.astype(np.intp), vectors, distances
+            return i, j, vectors
         reach *= 1.5
+
+
+def pairs_within(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Pairs of atoms both ways, in the order of their first ones.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    cutoff : float, Å
+
+    Returns
+    -------
+    i, j : ndarray of int, shape (n,)
+    vectors : ndarray, shape (n, 3), Å
+    """
+    import vesin
+
+    i, j, vectors = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
+        points=atoms.positions,
+        box=atoms.cell.complete().array,
+        periodic=np.asarray(atoms.pbc),
+        quantities="ijD",
+    )
+    return i.astype(np.intp), j.astype(np.intp), vectors
 
 
 def directions(approximate: csc_array, known: Array, count: int) -> tuple[Product, Array]:
@@ -120,16 +136,13 @@ def _lowest(matrix: csc_array, known: Array, count: int) -> tuple[Array, Array]:
         values, vectors = np.linalg.eigh(inside.T @ (matrix @ inside))
         return values[:count], inside @ vectors[:, :count]
     top = float(abs(matrix).sum(axis=0).max())
-    turned = LinearOperator((size, size), matvec=lambda v: top * v - matrix @ v, dtype=float)
+    turned = operator_of(lambda columns: top * columns - matrix @ columns, size)
     lowest = top - eigsh(turned, 1, which="LA", v0=start, tol=1e-3)[0][0]
     # Below all of them, so that the inverse is positive definite.
     shift = SHIFT * scale if lowest > -1e-2 * FLOOR * top else 1e-3 * top - 1.1 * lowest
     beside = solver_beside(_inverse(matrix, shift), known)
-    operator = LinearOperator(
-        (size, size), matvec=lambda v: beside(np.reshape(v, (-1, 1)))[:, 0], dtype=float
-    )
     start -= known @ (known.T @ start)
-    inverses, vectors = eigsh(operator, count, which="LA", v0=start, tol=1e-3)
+    inverses, vectors = eigsh(operator_of(beside, size), count, which="LA", v0=start, tol=1e-3)
     order = np.argsort(-inverses)
     return 1 / inverses[order] - shift, vectors[:, order]
 

@@ -21,7 +21,7 @@ from scipy.sparse import csc_array, csr_array, vstack
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError, UnknownSpeciesError
 from ase_vibent.harmonic.modes import free_motions, orthonormal_motions
-from ase_vibent.hessian.approximate import log_determinant
+from ase_vibent.hessian.approximate import log_determinant, pairs_within
 from ase_vibent.hessian.compute import compute_hessian
 from ase_vibent.hessian.matrices import as_dense
 from ase_vibent.hessian.options import HessianOptions
@@ -176,11 +176,10 @@ class ValenceForceField:
                 f"atoms: expected {', '.join(self.species)}, to which the force field was fitted, "
                 f"got {', '.join(unknown)}"
             )
-        i, j, vectors = _neighbours(atoms, self.cutoff)
+        i, j, vectors = pairs_within(atoms, self.cutoff)
         kinds = np.array(species_indices(atoms, self.species))
         distances = np.linalg.norm(vectors, axis=1)
-        columns = (3 * free_atoms(atoms)[:, None] + np.arange(3)).ravel()
-        rows = _Rows(len(atoms), columns)
+        rows = _Rows(len(atoms), _threefold(free_atoms(atoms)))
         bonds, steps = rows.stretches(i, j, vectors), rows.steps(i, j)
         radial = self._radial(distances, OF_BONDS)
         ends = np.sort([kinds[i], kinds[j]], axis=0)
@@ -272,16 +271,3 @@ def _apart(functions: Array, kinds: NDArray[np.intp], n_species: int) -> Array:
     number = np.ravel_multi_index(tuple(kinds), (n_species,) * len(kinds))
     own = number == np.arange(n_species ** len(kinds))[:, None]
     return np.asarray((own[:, None] * functions).reshape(-1, functions.shape[1]))
-
-
-def _neighbours(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Pairs both ways, by their first atoms: i, j, vectors."""
-    import vesin
-
-    i, j, vectors = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
-        points=atoms.positions,
-        box=atoms.cell.complete().array,
-        periodic=np.asarray(atoms.pbc),
-        quantities="ijD",
-    )
-    return i.astype(np.intp), j.astype(np.intp), vectors
