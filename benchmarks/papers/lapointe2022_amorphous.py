@@ -48,6 +48,9 @@ MELTING, COOLING, ANNEALING = 50_000, 150_000, 100_000
 #: eV/Å, of inherent states.
 FMAX = 1e-4
 EVENTS = "events.xyz"
+#: Starts of searches, Å, and most steps: of 60 searches 16 end beside their minimum, and take half
+#: the time of unbounded ones. Those that wander on end elsewhere.
+RADIUS, AMPLITUDE, STEPS = 4.0, 0.3, 150
 #: That of the potential, Å.
 CUTOFF = 3.77
 #: Softest modes that are looked at.
@@ -90,14 +93,16 @@ def inherent_states(folder: Path, n_states: int, n_atoms: int, faster: int) -> l
 
 
 def search(folder: Path, states: Sequence[Atoms], searches: int, n_jobs: int) -> None:
-    """Events from all states, into a file; what is there is not done again."""
+    """Events of the inherent states themselves, into a file; what is there is not done again."""
     summary = find_events(
         states,
         partial(AmorphousSilicon, folder),
         folder / EVENTS,
         searches=searches,
         calculator_name="sw-vink",
-        connected=False,
+        radius=RADIUS,
+        amplitude=AMPLITUDE,
+        steps=STEPS,
         mesh="gamma",
         n_jobs=n_jobs,
         progress=lambda items, total: tqdm(items, total=total, unit="search", disable=None),
