@@ -12,8 +12,8 @@ from ase_vibent.errors import InvalidInputError
 
 #: ν_0 of [Lapointe2022], Hz.
 THZ = 1e12
-#: Fewest events in a bin whose variance counts.
-FEWEST = 3
+#: Fewest events in a bin whose variance counts, and in one that a test of its constancy looks at.
+FEWEST, FEWEST_TESTED = 3, 20
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,26 @@ class CompensationLaw:
 
         return float(normaltest(self.residuals).pvalue)
 
-    def kappa(self, logarithms: ArrayLike | None = None) -> float:
-        """Mean κ_ij, [Lapointe2022] (34), (35): how far the law is from exact, in descriptor space.
+    @property
+    def constancy(self) -> float:
+        """p-value that the marginal variance is the same in all bins of twenty events at least.
+
+        The test of Brown and Forsythe, which needs no normal noise; NaN with fewer than two such
+        bins. Small: the noise changes with the barrier.
+        """
+        from scipy.stats import levene
+
+        place = _bins_of(self.barriers, self.edges)
+        full = np.flatnonzero(self.counts >= FEWEST_TESTED)
+        if len(full) < 2:
+            return float("nan")
+        return float(levene(*(self.logarithms[place == k] for k in full)).pvalue)
+
+    def kappas(self, logarithms: ArrayLike | None = None) -> Array:
+        """κ_ij, [Lapointe2022] (34): how far the law is from exact, in descriptor space.
+
+        The paper gives their mean, which has no limit over many events: denominators cross zero.
+        The median has.
 
         Parameters
         ----------
@@ -90,7 +108,7 @@ class CompensationLaw:
 
         Returns
         -------
-        float
+        ndarray, shape (n, n)
         """
         predicted = self.logarithms if logarithms is None else np.asarray(logarithms, float)
         if predicted.shape != self.barriers.shape:
@@ -99,10 +117,14 @@ class CompensationLaw:
             )
         # ΔE_0, at which the direct law has ν* = ν_0.
         heights = self.barriers + self.intercept / self.slope
-        total = 0.0
-        for own, height in zip(predicted, heights, strict=True):
-            total += np.sum(np.abs(own - height / heights * predicted) / np.abs(own + predicted))
-        return float(total / len(predicted) ** 2)
+        own = predicted[:, None]
+        missed: Array = np.abs(own - heights[:, None] / heights * predicted)
+        return missed / np.abs(own + predicted)
+
+
+def _bins_of(barriers: Array, edges: Array) -> NDArray[np.intp]:
+    """Bin of every barrier, shape (n,); the last one holds its upper edge."""
+    return np.clip(np.searchsorted(edges, barriers, side="right") - 1, 0, len(edges) - 2)
 
 
 def compensation_law(
@@ -145,7 +167,7 @@ def compensation_law(
     logarithms = np.log(frequencies / THZ)
     direct = linregress(energies, logarithms)
     edges = np.linspace(energies.min(), energies.max(), bins + 1)
-    place = np.clip(np.searchsorted(edges, energies, side="right") - 1, 0, bins - 1)
+    place = _bins_of(energies, edges)
     groups = [logarithms[place == k] for k in range(bins)]
     counts = np.array([len(group) for group in groups])
     means = np.array([group.mean() if len(group) else np.nan for group in groups])

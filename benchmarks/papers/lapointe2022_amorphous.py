@@ -3,8 +3,9 @@
     python benchmarks/papers/lapointe2022_amorphous.py [--folder p3-amorphous] [--searches 200]
 
 Modified Stillinger-Weber potential of Vink et al., cells of 216 atoms in place of 4096, dimers in
-place of ART nouveau. What the folder has is not done again: with `--searches 0` events that are
-there are fitted, also while another process adds to them.
+place of ART nouveau, connected to the inherent states that they start from. What the folder has is
+not done again: with `--searches 0` events that are there are fitted, also while another process
+adds to them. Models of soft modes: lapointe2022_soft_modes.py.
 """
 
 from __future__ import annotations
@@ -18,24 +19,20 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from stillinger_weber import VINK, AmorphousSilicon, hessian
+from scipy.stats import normaltest
+from stillinger_weber import AmorphousSilicon
 from tqdm import tqdm
 
-from ase_vibent import dataset
 from ase_vibent.descriptors import ACE, Bispectrum
 from ase_vibent.events import (
     Event,
-    EventTable,
+    EventSurrogate,
     SplitErrors,
     find_events,
     read_events,
     split_errors,
 )
-from ase_vibent.events.fitting import EventData, designs_of, fit_weights, predict_from
-from ase_vibent.events.soft import SoftPartFinder, labelled_soft_part
 from ase_vibent.figures import compensation_plot
-from ase_vibent.harmonic.modes import lowest_eigenvalues
-from ase_vibent.hessian import ValenceForceField
 from ase_vibent.stationary import relax
 from ase_vibent.thermo import compensation_law
 
@@ -53,8 +50,6 @@ EVENTS = "events.xyz"
 RADIUS, AMPLITUDE, STEPS = 4.0, 0.3, 150
 #: That of the potential, Å.
 CUTOFF = 3.77
-#: Softest modes that are looked at.
-SOFT = 5
 #: Models that are looked at more closely: the paper's, and the best.
 PAPER, OURS = "bSO(4) linear, as the paper", "ACE"
 
@@ -162,10 +157,12 @@ def compensation(events: Sequence[Event], errors: SplitErrors, path: Path) -> No
         print(
             f"{name:<10} r {law.correlation:.2f}, {law.slope:.2f} / eV, marginal "
             f"{law.marginal_slope:.2f} / eV, marginal variance {law.mean_variance:.2f} ± "
-            f"{law.variance_spread:.2f} over {bins} bins"
+            f"{law.variance_spread:.2f} over {bins} bins, p of a constant one {law.constancy:.1e}, "
+            f"p of normal noise {law.lognormality:.0e}"
         )
+    kappas = own.kappas(predicted[:, 0])
     print(
-        f"mean κ {own.kappa(predicted[:, 0]):.2f} ([Lapointe2022] 0.11); "
+        f"κ: median {np.median(kappas):.2f}, mean {kappas.mean():.2f} ([Lapointe2022] 0.11); "
         "r in [Lapointe2022] 0.61 and 0.65"
     )
     compensation_plot(laws, path)
@@ -199,160 +196,39 @@ def plot(events: Sequence[Event], errors: SplitErrors, name: str, path: Path) ->
     figure.savefig(path, dpi=150)
 
 
-def label_soft_modes(events: Sequence[Event], folder: Path) -> None:
-    """Labels of soft modes for events that were searched without them; kept in a file."""
-    path = folder / "soft.npz"
-    known: dict[str, Array] = dict(np.load(path)) if path.exists() else {}
-    missing = [event for event in events if event.key not in known]
-    for event in tqdm(missing, desc="softest modes", disable=None):
-        known[event.key] = np.array(
-            [
-                lowest_eigenvalues(atoms, hessian(atoms, VINK), np.arange(len(atoms)), 12)
-                for atoms in (event.minimum, event.saddle, event.final)
-            ]
+def transfer(events: Sequence[Event], others: Sequence[Event]) -> None:
+    """Errors of models of all events on those of other cells."""
+    exact = np.column_stack(targets(others))
+    for name in (PAPER, OURS):
+        descriptor, options = models()[name]
+        model = EventSurrogate.fit(events, descriptor, soft_modes=0, **options)
+        found = model.predict([e.minimum for e in others], [e.saddle for e in others])
+        predicted = np.column_stack([found.logarithms, found.barriers])
+        rms = np.sqrt(np.mean((predicted - exact) ** 2, axis=0))
+        print(
+            f"{name}, fitted to all, on {len(others)} events of {len(others[0].minimum)} atoms: "
+            f"{rms[0]:.3f} (spread {exact[:, 0].std():.2f}), {rms[1]:.4f} eV"
         )
-    if missing:
-        np.savez(path, **known)  # type: ignore[arg-type]
-    for event in events:
-        for atoms, own in zip(
-            (event.minimum, event.saddle, event.final), known[event.key], strict=True
-        ):
-            atoms.info[dataset.SOFT_EIGENVALUES] = own
 
 
-def soft_modes(events: Sequence[Event], folder: Path, splits: int) -> None:
-    """Errors of ln ν* beside exact softest modes, all others predicted."""
-    label_soft_modes(events, folder)
-    descriptor, options = models()[OURS]
-    print(f"{OURS}, a fifth held out: RMSE of ln ν* beside exact softest modes, train / test; ")
-    print("events at random, and all of an initial minimum together")
-    for count in range(SOFT + 1):
-        found = [
-            split_errors(
-                events,
-                descriptor,
-                soft_modes=count,
-                fractions=(0.2,),
-                splits=splits,
-                by_minimum=by_minimum,
-                **options,
-            )
-            for by_minimum in (False, True)
-        ]
-        cells = "".join(f"{e.train[0, 0]:>9.3f} /{e.test[0, 0]:>6.3f}" for e in found)
-        print(f"{count:>4} modes {cells}", flush=True)
-    default_basis(events, splits)
-
-
-def default_basis(events: Sequence[Event], splits: int) -> None:
-    """Errors of the default, whose cutoff is chosen within each training part."""
-    found = split_errors(events, soft_modes=2, fractions=(0.2,), splits=splits)
+def noise(events: Sequence[Event], predicted: Array) -> None:
+    """How held-out frequencies scatter: [Lapointe2022] Fig. 3b and (36)."""
+    logarithms = targets(events)[0]
+    known = np.isfinite(predicted)
+    missed = (logarithms - predicted)[known]
+    spread = missed.std()
+    plain = np.exp(logarithms[known]) - np.exp(predicted[known])
+    within = np.mean(np.abs(missed) < 2 * spread)
     print(
-        f"   2 modes, default basis, at random: {found.train[0, 0]:.3f} / {found.test[0, 0]:.3f}, "
-        f"ΔE {found.test[0, 1]:.4f} eV"
+        f"residuals of ln ν*: mean {missed.mean():.3f}, standard deviation {spread:.3f}, median "
+        f"size {np.median(np.abs(missed)):.2f} (normally distributed {0.6745 * spread:.2f}), "
+        f"p of a normal distribution {normaltest(missed).pvalue:.0e}; {within:.1%} within 2 σ; "
+        f"ν*: RMSE {np.sqrt(np.mean(plain**2)):.0f} THz, median {np.median(np.abs(plain)):.1f} "
+        f"THz, from {np.exp(logarithms.min()):.1e} to {np.exp(logarithms.max()):.1e} THz"
     )
 
 
-def without_label(atoms: Atoms) -> Atoms:
-    """The same structure, whose soft modes are not known."""
-    copy = atoms.copy()
-    copy.info.pop(dataset.SOFT_EIGENVALUES, None)
-    return copy
-
-
-def held_out_residuals(
-    data: EventData, columns: Array, splits: int, by_minimum: bool, n_taught: int
-) -> tuple[list[np.ndarray], list[Array]]:
-    """Events of every fifth that is held out, and what fits to the others miss of ln ν*.
-
-    The first ones, which taught a force field, are always fitted.
-    """
-    own = len(data.initial)
-    groups = data.initial if by_minimum else np.arange(own)
-    labels, sizes = np.unique(groups[n_taught:], return_counts=True)
-    rng = np.random.default_rng(0)
-    held, residuals = [], []
-    for _ in range(splits):
-        order = rng.permutation(len(labels))
-        before = np.cumsum(sizes[order]) - sizes[order]
-        test = np.isin(groups, labels[order[before < (own - n_taught) / 5]])
-        train = np.tile(~test, data.n_ways)
-        fitted = fit_weights(columns[train], data.targets[train], "ridge", {})
-        held.append(np.flatnonzero(test))
-        missed = predict_from(columns[held[-1]], *fitted) - data.targets[held[-1]]
-        residuals.append(missed[:, 0])
-    return held, residuals
-
-
-def soft_modes_by_forces(
-    events: Sequence[Event], folder: Path, count: int, calls: int, splits: int, n_taught: int
-) -> None:
-    """Errors of held-out events whose soft modes come from force calls, directed by a force field.
-
-    No Hessian of theirs is known: the force field was fitted to minimum and saddle of a few
-    events, the only ones of their minima, which are never held out.
-    """
-    label_soft_modes(events, folder)
-    initial = EventTable.from_events(events).initial
-    alone = np.flatnonzero(np.bincount(initial)[initial] == 1)[:n_taught]
-    calculator = AmorphousSilicon(folder)
-    taught = [atoms for k in alone for atoms in (events[k].minimum, events[k].saddle)]
-    force_field = ValenceForceField.fit(taught, calculator)
-    rest = [event for k, event in enumerate(events) if k not in alone]
-    all_events = [*(events[k] for k in alone), *rest]
-    data = {
-        f"{count} known": EventData.of(all_events, count, None, True),
-        f"{count} known, force field": EventData.of(all_events, count, force_field, True),
-        "all learned": EventData.of(all_events, 0, None, True),
-    }
-    print(f"{OURS}, force field of {len(alone)} events; a fifth of {len(rest)} others held out")
-    print(f"{splits} times: RMSE of ln ν*,")
-    print("events at random, and all of an initial minimum together")
-    columns = designs_of(data["all learned"], models()[OURS][0], False, True)[0].columns
-    tried = {
-        name: [
-            held_out_residuals(own, columns, splits, together, len(alone))
-            for together in (False, True)
-        ]
-        for name, own in data.items()
-    }
-    for name, both in tried.items():
-        print(f"{name:<28}" + "".join(_spread(missed) for _, missed in both), flush=True)
-    errors, stated, used = np.array(
-        [
-            # A finder each: no minimum is known from another event.
-            _by_forces(SoftPartFinder(calculator, count, calls, force_field=force_field), event)
-            for event in tqdm(rest, desc="soft modes by forces", disable=None)
-        ]
-    ).T
-    cells = [
-        _spread([m + errors[h - len(alone)] for h, m in zip(*found, strict=True)])
-        for found in tried[f"{count} known, force field"]
-    ]
-    print(
-        f"{'by forces, force field':<28}{''.join(cells)}\n"
-        f"     off by {np.sqrt(np.mean(errors**2)):.3f} (median {np.median(np.abs(errors)):.3f}), "
-        f"stated {np.sqrt(np.mean(stated**2)):.3f}; {used.mean():.1f} force calls an event, "
-        f"{used.max():.0f} at most",
-        flush=True,
-    )
-
-
-def _by_forces(find: SoftPartFinder, event: Event) -> tuple[float, float, int]:
-    """Error of an event's soft part, what it states, and force calls."""
-    part = find(without_label(event.minimum), event.saddle)
-    exact = labelled_soft_part(event, find.count)
-    return part.logarithm - exact, part.error, part.force_calls
-
-
-def _spread(residuals: Sequence[Array]) -> str:
-    """Mean RMSE over splits, and its standard deviation."""
-    errors = [np.sqrt(np.mean(own**2)) for own in residuals]
-    return f"{np.mean(errors):>9.3f} ± {np.std(errors):.3f}"
-
-
-def analyse(folder: Path, splits: int) -> None:
-    events = read_events(folder / EVENTS)
+def analyse(events: Sequence[Event], folder: Path, splits: int) -> None:
     logarithms, barriers = targets(events)
     print(
         f"{len(events)} events, {sum(e.connected for e in events)} of an inherent state itself; "
@@ -368,12 +244,7 @@ def analyse(folder: Path, splits: int) -> None:
         print(f"{name}, predictions at 10 % test:")
         compensation(events, errors[name], folder / f"p3-figure-5-{label}.png")
         plot(events, errors[name], name, folder / f"p3-figures-3-4-{label}.png")
-        noise = logarithms - errors[name].predicted[:, 0]
-        noise = noise[np.isfinite(noise)]
-        print(
-            f"residuals of ln ν*: standard deviation {noise.std():.2f}, median size "
-            f"{np.median(np.abs(noise)):.2f} (normally distributed {0.6745 * noise.std():.2f})"
-        )
+        noise(events, errors[name].predicted[:, 0])
     descriptor, options = models()[OURS]
     apart = split_errors(
         events, descriptor, fractions=(0.2,), splits=splits, by_minimum=True, **options
@@ -396,32 +267,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument(
-        "--soft", action="store_true", help="also: what soft modes are to blame for"
+        "--other", type=Path, help="folder with further events, which judge and are not fitted"
     )
-    parser.add_argument(
-        "--taught", type=int, default=2, help="events to whose Hessians a force field is fitted"
-    )
-    parser.add_argument(
-        "--by-forces",
-        type=int,
-        nargs=2,
-        metavar=("MODES", "CALLS"),
-        help="also: soft modes of held-out events by at most so many force calls an event",
-    )
-    parser.add_argument("--only-soft", action="store_true", help="nothing but the last two")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.absolute()
     if options.searches:
         states = inherent_states(folder, options.states, options.atoms, options.faster)
         search(folder, states, options.searches, options.jobs)
-    if not options.only_soft:
-        analyse(folder, options.splits)
     events = read_events(folder / EVENTS)
-    if options.soft:
-        soft_modes(events, folder, options.splits)
-    if options.by_forces:
-        soft_modes_by_forces(events, folder, *options.by_forces, options.splits, options.taught)
+    analyse(events, folder, options.splits)
+    if options.other:
+        transfer(events, read_events(options.other / EVENTS))
 
 
 if __name__ == "__main__":
