@@ -127,8 +127,16 @@ def _sets() -> dict[str, Set]:
             for strain in STRAINS:
                 name = f"strain{strain:+.0%}-tiny-{k}"
                 sets[name] = Set(edge=4, strain=strain, source=f"tiny-{k}")
-    # Of 250 atoms, for meshes.
-    for k in range(20):
+    # Of 250 atoms, for meshes; damaged ones of 1024.
+    for k in range(4):
+        sets[f"damage-medium-{k}"] = Set(
+            source=f"clusters-{k}",
+            share=2,
+            seed=60 + k,
+            moved=(0.02 * (k + 1), 6.0),
+            mesh="auto",
+        )
+    for k in range(40):
         sets[f"medium-{k}"] = Set(edge=5, starts=5, hops=2, seed=300 + k, mesh="auto")
         if k < 3:
             for strain in STRAINS:
@@ -154,8 +162,8 @@ def crystal(potential: str, edge: int, strain: float = 0.0) -> Atoms:
     return atoms
 
 
-def crystal_name(potential: str, edge: int, strain: float) -> str:
-    return f"{family(potential)}-{edge}-{strain:+.0%}"
+def crystal_name(potential: str, chosen: Set) -> str:
+    return f"{family(potential)}-{chosen.edge}-{chosen.strain:+.0%}-{chosen.mesh}"
 
 
 def relaxed_cell(atoms: Atoms, potential: str) -> Atoms:
@@ -263,14 +271,14 @@ def structures(name: str, potential: str, folder: Path) -> list[Atoms]:
     return ase.io.read(path, index=":", format="extxyz")
 
 
-def labelled_crystal(potential: str, edge: int, strain: float, mesh: str) -> Atoms:
+def labelled_crystal(potential: str, chosen: Set) -> Atoms:
     """Perfect crystal with its total and its converged value, which is needed less exactly here."""
-    perfect = crystal(potential, edge, strain)
-    exact = HessianEntropyCalculator(potential_named(potential), mesh=mesh)
+    perfect = crystal(potential, chosen.edge, chosen.strain)
+    exact = HessianEntropyCalculator(potential_named(potential), mesh=chosen.mesh)
     labels = attach_labels(perfect, exact, labels=["total"])
     converged = bulk_site_entropies(perfect, potential_named(potential), width=9.0, tolerance=1e-4)
     labels.arrays[dataset.BULK] = classical_entropy(converged, np.full(len(perfect), 3.0), T0)
-    name = crystal_name(potential, edge, strain)
+    name = crystal_name(potential, chosen)
     labels.info |= {dataset.NAME: name, dataset.REFERENCE: name, dataset.KEY: name}
     return labels
 
@@ -278,9 +286,9 @@ def labelled_crystal(potential: str, edge: int, strain: float, mesh: str) -> Ato
 def label(name: str, potential: str, folder: Path, *, gradient: bool = False) -> None:
     """Labels of a set and of its perfect crystal, with gradients of the totals or without."""
     chosen = SETS[name]
-    reference = crystal_name(potential, chosen.edge, chosen.strain)
+    reference = crystal_name(potential, chosen)
     if not (folder / f"{reference}.crystal.labels.xyz").exists():
-        perfect = labelled_crystal(potential, chosen.edge, chosen.strain, chosen.mesh)
+        perfect = labelled_crystal(potential, chosen)
         write_labels(folder / f"{reference}.crystal.labels.xyz", [perfect])
     file = f"{family(potential)}-{name}"
     summary = label_structures(
@@ -307,9 +315,7 @@ def label(name: str, potential: str, folder: Path, *, gradient: bool = False) ->
 
 def labelled(names: list[str], potential: str, folder: Path) -> list[Atoms]:
     """Perfect crystals, and then the labelled frames of some sets, without duplicates."""
-    cells = dict.fromkeys(
-        crystal_name(potential, SETS[name].edge, SETS[name].strain) for name in names
-    )
+    cells = dict.fromkeys(crystal_name(potential, SETS[name]) for name in names)
     frames = [read_labels(folder / f"{cell}.crystal.labels.xyz")[0] for cell in cells]
     for name in names:
         for atoms in read_labels(folder / f"{family(potential)}-{name}.labels.xyz"):

@@ -4,9 +4,10 @@
 
 Cells of 2 × 2 × 1 cubic cells. Training: 70 rattled vacancy configurations and the perfect
 crystal. Test: 50 rattled bulk and 50 rattled vacancy configurations. ACE of correlation
-order 3, cutoff 5 Å. Two protocols fit the paper's text: a true vacancy (31 atoms), and the
-vacancy cell's relaxed displacements applied to all 32 atoms. Labels are kept in the folder,
-and a second run reuses them.
+order 3, cutoff 5 Å. Components of displacements are within ± α/2, as the paper prints, or within
+± α/√3, as its published script has it (`--rattle script`). Two protocols fit the paper's text: a
+true vacancy (31 atoms), and the vacancy cell's relaxed displacements applied to all 32 atoms.
+Labels are kept in the folder, and a second run reuses them.
 
 Fig. 6: site entropies and their gradients with respect to all atoms, in the normalised
 decomposition of the paper where it exists (32 atoms), and in the projected one.
@@ -47,6 +48,8 @@ SETS = {
         ("true-vacancy", "projected"),
     ],
 }
+#: Of the range of displacements, as multiples of α.
+WIDTHS = {"print": 1.0, "script": 2 / 3**0.5}
 #: Quantities that are fitted and compared: values, gradients.
 QUANTITIES = {5: ("total", "gradient"), 6: ("sites", "site_gradients")}
 
@@ -92,18 +95,19 @@ def rattled_crystals(count: int) -> list[Atoms]:
     return found
 
 
-def structures(protocol: str, seed: int) -> list[Atoms]:
+def structures(protocol: str, seed: int, width: float) -> list[Atoms]:
     start = relaxed_vacancy() if protocol == "true-vacancy" else displaced_crystal()
     return [
-        *rattle(start, 0.1, 120, 100 * seed + 1),
-        *rattle(crystal(), 0.08, 50, 100 * seed + 2),
+        *rattle(start, 0.1 * width, 120, 100 * seed + 1),
+        *rattle(crystal(), 0.08 * width, 50, 100 * seed + 2),
     ]
 
 
 def labelled(
-    protocol: str, decomposition: str, seed: int, folder: Path, n_jobs: int
+    protocol: str, decomposition: str, seed: int, folder: Path, n_jobs: int, rattled: str = "print"
 ) -> list[Atoms]:
-    path = folder / f"{'-'.join(filter(None, (protocol, decomposition, str(seed))))}.xyz"
+    other = rattled if rattled != "print" else ""
+    path = folder / f"{'-'.join(filter(None, (protocol, decomposition, other, str(seed))))}.xyz"
     wanted = {
         "labels": ["sites", "site_gradients"] if decomposition else ["gradient"],
         "crystal": crystal() if decomposition == "normalised" else None,
@@ -111,7 +115,7 @@ def labelled(
     tasks = [LabelTask(crystal(), name="perfect", mesh="gamma", **wanted)]
     tasks += [
         LabelTask(atoms, reference="perfect", unstable="any", mesh="gamma", **wanted)
-        for atoms in structures(protocol, seed)
+        for atoms in structures(protocol, seed, WIDTHS[rattled])
     ]
     return run_labels(tasks, path, n_jobs)
 
@@ -146,6 +150,7 @@ def main() -> None:
         "--site-weight", type=float, default=60, help="of site entropies in Fig. 6; the paper: 600"
     )
     parser.add_argument("--cutoff", type=float, default=5.0, help="Å; the paper's")
+    parser.add_argument("--rattle", choices=list(WIDTHS), default="print", help="amplitude")
     parser.add_argument("--folder", type=Path, default=Path("p0-silicon"))
     parser.add_argument("-j", type=int, default=2, help="processes for labelling")
     parser.add_argument(
@@ -207,7 +212,9 @@ def main() -> None:
             )
             ratios = []
             for seed in range(options.seeds):
-                frames = labelled(protocol, decomposition, seed, options.folder, options.j)
+                frames = labelled(
+                    protocol, decomposition, seed, options.folder, options.j, options.rattle
+                )
                 began = time.perf_counter()
                 bulk_start = 121 + options.bulk_in_training
                 extra = frames[121:bulk_start] + [anchor()] * options.anchor
