@@ -5,9 +5,9 @@
 
 I2 to I4 and V4 at isotropic strains of -1 to 3 %, every strain relaxed anew and compared with
 its own perfect crystal, [Lapointe2022] (19). Splits are at random, as in the paper, and by
-structure: then all strains of a defect are on one side. EQML has a W of full rank, fitted with the linear
-part, or after it as in the paper. `--trainer`: the package's `train`, in two steps, W of 24
-directions.
+structure: then all strains of a defect are on one side. EQML has a W of full rank, fitted with
+the linear part, or after it as in the paper. `--trainer`: the package's `train`, in two steps, W
+of 24 directions.
 """
 
 from __future__ import annotations
