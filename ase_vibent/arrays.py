@@ -9,6 +9,21 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+def coordinates(atoms: NDArray[np.intp] | IntArray) -> NDArray[np.intp]:
+    """Which of the 3N coordinates, rows of a Hessian, are those of some atoms.
+
+    Parameters
+    ----------
+    atoms : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray of int, shape (3n,)
+        x, y and z of the first, and so on.
+    """
+    return np.asarray((3 * atoms[:, None] + np.arange(3)).ravel(), dtype=np.intp)
+
+
 def from_tensor(value: Any) -> Any:
     """Array of a PyTorch tensor, on whatever device and with whatever history.
 

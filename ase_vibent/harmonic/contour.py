@@ -24,7 +24,7 @@ from scipy.sparse import csc_array, eye_array, issparse
 from scipy.sparse.linalg import splu
 from scipy.special import ellipj, ellipk, ellipkm1
 
-from ase_vibent.arrays import Array, IntArray
+from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.modes import orthonormal_motions
@@ -324,5 +324,5 @@ def complex_factor(matrix: Any) -> Function:
 def unit_vectors(sites: IntArray, size: int) -> Array:
     """Unit vectors of sites, shape (size, 3 n_sites)."""
     start = np.zeros((size, 3 * len(sites)))
-    start[(3 * sites[:, None] + np.arange(3)).ravel(), np.arange(3 * len(sites))] = 1
+    start[coordinates(sites), np.arange(3 * len(sites))] = 1
     return start

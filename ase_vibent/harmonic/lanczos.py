@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.arrays import Array, IntArray
+from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
@@ -249,7 +249,7 @@ def _converged(
 ) -> LanczosSpectrum:
     """Iterate a few sites until the worst of them has converged."""
     start = np.zeros((len(basis), 3 * len(sites)))
-    start[(3 * sites[:, None] + np.arange(3)).ravel(), np.arange(3 * len(sites))] = 1
+    start[coordinates(sites), np.arange(3 * len(sites))] = 1
     recursion = _Recursion(multiply, start, basis)
     history: list[Array] = []
     errors = np.full(len(sites), np.inf)

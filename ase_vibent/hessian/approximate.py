@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import block_array, csc_array, eye_array
 from scipy.sparse.linalg import eigsh, splu
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, coordinates
 from ase_vibent.harmonic.spectrum import SMALL, Product, operator_of, solver_beside
 from ase_vibent.hessian.embedded_atom import pair_term
 from ase_vibent.structures.atom_types import bond_length
@@ -47,7 +47,7 @@ def bond_springs(atoms: Atoms, free: NDArray[np.intp]) -> csc_array:
     strength = np.exp(-DECAY * distances / distances.min())
     blocks = (1 - ACROSS) * units[:, :, None] * units[:, None, :] + ACROSS * np.eye(3)
     whole = csc_array(pair_term(i, j, strength[:, None, None] * blocks, len(atoms)))
-    rows = (3 * free[:, None] + np.arange(3)).ravel()
+    rows = coordinates(free)
     return whole[rows][:, rows]
 
 

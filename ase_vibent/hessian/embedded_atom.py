@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from scipy.sparse import bsr_array, csr_array, diags_array
 
-from ase_vibent.arrays import Array, IntArray
+from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.errors import UnknownSpeciesError
 
 
@@ -132,7 +132,7 @@ def _density_gradient(i: IntArray, j: IntArray, inward: Array, units: Array, n: 
     """∂ρ/∂u, shape (n, 3n)."""
     near = inward != 0
     i, j, pull = i[near], j[near], (inward[:, None] * units)[near]
-    columns = (3 * j[:, None] + np.arange(3)).ravel()
+    columns = coordinates(j)
     starts = 3 * np.searchsorted(i, np.arange(n + 1))
     own = np.array([np.bincount(i, pull[:, a], minlength=n) for a in range(3)]).T
     diagonal = csr_array((own.ravel(), np.arange(3 * n), 3 * np.arange(n + 1)), shape=(n, 3 * n))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ase_vibent.arrays import Array, from_tensor
+from ase_vibent.arrays import Array, coordinates, from_tensor
 from ase_vibent.errors import CalculatorError, InvalidInputError
 from ase_vibent.harmonic.spectrum import as_dense, symmetric_matrix
 
@@ -57,7 +57,7 @@ def free_block(matrix: Matrix, n_atoms: int, free: NDArray[np.intp]) -> Matrix:
             )
         values = _by_rows(values, whole=n_atoms == 3)
     if values.shape in _shapes(n_atoms):
-        rows = (3 * free[:, None] + np.arange(3)).ravel()
+        rows = coordinates(free)
         square = values.reshape(3 * n_atoms, 3 * n_atoms)
         return square if n == n_atoms else square[rows][:, rows]
     if values.shape in _shapes(n):

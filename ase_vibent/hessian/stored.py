@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
-from ase_vibent.arrays import Array, IntArray
+from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.errors import InvalidStructureError
 from ase_vibent.harmonic.spectrum import as_dense
 from ase_vibent.hessian.matrices import Matrix, net_force
@@ -135,7 +135,7 @@ class StoredHessian:
         rank = np.full(len(places), -1)
         rank[free] = np.arange(len(free))
         chosen = rank[places][rank[places] >= 0]
-        rows = (3 * chosen[:, None] + np.arange(3)).ravel()
+        rows = coordinates(chosen)
         return self.matrix[rows][:, rows]
 
     def reordered(self, atoms: Atoms) -> StoredHessian:

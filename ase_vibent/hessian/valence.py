@@ -18,7 +18,7 @@ from numpy.polynomial.chebyshev import chebvander
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, vstack
 
-from ase_vibent.arrays import Array
+from ase_vibent.arrays import Array, coordinates
 from ase_vibent.errors import InvalidInputError, UnknownSpeciesError
 from ase_vibent.harmonic.modes import free_motions, orthonormal_motions
 from ase_vibent.hessian.approximate import log_determinant, pairs_within
@@ -179,7 +179,7 @@ class ValenceForceField:
         i, j, vectors = pairs_within(atoms, self.cutoff)
         kinds = np.array(species_indices(atoms, self.species))
         distances = np.linalg.norm(vectors, axis=1)
-        rows = _Rows(len(atoms), _threefold(free_atoms(atoms)))
+        rows = _Rows(len(atoms), coordinates(free_atoms(atoms)))
         bonds, steps = rows.stretches(i, j, vectors), rows.steps(i, j)
         radial = self._radial(distances, OF_BONDS)
         ends = np.sort([kinds[i], kinds[j]], axis=0)
@@ -217,7 +217,7 @@ class ValenceForceField:
         one, other = bonds[u], bonds[v]
         third = rows.stretches(j[u], j[v], vectors[v] - vectors[u])
         both = vstack([one, other], format="csr")
-        across = vstack([steps[_threefold(u)], steps[_threefold(v)]], format="csr")
+        across = vstack([steps[coordinates(u)], steps[coordinates(v)]], format="csr")
         opposite = rows.steps(j[u], j[v])
         yield Term(third, third, weights)
         yield Term(one, other, weights)
@@ -251,7 +251,7 @@ class _Rows:
         """Components of displacements of j less those of i, shape (3n, 3n_free)."""
         size = 3 * len(i)
         rows = np.repeat(np.arange(size), 2)
-        columns = np.stack([_threefold(i), _threefold(j)], axis=1)
+        columns = np.stack([coordinates(i), coordinates(j)], axis=1)
         return self._free(np.tile([-1.0, 1.0], size), rows, columns.ravel(), size)
 
     def _free(
@@ -259,11 +259,6 @@ class _Rows:
     ) -> csr_array:
         whole = csr_array((values, (rows, columns)), shape=(size, 3 * self.n_atoms))
         return csr_array(whole[:, self.columns])
-
-
-def _threefold(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Rows of three components each."""
-    return (3 * numbers[:, None] + np.arange(3)).ravel()
 
 
 def _apart(functions: Array, kinds: NDArray[np.intp], n_species: int) -> Array:

@@ -11,6 +11,7 @@ from ase.units import kB
 from numpy.typing import NDArray
 
 from ase_vibent import dataset
+from ase_vibent.arrays import coordinates
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
 from ase_vibent.crystal.bulk import InfiniteCrystal, bulk_strain_derivative
 from ase_vibent.errors import InvalidInputError
@@ -210,7 +211,7 @@ def _attach_force_constants(
     )
     if not len(chosen):
         raise InvalidInputError("force_constant_atoms: expected some atoms, got none")
-    rows = system.hessian[(3 * chosen[:, None] + np.arange(3)).ravel()]
+    rows = system.hessian[coordinates(chosen)]
     by_atom = as_dense(rows).reshape(len(chosen), 3, n_atoms, 3).transpose(2, 0, 1, 3)
     labelled.arrays[dataset.FORCE_CONSTANTS] = by_atom.reshape(n_atoms, -1)
     labelled.info[dataset.DISPLACED] = chosen

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
+from ase_vibent.arrays import coordinates
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.hessian.readers.request import Request
 from ase_vibent.hessian.readers.translations import in_all_cells
@@ -27,7 +28,7 @@ def read_vibrations(request: Request) -> StoredHessian:
     held = np.setdiff1d(np.arange(len(atoms)), indices)
     if len(held):
         atoms.set_constraint(FixAtoms(held))
-    rows = (3 * np.argsort(indices)[:, None] + np.arange(3)).ravel()
+    rows = coordinates(np.argsort(indices))
     matrix = request.converted(found.get_hessian_2d())[rows][:, rows]
     return StoredHessian(atoms, matrix, f"VibrationsData {request.path}")
 
