@@ -29,9 +29,9 @@ from matplotlib.figure import Figure
 from ase_vibent.harmonic.bloch import translations
 from ase_vibent.harmonic.contour import ContourSolver
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.normalised import NormalisedSystem
 from ase_vibent.harmonic.pencil import CrystalRoot, PencilSolver, half_log
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon

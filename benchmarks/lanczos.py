@@ -52,7 +52,7 @@ from ase_vibent import bulk_site_entropies  # noqa: E402
 from ase_vibent.harmonic.ball import ball_site_entropies  # noqa: E402
 from ase_vibent.harmonic.entropy import mass_entropy, reduced_entropy  # noqa: E402
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies  # noqa: E402
-from ase_vibent.harmonic.modes import rigid_body_motions  # noqa: E402
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions  # noqa: E402
 from ase_vibent.harmonic.system import HarmonicSystem  # noqa: E402
 from ase_vibent.hessian.embedded_atom import eam_hessian  # noqa: E402
 from ase_vibent.potentials import stillinger_weber_silicon  # noqa: E402

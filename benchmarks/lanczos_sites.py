@@ -22,7 +22,7 @@ import numpy as np
 from ase.build import bulk
 
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies
-from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.potentials import stillinger_weber_silicon
 
 

@@ -34,10 +34,7 @@ from ase_vibent.harmonic.mesh import (
     half_shifted_mesh,
     warn_of_one_atom,
 )
-from ase_vibent.harmonic.modes import (
-    check_masses,
-    signed_frequencies,
-)
+from ase_vibent.harmonic.modes import check_masses, signed_frequencies
 from ase_vibent.harmonic.spectrum import check_unstable
 from ase_vibent.harmonic.thermodynamics import SiteThermodynamics, Vibrations
 from ase_vibent.hessian import HessianOptions

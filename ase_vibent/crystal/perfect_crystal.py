@@ -14,10 +14,10 @@ from ase_vibent.crystal.bulk import WIDTH, bulk_site_entropies
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
 from ase_vibent.harmonic.entropy import mass_entropy
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
-from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.normalised import NormalisedSystem
 from ase_vibent.harmonic.normalised_contour import NormalisedContour, crystal_roots
 from ase_vibent.harmonic.pencil import CrystalRoot
+from ase_vibent.harmonic.rigid_motions import rotation_axes
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions

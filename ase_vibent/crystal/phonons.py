@@ -16,11 +16,11 @@ from ase_vibent.harmonic.entropy import Statistics
 from ase_vibent.harmonic.modes import (
     dynamical_matrix,
     require_stability,
-    rotation_axes,
     signed_frequencies,
     site_weights,
 )
 from ase_vibent.harmonic.periodicity import free_standing
+from ase_vibent.harmonic.rigid_motions import rotation_axes
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import (
     DisplacedForces,

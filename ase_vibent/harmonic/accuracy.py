@@ -16,13 +16,9 @@ from ase_vibent.arrays import Array
 from ase_vibent.harmonic.entropy import reduced_entropy, reduced_entropy_of_determinant
 from ase_vibent.harmonic.images import by_component
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
-from ase_vibent.harmonic.modes import (
-    RigidComplement,
-    dynamical_matrix,
-    log_determinant,
-    rigid_body_motions,
-)
+from ase_vibent.harmonic.modes import dynamical_matrix, log_determinant
 from ase_vibent.harmonic.periodicity import free_standing
+from ase_vibent.harmonic.rigid_motions import RigidComplement, rigid_body_motions
 
 
 class EntropyErrors(NamedTuple):

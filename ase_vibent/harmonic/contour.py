@@ -27,7 +27,7 @@ from scipy.special import ellipj, ellipk, ellipkm1
 from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.modes import orthonormal_motions
+from ase_vibent.harmonic.rigid_motions import orthonormal_motions
 from ase_vibent.harmonic.spectrum import (
     DerivativeFactors,
     check_sites,

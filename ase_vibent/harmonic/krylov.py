@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.errors import InvalidInputError
-from ase_vibent.harmonic.modes import NOISE, Modes, orthonormal_motions, require_stability
+from ase_vibent.harmonic.modes import NOISE, Modes, require_stability
+from ase_vibent.harmonic.rigid_motions import orthonormal_motions
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, divided_differences
 from ase_vibent.harmonic.spectrum import (
     DerivativeFactors,

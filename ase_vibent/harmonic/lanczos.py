@@ -22,7 +22,8 @@ from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
-from ase_vibent.harmonic.modes import NOISE, orthonormal_motions, signed_frequencies
+from ase_vibent.harmonic.modes import NOISE, signed_frequencies
+from ase_vibent.harmonic.rigid_motions import orthonormal_motions
 from ase_vibent.harmonic.spectrum import (
     Product,
     check_sites,

@@ -38,7 +38,6 @@ from ase_vibent.harmonic.mesh import half_shifted_mesh, warn_of_one_atom
 from ase_vibent.harmonic.mesh_derivatives import MeshDerivatives, weighted
 from ase_vibent.harmonic.modes import (
     Modes,
-    RigidComplement,
     check_masses,
     checked_modes,
     dynamical_matrix,
@@ -49,6 +48,7 @@ from ase_vibent.harmonic.modes import (
 )
 from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.periodicity import free_standing
+from ase_vibent.harmonic.rigid_motions import RigidComplement
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET, site_couplings
 from ase_vibent.harmonic.spectrum import (
     SiteSpectrum,

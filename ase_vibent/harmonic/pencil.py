@@ -32,7 +32,7 @@ from ase_vibent.harmonic.contour import (
     converged_contour,
     unit_vectors,
 )
-from ase_vibent.harmonic.modes import orthonormal_motions
+from ase_vibent.harmonic.rigid_motions import orthonormal_motions
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET
 from ase_vibent.harmonic.spectrum import (
     DerivativeFactors,

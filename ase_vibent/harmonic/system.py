@@ -31,20 +31,17 @@ from ase_vibent.harmonic.krylov import krylov_derivative_factors
 from ase_vibent.harmonic.lanczos import lanczos_site_entropies
 from ase_vibent.harmonic.modes import (
     Modes,
-    RigidComplement,
-    body_axes,
-    body_motions,
     check_masses,
     displacement_patterns,
     dynamical_matrix,
     log_determinant,
     on_all_atoms,
     path_direction,
-    require_hold,
     solve_modes,
 )
 from ase_vibent.harmonic.moments import hessian_moments
 from ase_vibent.harmonic.periodicity import free_standing, warn_of_coupling
+from ase_vibent.harmonic.rigid_motions import RigidComplement, body_axes, body_motions, require_hold
 from ase_vibent.harmonic.site_gradient import (
     REDUCED_OFFSET,
     rotation_site_gradients,

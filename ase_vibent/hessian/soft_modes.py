@@ -14,12 +14,8 @@ from ase_vibent.arrays import Array
 from ase_vibent.checks import check_choice, check_positive
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.gradient import SpectralGradient, spectral_gradient
-from ase_vibent.harmonic.modes import (
-    displacement_patterns,
-    free_motions,
-    orthonormal_motions,
-    signed_frequencies,
-)
+from ase_vibent.harmonic.modes import displacement_patterns, signed_frequencies
+from ase_vibent.harmonic.rigid_motions import free_motions, orthonormal_motions
 from ase_vibent.harmonic.softest import lowest_eigenpairs
 from ase_vibent.harmonic.spectrum import Product
 from ase_vibent.hessian.approximate import bond_springs, directions

@@ -12,7 +12,8 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import CalculatorError
-from ase_vibent.harmonic.modes import NOISE, RigidComplement, free_motions
+from ase_vibent.harmonic.modes import NOISE
+from ase_vibent.harmonic.rigid_motions import RigidComplement, free_motions
 from ase_vibent.harmonic.step_error import StepError
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import STEP

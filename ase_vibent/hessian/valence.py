@@ -20,7 +20,7 @@ from scipy.sparse import csc_array, csr_array, vstack
 
 from ase_vibent.arrays import Array, coordinates
 from ase_vibent.errors import InvalidInputError, UnknownSpeciesError
-from ase_vibent.harmonic.modes import free_motions, orthonormal_motions
+from ase_vibent.harmonic.rigid_motions import free_motions, orthonormal_motions
 from ase_vibent.hessian.approximate import log_determinant, pairs_within
 from ase_vibent.hessian.compute import compute_hessian
 from ase_vibent.hessian.matrices import as_dense

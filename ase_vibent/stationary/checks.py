@@ -10,7 +10,8 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
-from ase_vibent.harmonic.modes import check_masses, free_motions, orthonormal_motions
+from ase_vibent.harmonic.modes import check_masses
+from ase_vibent.harmonic.rigid_motions import free_motions, orthonormal_motions
 from ase_vibent.harmonic.spectrum import largest_eigenvalue, lowest_modes
 from ase_vibent.hessian import DisplacedForces, hessian_products
 from ase_vibent.potentials import calculator_failures, energy_and_forces, resolve_calculator

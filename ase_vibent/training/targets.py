@@ -22,7 +22,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.checks import is_positive
 from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import mass_entropy, unstable_mass_entropy
-from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.quantities import ENTROPY, Target
 from ase_vibent.structures.atom_types import species_indices
 from ase_vibent.structures.cells import same_cell

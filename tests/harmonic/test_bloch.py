@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ase_vibent.harmonic.bloch import translations
 from ase_vibent.harmonic.mesh_system import MeshSystem
-from ase_vibent.harmonic.modes import RigidComplement, solve_modes
+from ase_vibent.harmonic.modes import solve_modes
+from ase_vibent.harmonic.rigid_motions import RigidComplement
 from ase_vibent.hessian.compute import compute_hessian
 
 NI3AL = crystal(

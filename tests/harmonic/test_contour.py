@@ -14,7 +14,7 @@ from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic import contour as contour_module
 from ase_vibent.harmonic.contour import ContourSolver, contour, converged_contour
 from ase_vibent.harmonic.entropy import quantum, reduced_entropy
-from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.harmonic.site_gradient import site_couplings
 from ase_vibent.harmonic.spectrum import SHIFT, SMALL, lowest_modes
 from ase_vibent.harmonic.system import HarmonicSystem

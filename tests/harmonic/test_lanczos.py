@@ -16,7 +16,7 @@ from ase_vibent.harmonic import ball
 from ase_vibent.harmonic.ball import ball_site_differences, ball_site_entropies
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.lanczos import estimated_errors, lanczos_site_entropies
-from ase_vibent.harmonic.modes import rigid_body_motions
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import DisplacedForces, HessianOptions, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon, tersoff_silicon_carbide

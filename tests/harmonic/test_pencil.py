@@ -12,9 +12,9 @@ from scipy.sparse import csr_array
 from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.bloch import translations
-from ase_vibent.harmonic.modes import rigid_body_motions
 from ase_vibent.harmonic.normalised import NormalisedSystem, normalised_modes
 from ase_vibent.harmonic.pencil import CrystalRoot, PencilSolver, half_log, root_quadrature
+from ase_vibent.harmonic.rigid_motions import rigid_body_motions
 from ase_vibent.harmonic.site_gradient import site_couplings
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import compute_hessian

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from ase_vibent import HessianEntropyCalculator, PhonopyEntropyCalculator, attach_labels
 from ase_vibent.errors import InvalidStructureError, VacuumWarning
 from ase_vibent.harmonic.mesh import choose_mesh
-from ase_vibent.harmonic.modes import rotation_axes
 from ase_vibent.harmonic.periodicity import free_standing
+from ase_vibent.harmonic.rigid_motions import rotation_axes
 from ase_vibent.stationary.checks import require_unstable_modes
 
 
