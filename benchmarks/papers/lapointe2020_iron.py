@@ -137,13 +137,15 @@ def figure_2(
         if column == 0:
             describe(found)
         errors = split_errors(found.formation, splits=splits, **options)
+        predicted = cross_predicted(found, **options)
+        missed = np.abs(predicted - found.formation.entropies)
         print(
             f"{name:<12} {found.formation.features.shape[1]:>8}    "
             + "".join(f"{a:>7.3f} /{b:>6.3f}" for a, b in errors)
+            + f"   ten-fold: RMSE {np.sqrt(np.mean(missed**2)):.3f}, MAE {missed.mean():.3f}"
             + f"   {time.perf_counter() - began:.0f} s",
             flush=True,
         )
-        predicted = cross_predicted(found, **options)
         parity(panels[0, column], found, predicted, f"{name}, ten-fold")
         curve = panels[1, column]
         for values, label in zip(errors.T, ("training", "test"), strict=True):
@@ -188,10 +190,12 @@ def figure_6(frames: list[Atoms], names: Sequence[str], folder: Path) -> None:
         weights = fitted(found.formation[~damaged])
         hidden = found.formation[damaged]
         both = " / ".join(f"{error:.3f}" for error in np.mean(joint, axis=0))
+        missed = np.abs(hidden.features @ weights - hidden.entropies)
         print(
             f"{name:<14} {found.formation.features.shape[1]:>4} features: (a) {both}  "
-            f"(b) {rmse(hidden, weights):.3f} over {hidden.entropies.min():.0f} to "
-            f"{hidden.entropies.max():.0f} ({len(hidden.entropies)} cells)",
+            f"(b) {rmse(hidden, weights):.3f} (MAE {missed.mean():.3f}) over "
+            f"{hidden.entropies.min():.0f} to {hidden.entropies.max():.0f} "
+            f"({len(hidden.entropies)} cells)",
             flush=True,
         )
         parity(panel, found, found.formation.features @ weights, f"{name}, fitted to clusters")
