@@ -1,10 +1,13 @@
 """The descriptor that `train` takes by itself, beside others chosen by hand, on held-out cells.
 
     python benchmarks/default_fits.py si-sw cu-emt … --folder FOLDER
+    python benchmarks/default_fits.py --labels FILE … [--labels FILE …]
 
 FOLDER holds what benchmarks/pretrained/*.py label: pretrained-si-sw/labels.xyz and so on. Cells are
-split as there. The training cells choose; all errors are those of the held-out ones, which took no
-part. Gradients of so many cells only (`--cells`), to be quick: the same for all descriptors.
+split as there. FILES are other labels that belong together, such as those of benchmarks/papers/: a
+fifth of the cells, those of one `origin` together, is held out at random. The training cells
+choose; all errors are those of the held-out ones, which took no part. Gradients of so many cells
+only (`--cells`), to be quick: the same for all descriptors.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from common import Recipe, split, without_soft_modes
 from recipes import RECIPES
 
 from ase_vibent.cli.shared.descriptors import descriptor_text
-from ase_vibent.dataset import read_labels
+from ase_vibent.dataset import NAME, read_labels
 from ase_vibent.descriptors import ACE, Descriptor
 from ase_vibent.quantities import DEFAULT_WEIGHTS
 from ase_vibent.training.automatic import VALUE_WEIGHTS
@@ -38,10 +41,23 @@ from ase_vibent.training.training_set import TrainingSet
 JUDGE = 99
 
 
-def cells(recipe: Recipe, folder: Path, n_gradients: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Training and held-out cells, some of both with gradients."""
+def cells(recipe: Recipe, folder: Path) -> tuple[list[Atoms], list[Atoms]]:
+    """Training and held-out cells of a shipped model."""
     frames = read_labels(folder / f"pretrained-{recipe.name}" / "labels.xyz")
     return split(without_soft_modes(recipe, frames))
+
+
+def cells_of_files(paths: Sequence[Path], share: float = 0.2) -> tuple[list[Atoms], list[Atoms]]:
+    """Training cells, perfect crystals among them, and a part that is held out at random."""
+    frames = [atoms for path in paths for atoms in read_labels(path)]
+    origins = [str(atoms.info.get("origin", number)) for number, atoms in enumerate(frames)]
+    others = sorted({o for o, atoms in zip(origins, frames, strict=True) if NAME not in atoms.info})
+    drawn = np.random.default_rng(0).permutation(len(others))[: round(share * len(others))]
+    held = {others[k] for k in drawn}
+    parts: tuple[list[Atoms], list[Atoms]] = ([], [])
+    for origin, atoms in zip(origins, frames, strict=True):
+        parts[NAME not in atoms.info and origin in held].append(atoms)
+    return parts
 
 
 def sets(fitted: list[Atoms], held_out: list[Atoms], most: int) -> tuple[TrainingSet, TrainingSet]:
@@ -91,33 +107,42 @@ def by_hand(base: ACE, size: float) -> dict[str, Descriptor]:
     return found
 
 
+def compare(
+    name: str, fitted: list[Atoms], held_out: list[Atoms], n_gradients: int, size: float
+) -> None:
+    """Errors of what is chosen and of what is made by hand, printed."""
+    own, both = sets(fitted, held_out, n_gradients)
+    folds = split_folds(own.frames) + [JUDGE] * len(held_out)
+    print(f"{name}: {len(fitted)} cells fitted, {len(held_out)} judge", flush=True)
+    start = time.process_time()
+    choice = choose_descriptor(own)
+    for trial in choice.trials:
+        values = ", ".join(f"{k} {v:.4f}" for k, v in trial.rmse.items())
+        print(f"  tried: {descriptor_text(trial.descriptor)}, {trial.n_features}: {values}")
+    print(f"  chosen in {time.process_time() - start:.0f} s of CPU", flush=True)
+    table = {"by itself": choice.descriptor} | by_hand(suited_ace(own), size)
+    for title, descriptor in table.items():
+        found = errors(descriptor, both, folds)
+        values = ", ".join(f"{k} {v:.4f}" for k, v in found.items())
+        print(f"  {title}: {descriptor.n_features} functions: {values}", flush=True)
+    print(f"  {descriptor_text(choice.descriptor.to_dict())}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("recipes", nargs="+", choices=list(RECIPES))
+    parser.add_argument("recipes", nargs="*", choices=[*RECIPES, []])
+    parser.add_argument("--labels", type=Path, nargs="+", action="append", default=[])
     parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--cells", type=int, default=15, help="with gradients; default 15")
     parser.add_argument("--size", type=float, default=150, help="of those by hand; default 150")
     options = parser.parse_args()
     for name in options.recipes:
-        recipe = RECIPES[name]
-        fitted, held_out = cells(recipe, options.folder, options.cells)
-        own, both = sets(fitted, held_out, options.cells)
-        folds = split_folds(own.frames) + [JUDGE] * len(held_out)
-        print(f"{name}: {len(fitted)} cells fitted, {len(held_out)} judge", flush=True)
-        start = time.process_time()
-        choice = choose_descriptor(own)
-        for trial in choice.trials:
-            values = ", ".join(f"{k} {v:.4f}" for k, v in trial.rmse.items())
-            print(f"  tried: {descriptor_text(trial.descriptor)}, {trial.n_features}: {values}")
-        print(f"  chosen in {time.process_time() - start:.0f} s of CPU", flush=True)
-        table = {"by itself": choice.descriptor} | by_hand(suited_ace(own), options.size)
-        for title, descriptor in table.items():
-            found = errors(descriptor, both, folds)
-            values = ", ".join(f"{k} {v:.4f}" for k, v in found.items())
-            print(f"  {title}: {descriptor.n_features} functions: {values}", flush=True)
-        print(f"  {descriptor_text(choice.descriptor.to_dict())}", flush=True)
+        compare(name, *cells(RECIPES[name], options.folder), options.cells, options.size)
+    for paths in options.labels:
+        title = f"{paths[0].name} and {len(paths) - 1} others"
+        compare(title, *cells_of_files(paths), options.cells, options.size)
 
 
 if __name__ == "__main__":
