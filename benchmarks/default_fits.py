@@ -117,13 +117,13 @@ def compare(
     start = time.process_time()
     choice = choose_descriptor(own)
     for trial in choice.trials:
-        values = ", ".join(f"{k} {v:.4f}" for k, v in trial.rmse.items())
+        values = ", ".join(f"{k} {v:.3g}" for k, v in trial.rmse.items())
         print(f"  tried: {descriptor_text(trial.descriptor)}, {trial.n_features}: {values}")
     print(f"  chosen in {time.process_time() - start:.0f} s of CPU", flush=True)
     table = {"by itself": choice.descriptor} | by_hand(suited_ace(own), size)
     for title, descriptor in table.items():
         found = errors(descriptor, both, folds)
-        values = ", ".join(f"{k} {v:.4f}" for k, v in found.items())
+        values = ", ".join(f"{k} {v:.3g}" for k, v in found.items())
         print(f"  {title}: {descriptor.n_features} functions: {values}", flush=True)
     print(f"  {descriptor_text(choice.descriptor.to_dict())}", flush=True)
 
