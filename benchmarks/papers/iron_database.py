@@ -138,7 +138,7 @@ def _sets() -> dict[str, Set]:
         )
     for k in range(40):
         sets[f"medium-{k}"] = Set(edge=5, starts=5, hops=2, seed=300 + k, mesh="auto")
-        if k < 3:
+        if k < 6:
             for strain in STRAINS:
                 name = f"strain{strain:+.0%}-medium-{k}"
                 sets[name] = Set(edge=5, strain=strain, source=f"medium-{k}", mesh="auto")
