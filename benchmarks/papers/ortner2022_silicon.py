@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--simulation", type=int, default=5, help="L of the simulation cell")
     parser.add_argument("--gamma", action="store_true", help="no other k-point there")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SAMPLES), help="L in training")
-    parser.add_argument("--radius", type=float, default=0.01, help="of displacements, Å")
+    parser.add_argument("--radius", type=float, default=0.1, help="of displacements, Å")
     parser.add_argument("--degrees", type=int, nargs="+", default=[4, 6, 8, 10, 12])
     parser.add_argument("--degree", type=int, default=10, help="of the fits over L in the figure")
     parser.add_argument("--plot", type=Path)
