@@ -26,7 +26,7 @@ from ase_vibent.hessian import ValenceForceField
 Array = np.ndarray
 
 #: Most softest modes that are looked at.
-SOFT = 5
+SOFT = 8
 
 
 def soft_modes(events: Sequence[Event], splits: int) -> None:
