@@ -32,9 +32,12 @@ CUTOFF_FACTORS = (0.85, 1.0, 1.2, 1.4)
 #: Pair functions that are tried beside ACE: distance of the knots in nearest-neighbour distances,
 #: and degree between them.
 PAIRS = ((0.08, 3), (0.04, 3), (0.02, 1))
-#: Degrees that are considered, and how many rows every coefficient should have.
+#: Correlation orders that are tried.
+ORDERS = (2, 3)
+#: Degrees that are considered; how many rows every coefficient should have, and how many times as
+#: many coefficients are tried.
 DEGREES = tuple(np.arange(3, 24, 0.5).tolist())
-ROWS_PER_COEFFICIENT = 4
+ROWS_PER_COEFFICIENT, CROWDED = 4, (4, 2)
 #: Coefficients of a model, at most and at least.
 MOST_COEFFICIENTS, FEWEST_COEFFICIENTS = 600, 60
 #: What shapes are tried with, so that it takes seconds: coefficients, configurations, and rows of
@@ -42,9 +45,9 @@ MOST_COEFFICIENTS, FEWEST_COEFFICIENTS = 600, 60
 TRIED_COEFFICIENTS, TRIED_CONFIGURATIONS, TRIED_ROWS, SIZE_ROWS = 150, 300, 5000, 12_000
 #: Configurations below which nothing is tried by leaving some out.
 FEWEST_CONFIGURATIONS = 10
-#: What another shape must gain, as the logarithm of errors: less is chance with some fifty cells,
-#: and chosen shapes are then worse than those that suit most data. Pair functions, which cost time
-#: and are unknown to engines that read ACE, must gain more.
+#: What another shape must gain, and more coefficients than rows allow, as the logarithm of errors:
+#: less is chance with some fifty cells, and what is chosen is then worse than what suits most data.
+#: Pair functions, which cost time and are unknown to engines that read ACE, must gain more.
 GAIN, GAIN_OF_PAIRS = 0.1, 0.3
 
 
@@ -69,6 +72,8 @@ class Shape:
 
     Attributes
     ----------
+    order : int
+        Correlation order.
     l_weight : float
     cutoff_factor : float
         Of the cutoff that suits the nearest neighbours.
@@ -76,6 +81,7 @@ class Shape:
         Spacing in nearest-neighbour distances, and degree.
     """
 
+    order: int = 3
     l_weight: float = L_WEIGHT
     cutoff_factor: float = 1.0
     pairs: tuple[float, int] | None = None
@@ -114,10 +120,10 @@ def choose_descriptor(
 ) -> Choice:
     """Descriptor that predicts left-out configurations best, of a small family.
 
-    ACE of third order, with or without `PairFunctions` beside it. Angular resolution (`l_weight`),
-    cutoff, pair functions and size are chosen one after another by cross-validation on a part of
-    the data, in a dozen of small fits. What the user has chosen stays; with an order of the user's
-    there is ACE alone, and with a degree nothing is tried.
+    ACE of second or third order, with or without `PairFunctions` beside it. Order, angular
+    resolution (`l_weight`), cutoff, pair functions and size are chosen one after another by
+    cross-validation on a part of the data, in a dozen of small fits. What the user has chosen
+    stays; with an order of the user's there is ACE alone, and with a degree nothing is tried.
 
     Parameters
     ----------
@@ -147,7 +153,7 @@ class _Family:
 
     def __init__(self, training_set: TrainingSet, chosen: dict[str, Any]):
         self.base = suited_ace(training_set, **chosen)
-        self._own_l_weight = "l_weight" in chosen
+        self._chosen = chosen
         n_rows = training_set.n_rows / ROWS_PER_COEFFICIENT
         self._made: dict[ACE, ACE] = {}
         self.limit = float(np.clip(n_rows, FEWEST_COEFFICIENTS, MOST_COEFFICIENTS))
@@ -156,8 +162,12 @@ class _Family:
         """Descriptor of a shape with at most so many coefficients of ACE."""
         n_kinds = len(self.base.species)
         cutoff = round(shape.cutoff_factor * self.base.cutoff, 2)
-        l_weight = self.base.l_weight if self._own_l_weight else shape.l_weight
-        own = replace(self.base, cutoff=cutoff, l_weight=l_weight)
+        free: dict[str, Any] = {
+            "order": shape.order,
+            "l_weight": shape.l_weight,
+            "cutoff": cutoff,
+        }
+        own = replace(self.base, **{k: v for k, v in free.items() if k not in self._chosen})
         pairs = None
         if shape.pairs is not None:
             spacing, degree = shape.pairs
@@ -195,6 +205,8 @@ class _Search:
     def steps(self, chosen: dict[str, Any]) -> Iterator[Shape]:
         """Try shapes, one at a time, then sizes of the best."""
         yield self._try(self.best)
+        if "order" not in chosen:
+            yield from self._along("order", ORDERS)
         if "l_weight" not in chosen:
             yield from self._along("l_weight", L_WEIGHTS)
         if "cutoff" not in chosen:
@@ -206,7 +218,10 @@ class _Search:
         yield self._choose_size()
 
     def _choose_size(self) -> Shape:
-        sizes = [self._family.limit]
+        limit = self._family.limit
+        sizes = [factor * limit for factor in CROWDED if factor * limit <= MOST_COEFFICIENTS]
+        n_crowded = len(sizes)
+        sizes.append(limit)
         while sizes[-1] >= 2 * FEWEST_COEFFICIENTS:
             sizes.append(sizes[-1] / 2)
         group = [self._family.descriptor(self.best, size) for size in sizes]
@@ -216,10 +231,13 @@ class _Search:
             group, training_set=_part(self._whole, SIZE_ROWS), weights=DEFAULT_WEIGHTS
         )
         self.trials += found
-        least = min(trial.score for trial in found)
+        scores = [trial.score for trial in found]
+        least = min(scores[n_crowded:])
         # The largest of those that chance does not tell apart.
-        close = [trial.score <= least + GAIN for trial in found]
-        self.chosen = group[close.index(True)]
+        best = next(k for k in range(n_crowded, len(scores)) if scores[k] <= least + GAIN)
+        if n_crowded and min(scores[:n_crowded]) < least - GAIN:
+            best = int(np.argmin(scores[:n_crowded]))
+        self.chosen = group[best]
         return self.best
 
     def _along(self, name: str, values: Sequence[float]) -> Iterator[Shape]:
