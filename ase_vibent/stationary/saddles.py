@@ -18,7 +18,7 @@ from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.system import HarmonicSystem
 from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import calculator_failures, resolve_calculator, with_results
-from ase_vibent.stationary.relaxation import both_sides, follow, relax
+from ase_vibent.stationary.relaxation import both_sides, follow, largest_force, relax
 from ase_vibent.structures.validity import check_structure, free_atoms, starting_copy
 
 #: How far a band is converged before its highest image goes on as a dimer, eV/Å.
@@ -251,7 +251,12 @@ def climb(
         dimer = MinModeAtoms(
             atoms, control, eigenmodes=[mode / np.linalg.norm(mode)], random_seed=0
         )
-        follow(MinModeTranslate(dimer, logfile=None), fmax, steps, "dimer")
+        search, target = MinModeTranslate(dimer, logfile=None), fmax
+        follow(search, target, steps, "dimer")
+        # What converged has one component turned round, or alone, and another largest atom.
+        while largest_force(dimer.get_forces(real=True)) > fmax:
+            target /= 2
+            follow(search, target, steps, "dimer")
     return with_results(atoms)
 
 

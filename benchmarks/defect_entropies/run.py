@@ -36,7 +36,7 @@ from supercells import FMAX as FMAX_OF_JUMPS
 from supercells import minima, vacancy_jump
 
 from ase_vibent import HessianEntropyCalculator
-from ase_vibent.errors import VibentError
+from ase_vibent.errors import RelaxationError, VibentError
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.stationary import relax
 from ase_vibent.structures import divacancies, dumbbells, embed, interstitials, vacancies
@@ -167,6 +167,8 @@ def formation(guesses: list[Atoms], crystal: Atoms, potential: Any) -> dict[str,
 def jump(crystal: Atoms, potential: Any) -> dict[str, Any]:
     """A vacancy's jump to the next site."""
     found = vacancy_jump(crystal, potential)
+    if not found.connected:
+        raise RelaxationError("the saddle of the band lies between other minima")
     rate = transition_rate(
         *(found.minimum_1, found.saddle, HessianEntropyCalculator(potential)), fmax=FMAX_OF_JUMPS
     )

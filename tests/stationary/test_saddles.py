@@ -11,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.geometry import find_mic
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
@@ -24,6 +25,7 @@ from ase_vibent.errors import (
 from ase_vibent.hessian import HessianOptions, compute_hessian
 from ase_vibent.potentials import effective_medium, stillinger_weber_silicon
 from ase_vibent.stationary import Saddle, dimer_saddle, path_saddle, relax
+from ase_vibent.stationary.saddles import climb
 from ase_vibent.structures import apply_strain, rattle, vacancies, wigner_seitz_defects
 from ase_vibent.structures.wigner_seitz import defect_atoms
 
@@ -110,6 +112,20 @@ def ends() -> tuple[Atoms, Atoms, Atoms]:
     final = initial.copy()
     final.positions[neighbour] = crystal.positions[0]
     return crystal, initial, final
+
+
+def test_a_dimer_ends_at_the_stated_force():
+    # What the dimer itself looks at, its turned forces, ends here at 0.05 where these are at 0.069.
+    crystal = bulk("Si", "diamond", a=5.431, cubic=True) * 2
+    calculator, fmax = stillinger_weber_silicon(), 0.05
+    guess = relax(vacancies(crystal)[0], calculator, fmax=1e-3)
+    ways, distances = find_mic(crystal.positions[0] - guess.positions, guess.cell, guess.pbc)
+    mover = int(np.argmin(distances))
+    mode = np.zeros((len(guess), 3))
+    mode[mover] = ways[mover]
+    guess.positions += mode / 2 + np.random.default_rng(0).normal(0, 0.03, mode.shape)
+    saddle = climb(guess, mode, calculator, fmax=fmax)
+    assert longest(forces_of(saddle, calculator)) <= fmax
 
 
 @pytest.fixture(scope="module")
