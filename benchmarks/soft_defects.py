@@ -48,7 +48,7 @@ from soft_labels import (
 sys.path.append(str(Path(__file__).parent / "pretrained"))
 
 from si_sw import RECIPE, defects
-from supercells import FMAX, described, minima
+from supercells import FMAX, described, minima, vacancy_jump
 
 from ase_vibent import ACE
 from ase_vibent.descriptors import Descriptor
@@ -83,6 +83,7 @@ STRENGTHS, WEIGHTS, FOLDS = 10.0 ** np.arange(-13, -6), (10.0, 30.0, 100.0, 300.
 def structures() -> Iterator[Atoms]:
     """Crystals, minima, saddles, and rattled copies."""
     calculator, rng = RECIPE.calculator(None), np.random.default_rng(0)
+    print_recipes_saddle(calculator)
     for strain in sorted({*STRAINS, *FURTHER}):
         name = f"crystal{strain:+.2%}"
         crystal = apply_strain(RECIPE.structures.crystal, strain)
@@ -102,6 +103,15 @@ def structures() -> Iterator[Atoms]:
             for amplitude, many, few in COPIES:
                 for atoms in rattle(start, amplitude, few if strain else many, rng):
                     yield described(atoms, kind, name, strain, minimum=minimum)
+
+
+def print_recipes_saddle(calculator: Any) -> None:
+    """Where the recipe's search for the vacancy's jump ends."""
+    crystal = RECIPE.structures.crystal
+    jump = vacancy_jump(crystal, calculator)
+    (vacancy,) = minima(defects(crystal)[:1], crystal, calculator)
+    height = jump.saddle.get_potential_energy() - vacancy.get_potential_energy()
+    print(f"the recipe's saddle: {height:.1f} eV above the vacancy, connected: {jump.connected}")
 
 
 def saddle(crystal: Atoms, calculator: Any) -> Atoms:
