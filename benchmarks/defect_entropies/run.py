@@ -39,6 +39,7 @@ from ase_vibent import HessianEntropyCalculator
 from ase_vibent.errors import RelaxationError, VibentError
 from ase_vibent.potentials import stillinger_weber_silicon
 from ase_vibent.stationary import relax
+from ase_vibent.stationary.saddles import SAME_ENERGY
 from ase_vibent.structures import divacancies, dumbbells, embed, interstitials, vacancies
 from ase_vibent.thermo import Extrapolation, defect_formation, transition_rate
 
@@ -165,10 +166,11 @@ def formation(guesses: list[Atoms], crystal: Atoms, potential: Any) -> dict[str,
 
 
 def jump(crystal: Atoms, potential: Any) -> dict[str, Any]:
-    """A vacancy's jump to the next site."""
+    """A vacancy's jump to the next site; halfway, there may be another minimum."""
     found = vacancy_jump(crystal, potential)
-    if not found.connected:
-        raise RelaxationError("the saddle of the band lies between other minima")
+    vacancy = relax(vacancies(crystal)[0], potential, fmax=FMAX_OF_JUMPS)
+    if abs(found.minimum_1.get_potential_energy() - vacancy.get_potential_energy()) > SAME_ENERGY:
+        raise RelaxationError("the saddle found lies between other minima than the vacancy's")
     rate = transition_rate(
         *(found.minimum_1, found.saddle, HessianEntropyCalculator(potential)), fmax=FMAX_OF_JUMPS
     )
