@@ -148,7 +148,7 @@ def compensation(events: Sequence[Event], errors: SplitErrors, path: Path) -> No
     """The law of direct and of predicted events, [Lapointe2022] Fig. 5."""
     logarithms, barriers = targets(events)
     known = np.isfinite(errors.predicted).all(axis=1)
-    bins = min(50, max(10, len(events) // 12))
+    bins = min(50, max(10, len(events) // 40))
     own = compensation_law(barriers[known], np.exp(logarithms[known]) * 1e12, bins=bins)
     predicted = errors.predicted[known]
     surrogate = compensation_law(predicted[:, 1], np.exp(predicted[:, 0]) * 1e12, bins=bins)
