@@ -146,7 +146,11 @@ def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
 def add_basis(parser: argparse.ArgumentParser) -> None:
     """Options of one descriptor."""
     parser.add_argument("--cutoff", type=length, help="Å; default: suits the nearest neighbours")
-    parser.add_argument("--order", type=positive_number, help="correlation order; default 3")
+    parser.add_argument(
+        "--order",
+        type=positive_number,
+        help="correlation order; default: 2 or 3, as suits the data, and 3 with --degree",
+    )
     parser.add_argument("--degree", type=length, help="total degree; default: suits the data")
     parser.add_argument(
         "--descriptor", metavar="SPEC", help=f"another than ACE, or all of it: {DESCRIPTOR}"
