@@ -98,27 +98,29 @@ def soft_modes_by_forces(
     """Errors of held-out events whose soft modes come from force calls, directed by a force field.
 
     No Hessian of theirs is known: the force field was fitted to minimum and saddle of a few
-    events, the only ones of their minima, which are never held out.
+    events, which are never held out; all others of their minima are left out of everything.
     """
     initial = EventTable.from_events(events).initial
-    alone = np.flatnonzero(np.bincount(initial)[initial] == 1)[:n_taught]
+    first = np.argsort(initial, kind="stable")[:n_taught]
     calculator = AmorphousSilicon(folder)
-    taught = [atoms for k in alone for atoms in (events[k].minimum, events[k].saddle)]
-    force_field = ValenceForceField.fit(taught, calculator)
-    rest = [event for k, event in enumerate(events) if k not in alone]
-    all_events = [*(events[k] for k in alone), *rest]
+    taught = [events[k] for k in first]
+    force_field = ValenceForceField.fit(
+        [atoms for event in taught for atoms in (event.minimum, event.saddle)], calculator
+    )
+    rest = [events[k] for k in np.flatnonzero(~np.isin(initial, initial[first]))]
+    all_events = [*taught, *rest]
     data = {
         f"{count} known": EventData.of(all_events, count, None, True),
         f"{count} known, force field": EventData.of(all_events, count, force_field, True),
         "all learned": EventData.of(all_events, 0, None, True),
     }
-    print(f"{OURS}, force field of {len(alone)} events; a fifth of {len(rest)} others held out")
+    print(f"{OURS}, force field of {len(taught)} events; a fifth of {len(rest)} others held out")
     print(f"{splits} times: RMSE of ln ν*,")
     print("events at random, and all of an initial minimum together")
     columns = designs_of(data["all learned"], models()[OURS][0], False, True)[0].columns
     tried = {
         name: [
-            held_out_residuals(own, columns, splits, together, len(alone))
+            held_out_residuals(own, columns, splits, together, len(taught))
             for together in (False, True)
         ]
         for name, own in data.items()
@@ -133,7 +135,7 @@ def soft_modes_by_forces(
         ]
     ).T
     cells = [
-        _spread([m + errors[h - len(alone)] for h, m in zip(*found, strict=True)])
+        _spread([m + errors[h - len(taught)] for h, m in zip(*found, strict=True)])
         for found in tried[f"{count} known, force field"]
     ]
     print(
