@@ -37,7 +37,7 @@ def eam_hessian(atoms: Atoms, potential: Any) -> csr_array:
     atoms : Atoms
     potential : matscipy.calculators.eam.EAM
         Or what has its splines: `rep`, `f`, `dF` … of tables that hold r φ(r), `cutoff`, and
-        `atnum_to_index`.
+        `atnum_to_index` (ndarray by atomic number, -1 for none).
 
     Returns
     -------

@@ -108,7 +108,7 @@ def smooth_iron() -> SimpleNamespace:
     embedding = _embedding(densities, table.F[0](densities))
     return SimpleNamespace(
         cutoff=table.cutoff,
-        atnum_to_index={26: 0},
+        atnum_to_index=np.where(np.arange(27) == 26, 0, -1),
         **{name: [[f]] for name, f in zip(("rep", "drep", "ddrep"), pair, strict=True)},
         **{name: [[f]] for name, f in zip(("f", "df", "ddf"), density, strict=True)},
         **{name: [f] for name, f in zip(("F", "dF", "ddF"), embedding, strict=True)},
