@@ -12,10 +12,10 @@ with transition state theory of minimum and saddle within 0.05 k_B T.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.mep import NEB
@@ -23,9 +23,12 @@ from ase.optimize import FIRE
 from ase.units import kB
 from potentials import lammps_eam
 
+sys.path.append(str(Path(__file__).parent / "pretrained"))
+from supercells import vacancy_jump
+
 from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator
 from ase_vibent.figures import path_plot
-from ase_vibent.stationary import Saddle, path_saddle, relax
+from ase_vibent.stationary import Saddle
 from ase_vibent.thermo import (
     DefectFormation,
     defect_formation,
@@ -47,18 +50,6 @@ def potential() -> Any:
     return lammps_eam("Cu_mishin1.eam.alloy", "Cu")
 
 
-def ends(crystal: Atoms, calculator: Any) -> list[Atoms]:
-    """Vacancy before and after its jump."""
-    neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
-    found = []
-    for empty, mover in ((0, neighbour), (neighbour, 0)):
-        atoms = crystal.copy()
-        atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
-        del atoms[0]
-        found.append(relax(atoms, calculator, fmax=1e-3))
-    return found
-
-
 def band(event: Saddle, calculator: Any) -> list[Atoms]:
     """Converged band between the minima of an event, its climbing image the middle one."""
     start, end = event.minimum_1, event.minimum_2
@@ -78,7 +69,7 @@ def table(kinds: dict[str, Any], calculator: Any, edges: list[int]) -> Saddle:
     events, formations = [], {name: [] for name in [*kinds, DILUTE]}  # type: ignore[var-annotated]
     for edge in edges:
         crystal = bulk("Cu", "fcc", a=LATTICE, cubic=True) * edge
-        event = path_saddle(*ends(crystal, calculator), calculator)
+        event = vacancy_jump(crystal, calculator)
         events.append(event)
         wider = {"surrogate": kinds[MODEL], "cell": crystal * 2}
         for name, kind, refined in (

@@ -132,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    # Until Python 3.12, argparse looks for the empty default among the choices.
     parser.add_argument("recipes", nargs="*", choices=[*RECIPES, []])
     parser.add_argument("--labels", type=Path, nargs="+", action="append", default=[])
     parser.add_argument("--folder", type=Path, default=Path())

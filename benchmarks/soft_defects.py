@@ -48,14 +48,13 @@ from soft_labels import (
 sys.path.append(str(Path(__file__).parent / "pretrained"))
 
 from si_sw import RECIPE, defects
-from supercells import FMAX, described, minima, vacancy_jump
+from supercells import FMAX, described, jump_ends, minima, vacancy_jump
 
 from ase_vibent import ACE
 from ase_vibent.descriptors import Descriptor
 from ase_vibent.errors import VibentError
 from ase_vibent.hessian import ValenceForceField, soft_modes
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.stationary import relax
 from ase_vibent.stationary.saddles import climb
 from ase_vibent.structures import apply_strain, dumbbells, interstitials, rattle
 from ase_vibent.training.features import FrameFeatures
@@ -116,12 +115,7 @@ def print_recipes_saddle(calculator: Any) -> None:
 
 def saddle(crystal: Atoms, calculator: Any) -> Atoms:
     """Reached by a dimer from halfway between two neighbouring sites of a vacancy."""
-    ends = []
-    for empty, mover in ((0, 1), (1, 0)):
-        atoms = crystal.copy()
-        atoms.positions[[0, 1]] = crystal.positions[[empty, mover]]
-        del atoms[0]
-        ends.append(relax(atoms, calculator, fmax=FMAX))
+    ends = jump_ends(crystal, calculator)
     way = find_mic(ends[1].positions - ends[0].positions, crystal.cell, True)[0]
     guess = ends[0].copy()
     guess.positions += way / 2 + np.random.default_rng(0).normal(scale=0.02, size=way.shape)

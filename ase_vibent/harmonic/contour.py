@@ -24,7 +24,7 @@ from scipy.sparse import csc_array, eye_array, issparse
 from scipy.sparse.linalg import splu
 from scipy.special import ellipj, ellipk, ellipkm1
 
-from ase_vibent.arrays import Array, IntArray, coordinates
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.entropy import reduced_entropy
 from ase_vibent.harmonic.rigid_motions import orthonormal_motions
@@ -35,6 +35,7 @@ from ase_vibent.harmonic.spectrum import (
     solver_beside,
     symmetric_matrix,
     truncate,
+    unit_vectors,
 )
 
 Complex = NDArray[np.complex128]
@@ -319,10 +320,3 @@ def complex_factor(matrix: Any) -> Function:
         options={"SymmetricMode": True},
     )
     return lambda columns: factor.solve(columns.astype(complex))
-
-
-def unit_vectors(sites: IntArray, size: int) -> Array:
-    """Unit vectors of sites, shape (size, 3 n_sites)."""
-    start = np.zeros((size, 3 * len(sites)))
-    start[coordinates(sites), np.arange(3 * len(sites))] = 1
-    return start

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ase_vibent.arrays import Array, IntArray, coordinates
+from ase_vibent.arrays import Array, IntArray
 from ase_vibent.compiled.jit import compiled
 from ase_vibent.errors import InvalidInputError, UnstableStructureError
 from ase_vibent.harmonic.entropy import reduced_entropy
@@ -30,6 +30,7 @@ from ase_vibent.harmonic.spectrum import (
     largest_eigenvalue,
     lowest_modes,
     product_with,
+    unit_vectors,
 )
 
 #: Steps between two looks at the convergence.
@@ -249,9 +250,7 @@ def _converged(
     multiply: Product, sites: IntArray, basis: Array, tolerance: float, max_steps: int
 ) -> LanczosSpectrum:
     """Iterate a few sites until the worst of them has converged."""
-    start = np.zeros((len(basis), 3 * len(sites)))
-    start[coordinates(sites), np.arange(3 * len(sites))] = 1
-    recursion = _Recursion(multiply, start, basis)
+    recursion = _Recursion(multiply, unit_vectors(sites, len(basis)), basis)
     history: list[Array] = []
     errors = np.full(len(sites), np.inf)
     for steps in range(STRIDE, max_steps + 1, STRIDE):

@@ -30,7 +30,6 @@ from ase_vibent.harmonic.contour import (
     Function,
     complex_factor,
     converged_contour,
-    unit_vectors,
 )
 from ase_vibent.harmonic.rigid_motions import orthonormal_motions
 from ase_vibent.harmonic.site_gradient import REDUCED_OFFSET
@@ -41,6 +40,7 @@ from ase_vibent.harmonic.spectrum import (
     positive_factor,
     solver_beside,
     symmetric_matrix,
+    unit_vectors,
 )
 
 #: Share of the tolerance of a site that the square root may take, twice three modes of it.

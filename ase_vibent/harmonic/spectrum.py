@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, csr_array, eye_array, issparse
 from scipy.sparse.linalg import ArpackError, LinearOperator, SuperLU, eigsh, splu
 
-from ase_vibent.arrays import Array, IntArray
+from ase_vibent.arrays import Array, IntArray, coordinates
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.modes import check_hessian, require_stability
 
@@ -403,3 +403,10 @@ def truncate(inner: Array, basis: Array, tolerance: float = 1e-7) -> DerivativeF
     left = np.cumsum(np.abs(weights[order])[::-1])[::-1]
     kept = order[left > tolerance * left[0]] if len(left) else order
     return DerivativeFactors(weights[kept], basis @ vectors[:, kept])
+
+
+def unit_vectors(sites: IntArray, size: int) -> Array:
+    """Unit vectors of sites, shape (size, 3 n_sites)."""
+    start = np.zeros((size, 3 * len(sites)))
+    start[coordinates(sites), np.arange(3 * len(sites))] = 1
+    return start

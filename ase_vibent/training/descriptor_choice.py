@@ -161,11 +161,10 @@ class _Family:
     def descriptor(self, shape: Shape, size: float) -> Descriptor:
         """Descriptor of a shape with at most so many coefficients of ACE."""
         n_kinds = len(self.base.species)
-        cutoff = round(shape.cutoff_factor * self.base.cutoff, 2)
         free: dict[str, Any] = {
             "order": shape.order,
             "l_weight": shape.l_weight,
-            "cutoff": cutoff,
+            "cutoff": round(shape.cutoff_factor * self.base.cutoff, 2),
         }
         own = replace(self.base, **{k: v for k, v in free.items() if k not in self._chosen})
         pairs = None
@@ -173,7 +172,7 @@ class _Family:
             spacing, degree = shape.pairs
             pairs = PairFunctions(
                 own.species,
-                cutoff=cutoff,
+                cutoff=own.cutoff,
                 spacing=round(spacing * float(own.r0 or 0), 4),
                 degree=degree,
                 inner=own.inner,

@@ -33,12 +33,12 @@ from ase.calculators.emt import EMT
 from ase.units import kB
 from potentials import lammps_eam
 from supercells import FMAX as FMAX_OF_JUMPS
-from supercells import minima, vacancy_jump
+from supercells import jump_ends, minima
 
 from ase_vibent import HessianEntropyCalculator
-from ase_vibent.errors import RelaxationError, VibentError
+from ase_vibent.errors import InvalidStructureError, VibentError
 from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.stationary import relax
+from ase_vibent.stationary import path_saddle, relax
 from ase_vibent.stationary.saddles import SAME_ENERGY
 from ase_vibent.structures import divacancies, dumbbells, embed, interstitials, vacancies
 from ase_vibent.thermo import Extrapolation, defect_formation, transition_rate
@@ -167,10 +167,11 @@ def formation(guesses: list[Atoms], crystal: Atoms, potential: Any) -> dict[str,
 
 def jump(crystal: Atoms, potential: Any) -> dict[str, Any]:
     """A vacancy's jump to the next site; halfway, there may be another minimum."""
-    found = vacancy_jump(crystal, potential)
-    vacancy = relax(vacancies(crystal)[0], potential, fmax=FMAX_OF_JUMPS)
-    if abs(found.minimum_1.get_potential_energy() - vacancy.get_potential_energy()) > SAME_ENERGY:
-        raise RelaxationError("the saddle found lies between other minima than the vacancy's")
+    ends = jump_ends(crystal, potential)
+    found = path_saddle(*ends, potential, fmax=FMAX_OF_JUMPS)
+    # Of a jump over another minimum halfway, it may be either end that is met.
+    if abs(found.minimum_1.get_potential_energy() - ends[0].get_potential_energy()) > SAME_ENERGY:
+        raise InvalidStructureError("the saddle found lies between other minima than the vacancy's")
     rate = transition_rate(
         *(found.minimum_1, found.saddle, HessianEntropyCalculator(potential)), fmax=FMAX_OF_JUMPS
     )

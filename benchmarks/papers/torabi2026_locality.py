@@ -160,14 +160,11 @@ def timing(cells: tuple[int, ...], radius: float = 10.4, steps: int = 40) -> lis
             hessian = model.get_hessian(at)
             return float(ball_site_entropies(at, hessian, sites, **options).sum())
 
-        def learned(at: Any) -> float:
-            return predicted_total(surrogate, at)
-
         ball_seconds, total = fastest(lambda at=atoms, of=range(size): balls(at, of), 3)
-        seconds, predicted = fastest(lambda at=atoms: learned(at), 30)
+        seconds, predicted = fastest(lambda at=atoms: predicted_total(surrogate, at), 30)
         errors = (
             total - n * balls(model.sites, [0, 1]) - direct,
-            predicted - learned(model.sites) - direct,
+            predicted - predicted_total(surrogate, model.sites) - direct,
         )
         rows.append((size, dense_seconds, ball_seconds, seconds, *errors))
         print(f"{size:>6} sites: direct {dense_seconds:>7.3f} s, balls {ball_seconds:>6.3f} s, "

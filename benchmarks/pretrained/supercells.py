@@ -115,8 +115,8 @@ def minima(defects: list[Atoms], crystal: Atoms, calculator: Any) -> list[Atoms]
     return [found[k] for k in kept]
 
 
-def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
-    """Saddle between a vacancy and the next site, with both minima."""
+def jump_ends(crystal: Atoms, calculator: Any) -> list[Atoms]:
+    """A vacancy at the first site, and at the next one, relaxed."""
     distances = crystal.get_distances(0, range(1, len(crystal)), mic=True)
     neighbour = 1 + int(np.argmin(distances))
     ends = []
@@ -125,7 +125,12 @@ def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
         atoms.positions[[0, neighbour]] = crystal.positions[[empty, mover]]
         del atoms[0]
         ends.append(relax(atoms, calculator, fmax=FMAX))
-    jump = path_saddle(*ends, calculator, fmax=FMAX)
+    return ends
+
+
+def vacancy_jump(crystal: Atoms, calculator: Any) -> Saddle:
+    """Saddle between a vacancy and the next site, with both minima."""
+    jump = path_saddle(*jump_ends(crystal, calculator), calculator, fmax=FMAX)
     jump.saddle.info = {"kind": "vacancy saddle"}
     return jump
 
