@@ -21,6 +21,7 @@ from ase_vibent.crystal.perfect_crystal import PerfectCrystal
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.accuracy import entropy_errors
 from ase_vibent.harmonic.entropy import T0, Statistics, classical, classical_entropy, quantum
+from ase_vibent.harmonic.floored import FlooredMeshSystem
 from ase_vibent.harmonic.gradient import SpectralGradient
 from ase_vibent.harmonic.mesh import choose_mesh, warn_of_one_atom
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
@@ -84,6 +85,10 @@ class HessianEntropyCalculator(EntropyCalculator):
         entropies of small cells are then those of large ones, but for what images do to the
         relaxation. "auto" goes by the cell's width, one point from 25 Å on. "gamma" are the
         vibrations of the cell alone; so are clusters'.
+    floor : float, eV/Å²
+        Modes softer than it, unstable ones among them, count as if they had this eigenvalue of the
+        Hessian: entropies that are smooth where modes turn soft, to train models that leave soft
+        modes to `SoftPart`. Needs the mass-free decomposition, and a mesh. 0 for what is.
     bulk_width : float, Å
         Of the supercell behind values of infinite crystals: twice the range of the interaction.
     displacement : float, Å, or "auto"
@@ -191,6 +196,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         HarmonicSystem or MeshSystem
             The latter with a mesh.
         """
+        floor = self.parameters["floor"]
         engine = self._engine_for(atoms, gradient=gradient)
         step_error = None
         if engine == "dense":
@@ -206,6 +212,14 @@ class HessianEntropyCalculator(EntropyCalculator):
             "step_error": step_error,
         }
         mesh = choose_mesh(atoms, self.parameters["mesh"])
+        if floor:
+            if mesh is None or tangent is not None:
+                raise InvalidInputError(
+                    "floor: it is for averages over the mesh of a periodic cell, all modes counted"
+                )
+            return FlooredMeshSystem(
+                atoms, hessian, mesh, floor=floor, free=options["free"], step_error=step_error
+            )
         if mesh is None:
             if len(atoms) == 1 and np.any(atoms.pbc):
                 warn_of_one_atom()
@@ -266,6 +280,7 @@ class HessianEntropyCalculator(EntropyCalculator):
                 crystal,
                 source,
                 width=self.parameters["bulk_width"],
+                floor=self.parameters["floor"],
                 options=self.hessian_options,
             )
         return known.vibrations(temperatures, quantum=self.parameters["quantum"])
@@ -313,6 +328,7 @@ class HessianEntropyCalculator(EntropyCalculator):
         if engine != "auto":
             return engine
         dense = gradient or self.parameters["decomposition"] == "normalised"
+        dense = dense or self.parameters["floor"] > 0
         return "dense" if dense or len(free_atoms(atoms)) <= DENSE_LIMIT else "lanczos"
 
     def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:

@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "decomposition": "mass-weighted",
     "engine": "auto",
     "mesh": "auto",
+    "floor": 0.0,
     "tolerance": 1e-6,
     "radius": 10.0,
     "steps": 20,
@@ -70,9 +71,23 @@ def check_parameters(wanted: Mapping[str, Any], *, has_crystal: bool) -> None:
             "needs the perfect crystal; pass crystal=…"
         )
     check_mesh(wanted["mesh"])
+    if wanted["floor"]:
+        _check_floor(wanted)
     if normalised and engine not in ("auto", "dense", "contour"):
         raise InvalidInputError(
             f"engine: the normalised decomposition needs 'dense' or 'contour', got {engine!r}"
         )
     if engine == "ball" and wanted["unstable"] != 0:
         raise InvalidInputError("unstable: the ball engine is for minima; expected 0")
+
+
+def _check_floor(wanted: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError unless a floor goes with all else."""
+    check_positive("floor", wanted["floor"], "eV/Å²")
+    needed = {"decomposition": ("mass-free",), "engine": ("auto", "dense"), "quantum": (False,)}
+    for name, allowed in needed.items():
+        if wanted[name] not in allowed:
+            raise InvalidInputError(
+                f"floor: it is for classical entropies by diagonalisation, without masses; pass "
+                f"{name}={allowed[0]!r}, got {wanted[name]!r}"
+            )

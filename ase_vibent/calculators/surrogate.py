@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import kB
 from numpy.typing import ArrayLike
 
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator, require_volume
+from ase_vibent.calculators.soft_parts import SoftParts
 from ase_vibent.calculators.surrogate_base import Policy, SiteModelCalculator
 from ase_vibent.descriptors import SiteSums
 from ase_vibent.errors import InvalidInputError, InvalidStructureError
@@ -57,6 +59,11 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         looks once in a while, whenever atoms have moved so far that neighbours
         are found anew; "raise" looks at every evaluation. A model without a training domain
         cannot tell.
+    soft_modes_of : ASE calculator or factory, optional
+        For models trained on labels with a floor, which leave soft modes out: gives the forces that
+        find them, in some tens of calls for a defect in 200 atoms. Entropies are then those of
+        structures at rest, averaged over a mesh of the cell as the exact ones are, and have no
+        gradients. `soft_parts` counts the force calls.
 
     Raises
     ------
@@ -97,10 +104,13 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         temperature: float = 300.0,
         quantum: bool = False,
         extrapolation: Policy = "warn",
+        soft_modes_of: object = None,
     ):
         super().__init__(
             model, temperature=temperature, quantum=quantum, extrapolation=extrapolation
         )
+        #: Soft modes of structures, where the model leaves them out.
+        self.soft_parts = SoftParts(self.model, soft_modes_of)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change parameters; another model needs another calculator."""
@@ -130,6 +140,11 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
             raise InvalidInputError(
                 "quantum: moments cannot leave out the motion along a path; use quantum=False"
             )
+        if tangent is not None and self.soft_parts:
+            raise InvalidInputError(
+                "tangent: soft modes are found at rest, and not on a path; take a model that "
+                "leaves none out"
+            )
         n_unstable += tangent is not None
         chosen = self._check_temperatures(temperatures)
         predicted = self._predict(atoms, gradient=False)
@@ -138,6 +153,8 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         masses = check_masses(atoms)
         reduced = predicted.values.sum() + mass_entropy(masses).sum()
         reduced += unstable_mass_entropy(masses, n_unstable)
+        if self.soft_parts:
+            reduced += self.soft_parts.of(atoms, n_unstable).total
         return Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
 
     def _quantum_vibrations(
@@ -184,6 +201,9 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
         self, std: float, terms: Sequence[tuple[float, Atoms]], temperatures: ArrayLike
     ) -> float:
         """With what quantum statistics make of a classical standard deviation, k_B; in eV/K."""
+        if self.soft_parts:
+            errors = [factor * self.soft_parts.error(atoms) for factor, atoms in terms]
+            std = float(np.linalg.norm([std, *errors]))
         if not self.parameters["quantum"]:
             return kB * std
         sums = [
@@ -203,6 +223,12 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
     def _predict(self, atoms: Atoms, *, gradient: bool, wanted: Collection[str] = ()) -> Prediction:
         """See `SiteModelCalculator`; standard deviations are those of the statistics."""
         predicted = super()._predict(atoms, gradient=gradient, wanted=wanted)
+        if self.soft_parts and predicted.std is not None and predicted.site_stds is not None:
+            part = self.soft_parts.of(atoms)
+            shares = np.abs(part.sites) / max(np.abs(part.sites).sum(), 1e-300)
+            of_total, of_sites = self.target.deviations
+            self.results[of_total] = kB * float(np.hypot(predicted.std, part.error))
+            self.results[of_sites] = kB * np.hypot(predicted.site_stds, part.error * shares)
         if not self.parameters["quantum"]:
             return predicted
         if predicted.std is not None and predicted.site_stds is not None:
@@ -226,7 +252,15 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
 
     def _evaluate(self, atoms: Atoms, *, gradient: bool, strain: bool) -> SiteThermodynamics:
         """See `EntropyCalculator._evaluate`."""
+        if self.soft_parts and (gradient or strain):
+            raise PropertyNotImplementedError(
+                "forces: soft modes that a model leaves out give no derivatives; take a model "
+                "without a floor, or HessianEntropyCalculator"
+            )
         predicted = self._predict(atoms, gradient=gradient, wanted=self._wanted)
+        if self.soft_parts:
+            soft = self.soft_parts.of(atoms).sites
+            predicted = replace(predicted, values=predicted.values + soft)
         if self.parameters["quantum"]:
             return self._quantum_sites(atoms, predicted, self.temperature, gradient=gradient)
         return classical_sites(predicted, check_masses(atoms), self.temperature)

@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     what = f"{model.target} of {', '.join(model.species)}"
     if model.target == ENTROPY.name:
         what += ", classical" if model.moments is None else ", classical and quantum"
+    if model.floor is not None:
+        what += f", modes below {model.floor.value:g} eV/Å² left to force calls"
     entries = format_entries({k: v for k, v in header.items() if k not in ("errors", "card")})
     lines = [f"{options.model}: {what}", *(f"  {line}" for line in entries)]
     show(

@@ -19,6 +19,7 @@ from ase_vibent.cli.shared.arguments import (
     add_mesh,
     add_workers,
     hessian_options,
+    length,
     number_or_any,
     positive_number,
 )
@@ -102,6 +103,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_hessians(parser)
     add_mesh(parser)
+    parser.add_argument(
+        "--floor",
+        type=length,
+        default=0.0,
+        metavar="EV/Å²",
+        help="modes softer than this eigenvalue of the Hessian count as this one: for models of "
+        "defects with soft modes, which predictions then find by force calls. Some 3 %% of the "
+        "largest is about right; some relaxed structures also need --labels force_constants",
+    )
     add_bulk_width(parser)
     add_finite_differences(parser)
     parser.add_argument(
@@ -237,6 +247,7 @@ def _label_tasks(
     wanted = {
         "labels": options.labels or (DEFAULT_LABELS if options.calculator else ("sites",)),
         "mesh": options.mesh,
+        "floor": options.floor,
         "bulk_width": options.bulk_width,
         "options": hessian_options(options),
     }

@@ -31,6 +31,7 @@ from ase_vibent.errors import (
     VibentError,
 )
 from ase_vibent.model import SiteModel
+from ase_vibent.potentials import CalculatorSpec
 from ase_vibent.tables import format_table
 
 
@@ -44,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantum",
         action="store_true",
         help="quantum statistics, zero-point energy included: for models trained on moments",
+    )
+    parser.add_argument(
+        "--calculator",
+        metavar="SPEC",
+        help="as of 'vibent label': finds soft modes by force calls, for models that leave them "
+        "out; of structures at rest",
     )
     parser.add_argument(
         "--extrapolation",
@@ -127,7 +134,9 @@ def _columns(
     calculator: SiteEntropyCalculator | SiteEnergyCalculator, options: argparse.Namespace
 ) -> list[str]:
     """Site values that go to the file."""
-    known = calculator.target.of_atoms
+    known: Sequence[str] = calculator.target.of_atoms
+    if calculator.model.floor is not None:  # no derivatives of soft modes
+        known = [name for name in known if name != "entropy_gradient"]
     wanted = known if options.columns is None else options.columns
     if options.columns is not None and options.output is None:
         raise InvalidInputError("--columns: are those of a file; say with -o which")
@@ -163,7 +172,10 @@ def _calculator(
             temperature=300.0 if options.temperature is None else options.temperature,
             quantum=options.quantum,
             extrapolation=options.extrapolation,
+            soft_modes_of=CalculatorSpec(options.calculator)() if options.calculator else None,
         )
+    if options.calculator:
+        raise InvalidInputError("--calculator: finds soft modes, and this model predicts energies")
     if options.quantum or options.temperature is not None:
         raise InvalidInputError(
             "-T, --quantum: are for entropies; this model predicts potential energies"

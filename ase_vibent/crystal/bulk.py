@@ -58,6 +58,7 @@ def bulk_site_entropies(
     *,
     width: float = WIDTH,
     tolerance: float = 1e-5,
+    floor: float = 0.0,
     options: HessianOptions = HessianOptions(),
 ) -> Array:
     """Reduced site entropies of the infinite crystal, in the mass-free decomposition.
@@ -78,6 +79,8 @@ def bulk_site_entropies(
         about twice the range of the interaction suffices.
     tolerance : float, k_B per atom
         Convergence in the q-mesh.
+    floor : float, eV/Å²
+        Eigenvalues of the Hessian below it count as this one.
     options : HessianOptions
         Of the force constants; see `build_phonons`.
 
@@ -101,7 +104,9 @@ def bulk_site_entropies(
     >>> bulk_site_entropies(bulk("Cu"), EMT(), width=8.0).round(2)
     array([0.75])
     """
-    found = InfiniteCrystal(crystal, calculator, width=width, tolerance=tolerance, options=options)
+    found = InfiniteCrystal(
+        crystal, calculator, width=width, tolerance=tolerance, floor=floor, options=options
+    )
     return found.site_entropies
 
 
@@ -112,7 +117,7 @@ class InfiniteCrystal:
     ----------
     crystal : Atoms
     calculator : ASE calculator or factory, or StoredHessian
-    width, tolerance, options
+    width, tolerance, floor, options
         As of `bulk_site_entropies`.
     """
 
@@ -123,11 +128,12 @@ class InfiniteCrystal:
         *,
         width: float = WIDTH,
         tolerance: float = 1e-5,
+        floor: float = 0.0,
         options: HessianOptions = HessianOptions(),
     ):
         self.crystal = prepared_crystal(crystal)
         self._masses = check_masses(self.crystal)
-        self._tolerance = tolerance
+        self._tolerance, self._floor = tolerance, floor
         everyone = np.arange(len(self.crystal))
         if isinstance(calculator, StoredHessian):
             self._phonons = stored_phonons(calculator)
@@ -143,7 +149,7 @@ class InfiniteCrystal:
     @cached_property
     def site_entropies(self) -> Array:
         """Reduced site entropies, mass-free decomposition, masses included, shape (N,), k_B."""
-        mass_free = _converged(self._phonons, self._tolerance)[self._sites]
+        mass_free = _converged(self._phonons, self._tolerance, self._floor)[self._sites]
         return mass_free + mass_entropy(self._masses)
 
     @cached_property
@@ -218,11 +224,11 @@ class InfiniteCrystal:
         return primitive, np.arange(len(primitive)), len(self.crystal) / len(primitive)
 
 
-def _converged(phonons: Any, tolerance: float) -> Array:
+def _converged(phonons: Any, tolerance: float, floor: float) -> Array:
     """Mass-free reduced entropy of every primitive site in the limit of fine meshes."""
-    n_mesh, coarse, previous = 4, _mesh_average(phonons, 4), None
+    n_mesh, coarse, previous = 4, _mesh_average(phonons, 4, floor), None
     while True:
-        fine = _mesh_average(phonons, 2 * n_mesh)
+        fine = _mesh_average(phonons, 2 * n_mesh, floor)
         extrapolated = fine + (fine - coarse) / 7
         if previous is not None and np.abs(extrapolated - previous).max() < tolerance:
             break
@@ -241,6 +247,7 @@ def bulk_strain_derivative(
     strain: float = 2e-3,
     width: float = WIDTH,
     tolerance: float = 1e-5,
+    floor: float = 0.0,
     options: HessianOptions = HessianOptions(),
 ) -> Array:
     """Derivative of the crystal's converged reduced entropy with respect to strain.
@@ -251,7 +258,7 @@ def bulk_strain_derivative(
     calculator : ASE calculator or factory
     strain : float
         Of the central differences; atoms follow it affinely.
-    width, tolerance, options
+    width, tolerance, floor, options
         As of `bulk_site_entropies`.
 
     Returns
@@ -266,6 +273,7 @@ def bulk_strain_derivative(
             calculator,
             width=width,
             tolerance=tolerance,
+            floor=floor,
             options=options,
         )
         return float(sites.sum())
@@ -308,13 +316,14 @@ def _wide_phonons(
     return build_phonons(primitive, calculator, repeats, options, ADVICE)
 
 
-def _mesh_average(phonons: Any, n_mesh: int) -> Array:
+def _mesh_average(phonons: Any, n_mesh: int, floor: float) -> Array:
     """Mass-free reduced entropy of every primitive site, averaged over a mesh of an even number."""
     sites = np.zeros(len(phonons.primitive))
     for points, matrices in mesh_hessians(phonons, n_mesh):
         eigenvalues, vectors = np.linalg.eigh(matrices)
         _require_stability(points, eigenvalues)
-        sites += np.einsum("qiv,qv->i", _site_weights(vectors), reduced_entropy(eigenvalues))
+        entropies = reduced_entropy(np.maximum(eigenvalues, floor))
+        sites += np.einsum("qiv,qv->i", _site_weights(vectors), entropies)
     return sites * 2 / n_mesh**3
 
 

@@ -56,6 +56,8 @@ ENERGY, FORCES, ENERGY_STRAIN = (
 #: In `atoms.arrays`: rows of the Hessian that belong to some atoms, (N, 9m), eV/Å²; column
 #: 9k + 3a + b is for component a of the k-th of them, b of every atom. `atoms.info` lists them.
 FORCE_CONSTANTS, DISPLACED = quantities.ENERGY["force_constants"].key, "vibent_displaced"
+#: In `atoms.info`: eigenvalue of the Hessian as which all softer modes count, eV/Å²; none without.
+FLOOR = "vibent_floor"
 #: In `atoms.info`: a larger cell than those of the training, with which the error of a model in
 #: large cells is measured; it is not fitted.
 SIZE_CHECK = "vibent_size_check"

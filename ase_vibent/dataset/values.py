@@ -179,6 +179,7 @@ _CHECKS: dict[str, _Check] = {
     names.ENERGY_STRAIN: _nine,
     names.DISPLACED: _displaced,
     names.FORCE_CONSTANTS: _force_constants,
+    names.FLOOR: _positive,
     names.SIZE_CHECK: _yes_or_no,
     names.WEIGHT: _positive,
     names.DISPLACEMENT: _displacement,

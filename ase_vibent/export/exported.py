@@ -92,6 +92,7 @@ def site_energies(
         If the model tells apart what engines do not, or the temperature is missing, out of range
         or of no use.
     """
+    model.require_no_floor("other engines find no soft modes")
     _check_elements(model)
     check_choice("quantity", quantity, get_args(QuantityOfEntropies))
     if model.target == ENERGY.name:

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from ase_vibent.arrays import Array
 from ase_vibent.harmonic.entropy import reduced_entropy, reduced_entropy_of_determinant
+from ase_vibent.harmonic.floored import FlooredMeshSystem
 from ase_vibent.harmonic.images import by_component
 from ase_vibent.harmonic.mesh_system import MeshSystem, Vibrating
 from ase_vibent.harmonic.modes import dynamical_matrix, log_determinant
@@ -94,13 +95,16 @@ def _dense_errors(atoms: Atoms, system: Vibrating) -> EntropyErrors:
     if n_points > 1:
         mesh = (plain - system.entropy) / (n_points - 1)
     else:
-        rigid = rigid_body_motions(atoms, mass_weighted=True) if balanced is not None else motions
+        weighted = not isinstance(system, FlooredMeshSystem)
+        rigid = motions if balanced is None else rigid_body_motions(atoms, mass_weighted=weighted)
         mesh = (_entropy(system.hessian, system, np.hstack([rigid, motions])) - plain) / 2
     return EntropyErrors(float(mesh), (without - plain) / 2, float(change))
 
 
 def _entropy(hessian: Array, system: Vibrating, motions: Array) -> float:
-    """Reduced entropy of a real Hessian's stable modes, some motions left out."""
+    """Reduced entropy of a real Hessian's modes that count, some motions left out."""
+    if isinstance(system, FlooredMeshSystem):
+        return system.entropy_of(hessian, motions)
     matrix, complement = dynamical_matrix(hessian, system.masses), RigidComplement(motions)
     logarithm = log_determinant(matrix, complement)
     if logarithm is not None:

@@ -43,11 +43,12 @@ def lowest_eigenpairs(
     multiply: Product,
     start: Array,
     solve: Callable[[Array], Array],
-    count: int,
+    count: int | None,
     *,
     known: Array,
     tolerance: float,
     max_products: int,
+    below: float = 0.0,
 ) -> LowestEigenpairs:
     """Lowest eigenpairs of a symmetric matrix, unstable ones among them.
 
@@ -59,8 +60,8 @@ def lowest_eigenpairs(
         Directions in which the modes are first looked for.
     solve : callable
         Products of columns with the inverse of an approximation, positive definite, of any scale.
-    count : int
-        How many are wanted.
+    count : int or None
+        How many are wanted; None for all that are below a limit.
     known : ndarray, shape (size, k)
         Orthonormal motions that are left out.
     tolerance : float
@@ -68,6 +69,8 @@ def lowest_eigenpairs(
         rule, lest a mode be missed.
     max_products : int
         Most products; what has been reached by then is returned.
+    below : float, eV/Å²
+        That limit.
 
     Returns
     -------
@@ -82,16 +85,17 @@ def lowest_eigenpairs(
             scale = float(np.median(np.abs(np.sum(space * inverse(images), axis=0))))
         inner = space.T @ images
         values, turns = np.linalg.eigh((inner + inner.T) / 2)
-        turns = turns[:, : count + 1]
+        wanted = int(np.sum(values < below)) if count is None else count
+        turns = turns[:, : wanted + 1]
         vectors = space @ turns
-        residuals = images @ turns - vectors * values[: count + 1]
+        residuals = images @ turns - vectors * values[: wanted + 1]
         residuals -= known @ (known.T @ residuals)
         lengths = np.linalg.norm(residuals, axis=0)
-        shares = _shares(values, lengths, count)
+        shares = _shares(values, lengths, wanted, None if count is not None else below)
         softness = np.sum(residuals * inverse(residuals), axis=0) / scale
-        errors = _likely_errors(values, lengths[:count], softness[:count])
-        found = LowestEigenpairs(values[:count], vectors[:, :count], errors, space.shape[1])
-        enough = len(values) > count and shares.max() <= tolerance
+        errors = _likely_errors(values, lengths[:wanted], softness[:wanted])
+        found = LowestEigenpairs(values[:wanted], vectors[:, :wanted], errors, space.shape[1])
+        enough = len(values) > wanted and shares.max() <= tolerance
         if enough or found.n_products >= max_products:
             return found
         worst = int(shares.argmax())
@@ -114,7 +118,7 @@ def _bounds(values: Array, residuals: Array) -> Array:
     return np.asarray(residuals**2 / gaps)
 
 
-def _shares(values: Array, residuals: Array, count: int) -> Array:
+def _shares(values: Array, residuals: Array, count: int, below: float | None) -> Array:
     """Errors as shares of values; of the next value, of that by which it could become a lower one.
 
     Without it, the first modes to converge would be taken for the lowest.
@@ -122,7 +126,7 @@ def _shares(values: Array, residuals: Array, count: int) -> Array:
     shares = _bounds(values, residuals[:count]) / np.abs(values[:count])
     if len(residuals) == count:
         return shares
-    room = values[count] - values[count - 1]
+    room = values[count] - (values[count - 1] if below is None else below)
     beyond = max(_bounds(values, residuals)[count] - room, 0.0)
     return np.append(shares, beyond / abs(values[count]))
 

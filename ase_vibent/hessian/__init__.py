@@ -11,6 +11,7 @@ from ase_vibent.hessian.options import HessianOptions
 from ase_vibent.hessian.readers import read_hessian
 from ase_vibent.hessian.repeated import repeated_hessian
 from ase_vibent.hessian.soft_modes import SoftModes, hessian_products, soft_modes
+from ase_vibent.hessian.soft_part import SoftPart, soft_part
 from ase_vibent.hessian.source import HessianSource
 from ase_vibent.hessian.stored import Polarity, StoredHessian
 from ase_vibent.hessian.valence import ValenceForceField
@@ -21,6 +22,7 @@ __all__ = [
     "HessianSource",
     "Polarity",
     "SoftModes",
+    "SoftPart",
     "StoredHessian",
     "ValenceForceField",
     "compute_hessian",
@@ -30,5 +32,6 @@ __all__ = [
     "read_hessian",
     "repeated_hessian",
     "soft_modes",
+    "soft_part",
     "takes_analytic_hessian",
 ]

@@ -85,6 +85,28 @@ def pairs_within(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.intp], NDArray
     return i.astype(np.intp), j.astype(np.intp), vectors
 
 
+def count_below(approximate: csc_array, known: Array, limit: float) -> int:
+    """Number of an approximate Hessian's modes below a limit, known motions left out.
+
+    Parameters
+    ----------
+    approximate : csc_array, shape (size, size), eV/Å²
+    known : ndarray, shape (size, k)
+        Orthonormal.
+    limit : float, eV/Å²
+
+    Returns
+    -------
+    int
+    """
+    rank, count = len(known) - known.shape[1], 8
+    while True:
+        values = _lowest(approximate, known, min(count, rank))[0]
+        if values[-1] >= limit or count >= rank:
+            return int(np.sum(values < limit))
+        count *= 2
+
+
 def directions(approximate: csc_array, known: Array, count: int) -> tuple[Product, Array]:
     """Multiplication by the inverse of |B|, B approximate, and first guesses, shape (size, m).
 

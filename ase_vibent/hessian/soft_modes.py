@@ -18,7 +18,7 @@ from ase_vibent.harmonic.modes import displacement_patterns, signed_frequencies
 from ase_vibent.harmonic.rigid_motions import free_motions, orthonormal_motions
 from ase_vibent.harmonic.softest import lowest_eigenpairs
 from ase_vibent.harmonic.spectrum import Product
-from ase_vibent.hessian.approximate import bond_springs, directions
+from ase_vibent.hessian.approximate import bond_springs, count_below, directions
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import STEP
 from ase_vibent.potentials import resolve_calculator
@@ -93,13 +93,14 @@ class SoftModes:
 def soft_modes(
     atoms: Atoms,
     calculator: object,
-    count: int,
+    count: int | None = None,
     *,
+    below: float | None = None,
     unstable: int = 0,
     start: Array | None = None,
     similar: Any = None,
     tolerance: float = 0.05,
-    max_force_calls: int = 60,
+    max_force_calls: int | None = 60,
     differences: Differences = "central",
     displacement: float = STEP,
 ) -> SoftModes:
@@ -113,8 +114,10 @@ def soft_modes(
     atoms : Atoms
         At rest; atoms under FixAtoms do not move.
     calculator : ASE calculator or factory
-    count : int
+    count : int, optional
         Of stable modes.
+    below : float, eV/Å², optional
+        Limit, in place of the count: all modes whose eigenvalue of the Hessian is less.
     unstable : int
         How many unstable modes there must be.
     start : ndarray, shape (m, N, 3), optional
@@ -125,8 +128,9 @@ def soft_modes(
     tolerance : float
         Largest error of an eigenvalue as a share of it, by a bound that is several times too much
         as a rule.
-    max_force_calls : int
-        Most force calls; what has been reached by then is returned, with its errors.
+    max_force_calls : int, optional
+        Most force calls; what has been reached by then is returned, with its errors. None for as
+        many as it takes.
     differences : {"central", "forward"}
         Forward ones take half the force calls, and one; their error is linear in the displacement.
     displacement : float, Å
@@ -145,28 +149,20 @@ def soft_modes(
     """
     for name, value in (("tolerance", tolerance), ("displacement", displacement)):
         check_positive(name, value)
-    wanted, free = count + unstable, free_atoms(atoms)
-    known = orthonormal_motions(free_motions(atoms, free, mass_weighted=False))
-    if not (count >= 0 and 1 <= wanted <= len(known) - known.shape[1]):
-        raise InvalidInputError(
-            f"count: expected a number of modes, at most {len(known) - known.shape[1] - unstable}, "
-            f"got {count}"
-        )
     check_choice("differences", differences, get_args(Differences))
-    central = differences == "central"
-    most = max_force_calls // 2 if central else max_force_calls - 1
-    if most < wanted:
-        raise InvalidInputError(
-            f"max_force_calls: expected enough for {wanted} modes, {2 * wanted} with central "
-            f"differences, {wanted + 1} with forward ones, got {max_force_calls}"
-        )
+    free = free_atoms(atoms)
+    known = orthonormal_motions(free_motions(atoms, free, mass_weighted=False))
     approximate = csc_array(bond_springs(atoms, free) if similar is None else similar)
     if approximate.shape != (len(known), len(known)):
         raise InvalidInputError(
             f"similar: expected a Hessian of {len(free)} free atoms, shape "
             f"{(len(known), len(known))}, got {approximate.shape}"
         )
-    solve, guesses = directions(approximate, known, wanted + 1)
+    wanted = _number_of_modes(count, below, unstable, len(known) - known.shape[1])
+    first = count_below(approximate, known, below) if below is not None else wanted or 0
+    central = differences == "central"
+    most = _most_products(max_force_calls, max(wanted or first, 1), len(known), central)
+    solve, guesses = directions(approximate, known, first + 1)
     if start is not None:
         along = np.asarray(start)[:, free].reshape(len(start), -1).T
         guesses = np.hstack([along, guesses])
@@ -183,6 +179,7 @@ def soft_modes(
         known=known,
         tolerance=tolerance,
         max_products=most,
+        below=below or 0.0,
     )
     n_unstable = int(np.sum(found.values < 0))
     if n_unstable != unstable:
@@ -195,6 +192,35 @@ def soft_modes(
     patterns = displacement_patterns(found.vectors, free, len(atoms))
     n_calls = 2 * found.n_products if central else found.n_products + 1
     return SoftModes(found.values, patterns, found.errors, n_unstable, n_calls)
+
+
+def _number_of_modes(
+    count: int | None, below: float | None, unstable: int, rank: int
+) -> int | None:
+    """Unstable ones among them; None where a limit says how many."""
+    if (count is None) == (below is None):
+        raise InvalidInputError("count, below: give one of them, a number of modes or a limit")
+    if count is None:
+        check_positive("below", below)
+        return None
+    if not (count >= 0 and 1 <= count + unstable <= rank):
+        raise InvalidInputError(
+            f"count: expected a number of modes, at most {rank - unstable}, got {count}"
+        )
+    return count + unstable
+
+
+def _most_products(max_force_calls: int | None, wanted: int, size: int, central: bool) -> int:
+    """That force calls are enough for."""
+    if max_force_calls is None:
+        return size
+    most = max_force_calls // 2 if central else max_force_calls - 1
+    if most < wanted:
+        raise InvalidInputError(
+            f"max_force_calls: expected enough for {wanted} modes, {2 * wanted} with central "
+            f"differences, {wanted + 1} with forward ones, got {max_force_calls}"
+        )
+    return most
 
 
 def hessian_products(

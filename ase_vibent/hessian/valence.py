@@ -7,7 +7,7 @@ permutations and rigid shifts of a structure are exact; coefficients are linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
@@ -66,6 +66,12 @@ class ValenceForceField:
     cutoff: float
     coefficients: Array = field(repr=False)
 
+    @staticmethod
+    def n_functions(n_species: int) -> int:
+        """Number of coefficients."""
+        n_arms = OF_ARMS * (OF_ARMS + 1) // 2 if n_species == 1 else 1
+        return n_species**2 * 2 * OF_BONDS + n_species**3 * 6 * OF_ANGLES * n_arms
+
     @classmethod
     def fit(
         cls,
@@ -96,16 +102,42 @@ class ValenceForceField:
         InvalidInputError
             If there are no structures.
         """
+        shared = resolve_calculator(calculator)
+        hessians = (
+            as_dense(compute_hessian(atoms, shared, options=options)) for atoms in structures
+        )
+        return cls.of_hessians(structures, hessians, cutoff=cutoff)
+
+    @classmethod
+    def of_hessians(
+        cls, structures: Sequence[Atoms], hessians: Iterable[Array], *, cutoff: float | None = None
+    ) -> ValenceForceField:
+        """Fit to Hessians that are known.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+        hessians : iterable of ndarray, shape (3n, 3n), eV/Å²
+            Of their free atoms.
+        cutoff : float, Å, optional
+            As of `fit`.
+
+        Returns
+        -------
+        ValenceForceField
+
+        Raises
+        ------
+        InvalidInputError
+            If there are no structures.
+        """
         if not structures:
             raise InvalidInputError("structures: expected one at least, got none")
         species = tuple(sorted({symbol for atoms in structures for symbol in atoms.symbols}))
         reach = REACH * bond_length(species) if cutoff is None else cutoff
         blank = cls(species, reach, np.zeros(0))
-        shared = resolve_calculator(calculator)
-        rows = RFactor.from_blocks(
-            blank._equations(atoms, as_dense(compute_hessian(atoms, shared, options=options)))
-            for atoms in structures
-        )
+        pairs = zip(structures, hessians, strict=True)
+        rows = RFactor.from_blocks(blank._equations(atoms, own) for atoms, own in pairs)
         scale = rows.column_rms()
         scale[scale <= 1e-10 * scale.max()] = np.inf  # of neighbours that there are none of
         return cls(species, reach, solve(rows, scale=scale).coefficients)

@@ -55,7 +55,7 @@ def attach_labels(
     Entropies are averages over a mesh of the cell (`vibent_mesh`), of whose Hessian the share
     `vibent_guessed_share` was told apart by guess, in cells narrower than the interaction; or sums
     at Γ if that is the calculator's wish: there, only differences to the cell's perfect crystal are
-    extensive.
+    extensive. A calculator with a floor has its labels say so, `vibent_floor` (eV/Å²).
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def attach_labels(
         and the virial if it gives stresses.
     force_constant_atoms : sequence of int, optional
         Whose rows of the Hessian "force_constants" are; by default those of all atoms that differ
-        by symmetry.
+        by symmetry, and of all atoms beside a floor, whose force field is fitted to them.
     tangent : ndarray, shape (N, 3), optional
         Direction of a path through the structure. Motion along it is left out, like an unstable
         mode, and counted as one; there are no gradients then.
@@ -109,6 +109,9 @@ def attach_labels(
                 f"{argument}: extended XYZ would not keep {value!r} as text; "
                 "use letters, as in 'si-2x2x1'"
             )
+    floor = calculator.parameters["floor"]
+    if floor and "moments" in labels:
+        raise InvalidInputError("floor: moments, for quantum statistics, are of whole spectra")
     system = calculator.harmonic_system(
         atoms,
         gradient=not {"gradient", "strain", "site_gradients"}.isdisjoint(labels),
@@ -125,6 +128,8 @@ def attach_labels(
     made = {} if calculator.brings_hessian(atoms) else calculator.hessian_options.decisive
     for option, value in made.items():
         labelled.info[f"{dataset.PREFIX}{option}"] = value
+    if floor:
+        labelled.info[dataset.FLOOR] = float(floor)
     if isinstance(system, MeshSystem):
         labelled.info[dataset.MESH] = np.array(system.mesh)
         labelled.info[dataset.GUESSED] = system.share_at_border
@@ -157,7 +162,7 @@ def attach_labels(
         _attach_energies(labelled, calculator, atoms)
     if "force_constants" in labels:
         wanted = force_constant_atoms
-        if wanted is None and calculator.hessian_options.symmetry:
+        if wanted is None and calculator.hessian_options.symmetry and not floor:
             wanted = inequivalent_atoms(labelled).tolist()
         _attach_force_constants(labelled, system, wanted)
     if reference is not None:
@@ -166,14 +171,14 @@ def attach_labels(
         labelled.info[dataset.NAME] = labelled.info[dataset.REFERENCE] = str(name)
         options, bulk_width = calculator.hessian_options, calculator.parameters["bulk_width"]
         source = calculator.bulk_source(atoms)
-        infinite = InfiniteCrystal(atoms, source, width=bulk_width, options=options)
+        infinite = InfiniteCrystal(atoms, source, width=bulk_width, floor=floor, options=options)
         bulk = infinite.site_entropies
         labelled.arrays[dataset.BULK] = classical_entropy(bulk, np.full(len(bulk), 3.0), T0)
         if "moments" in labels:
             labelled.arrays[dataset.DENSITIES] = infinite.densities.reshape(len(atoms), -1)
         if "strain" in labels:
             slope = bulk_strain_derivative(
-                atoms, calculator.wrapped, width=bulk_width, options=options
+                atoms, calculator.wrapped, width=bulk_width, floor=floor, options=options
             )
             labelled.info[dataset.BULK_STRAIN] = kB * slope
     return labelled

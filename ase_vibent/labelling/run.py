@@ -59,6 +59,8 @@ class LabelTask:
         Direction of a path, see `attach_labels`.
     mesh : "auto", "gamma" or three int
         Of the cell's Brillouin zone, see `choose_mesh`.
+    floor : float, eV/Å²
+        Eigenvalue as which all softer modes count, see `HessianEntropyCalculator`.
     bulk_width : float, Å
         Of the supercell behind a perfect crystal's converged values.
     hessian : StoredHessian or None
@@ -77,6 +79,7 @@ class LabelTask:
     crystal: Atoms | None = None
     tangent: NDArray[np.float64] | None = None
     mesh: Mesh = "auto"
+    floor: float = 0.0
     bulk_width: float = WIDTH
     hessian: StoredHessian | None = None
     options: HessianOptions = HessianOptions()
@@ -102,6 +105,8 @@ class LabelTask:
             digest.update(repr(mesh).encode())
         if self.name is not None and self.bulk_width != WIDTH:
             digest.update(f"bulk {float(self.bulk_width)!r}".encode())
+        if self.floor:
+            digest.update(f"floor {float(self.floor)!r}".encode())
         if self.hessian is not None:
             digest.update(self.hessian.fingerprint)
         constraints = [c.todict() for c in self.atoms.constraints]
@@ -112,7 +117,7 @@ class LabelTask:
 
     def is_satisfied_by(self, frame: Atoms) -> bool:
         """Whether a labelled frame of this structure keeps the promise about stability."""
-        if isinstance(self.unstable, str):
+        if isinstance(self.unstable, str) or self.floor:
             return True
         return frame.info.get(dataset.N_UNSTABLE) == self.unstable + (self.tangent is not None)
 
@@ -138,6 +143,7 @@ class LabelTask:
             decomposition="mass-free" if self.crystal is None else "normalised",
             unstable=self.unstable,
             mesh=self.mesh,
+            floor=self.floor,
             bulk_width=self.bulk_width,
             **asdict(self.options),
         )

@@ -126,6 +126,7 @@ class EntropyFix:
         self.name = name
         self._engine, self._calculator, self._temperature = engine, calculator, temperature
         self._ranks, self._failures = ranks_of(engine), failures_of(engine)
+        calculator.model.require_no_floor("a fix finds no soft modes")
         types = AtomTypes(elements, calculator.model.species, engine.extract_setting("ntypes"))
         self._domain = Domain(engine, self._ranks, types)
         cutoff = calculator.model.descriptor.cutoff

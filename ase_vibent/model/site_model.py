@@ -22,6 +22,7 @@ from ase_vibent.model.curvature import Curvature
 from ase_vibent.model.domain import TrainingDomain
 from ase_vibent.model.file import read_archive, write_archive
 from ase_vibent.model.finite_size import FiniteSize
+from ase_vibent.model.floor import Floor
 from ase_vibent.model.force_constants import displaced_differences
 from ase_vibent.model.moments import MomentModel
 from ase_vibent.model.parts import ModelPart
@@ -39,6 +40,7 @@ _PARTS: dict[str, type[ModelPart]] = {
     "domain": TrainingDomain,
     "moments": MomentModel,
     "finite_size": FiniteSize,
+    "floor": Floor,
 }
 
 
@@ -75,6 +77,8 @@ class SiteModel:
         Moments of local densities of states, for quantum statistics.
     finite_size : FiniteSize, optional
         Error in cells larger than those of the training.
+    floor : Floor, optional
+        Stiffness as which all softer modes count; what they have beyond it is no part of the model.
     """
 
     descriptor: Descriptor
@@ -89,6 +93,7 @@ class SiteModel:
     domain: TrainingDomain | None = None
     moments: MomentModel | None = None
     finite_size: FiniteSize | None = None
+    floor: Floor | None = None
 
     def __post_init__(self) -> None:
         check_choice("target", self.target, TARGETS)
@@ -277,6 +282,14 @@ class SiteModel:
                 f"{how_to_label('moments')}, the perfect crystal too, and train again"
             )
         return self.moments
+
+    def require_no_floor(self, what: str) -> None:
+        """Raise InvalidInputError if soft modes are left out, where whole entropies are wanted."""
+        if self.floor is not None:
+            raise InvalidInputError(
+                f"model: it counts modes softer than {self.floor.value:g} eV/Å² as that stiff, and "
+                f"{what}; train one on labels without a floor"
+            )
 
     def uncertainty(self, atoms: Atoms) -> tuple[float, Array]:
         """Standard deviations of the total and of the site values.

@@ -91,6 +91,8 @@ class ReferenceCrystals:
 
     def __init__(self, frames: Sequence[Atoms]):
         self.crystals: dict[str, Atoms] = {}
+        #: Stiffness as which all softer modes count in the labels, eV/Å², or None.
+        self.floor: float | None = None
         for number, atoms in enumerate(frames):
             dataset.check_frame(atoms, number)
             name = atoms.info.get(dataset.NAME)
@@ -102,24 +104,26 @@ class ReferenceCrystals:
 
     def _check(self, frames: Sequence[Atoms]) -> None:
         """Raise LabelError unless every frame has the crystal that it needs."""
-        at_gamma = {
-            dataset.MESH not in atoms.info for atoms in frames if dataset.ENTROPY in atoms.info
-        }
-        if len(at_gamma) > 1:
+        labelled = [atoms for atoms in frames if dataset.ENTROPY in atoms.info]
+        if len({dataset.MESH in atoms.info for atoms in labelled}) > 1:
             raise LabelError(
                 "frames: some labels are of Γ alone, others of a mesh; label all of them alike"
             )
-        displacements = {
-            atoms.info[dataset.DISPLACEMENT]
-            for atoms in frames
-            if dataset.DISPLACEMENT in atoms.info and dataset.ENTROPY in atoms.info
-        }
+        displacements = {atoms.info.get(dataset.DISPLACEMENT) for atoms in labelled} - {None}
         if len(displacements) > 1:
             one, other, *_ = sorted(map(str, displacements))
             raise LabelError(
                 f"frames: some labels are of displacements of {one} Å, others of {other} Å; label "
                 "all of them alike"
             )
+        floors = {atoms.info.get(dataset.FLOOR) for atoms in labelled}
+        if len(floors) > 1:
+            one, other, *_ = sorted(map(str, floors))
+            raise LabelError(
+                f"frames: the floor of some labels is {one} eV/Å², of others {other}; label all of "
+                "them alike"
+            )
+        self.floor = next(iter(floors), None)
         for number, atoms in enumerate(frames):
             crystal = self.of(atoms, number)
             if crystal is None and self.crystals and np.all(atoms.pbc):

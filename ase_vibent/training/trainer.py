@@ -36,6 +36,7 @@ from ase_vibent.training.cross_validation import fit_rows
 from ase_vibent.training.curvature import fit_curvature
 from ase_vibent.training.descriptor_choice import choose_descriptor
 from ase_vibent.training.features import FrameFeatures
+from ase_vibent.training.floors import floor_of
 from ase_vibent.training.larger_cells import finite_size
 from ase_vibent.training.left_out import calibration_frames, left_out
 from ase_vibent.training.moments import fit_moments
@@ -72,6 +73,8 @@ def train(
     The constant of every species that the first perfect crystal holds is its converged
     bulk entropy; other constants are fitted. `vibent_weight` in a frame's info multiplies its rows;
     those whose Hessian is off (`vibent_entropy_errors`) by more than a model is count less.
+    Labels with a floor (`vibent_floor`) make a model that leaves soft modes to force calls, see
+    `Floor`; frames that have their Hessians in `vibent_force_constants` make its force field.
     Frames with `vibent_size_check`, larger than the others, and their crystals are not fitted: they
     tell how far the model is off in large cells.
 
@@ -168,6 +171,7 @@ def train(
     shift = rows.problem.shift
     model = replace(
         fit.model(),
+        floor=floor_of(frames, references),
         domain=_domain(features, frames, shift),
         moments=fit_moments(features, frames, shift) if target == ENTROPY.name else None,
     )

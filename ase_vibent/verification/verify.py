@@ -175,6 +175,7 @@ def verify(
     """
     if model.target != ENTROPY.name:
         raise InvalidInputError(f"model: expected one of entropies, got one of {model.target}")
+    model.require_no_floor("single sites are verified whole")
     check_integer("n_sites", n_sites, 1)
     check_structure(atoms)
     atoms = strip_labels(atoms)

@@ -23,6 +23,7 @@ from ase_vibent.cli.shared.arguments import (
 from ase_vibent.cli.shared.files import model_file
 from ase_vibent.errors import InvalidInputError
 from ase_vibent.hessian import StoredHessian
+from ase_vibent.model import SiteModel
 from ase_vibent.potentials import CalculatorSpec
 
 
@@ -32,7 +33,8 @@ def add_thermodynamics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calculator",
         metavar="SPEC",
-        help="as of 'vibent label'; gives energies, and exact entropies where there is no model",
+        help="as of 'vibent label'; gives energies, and exact entropies where there is no model, "
+        "or soft modes where the model leaves them out",
     )
     add_temperatures(parser)
     parser.add_argument(
@@ -79,7 +81,12 @@ def calculators(
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
     surrogate = None
     if options.model:
-        surrogate = SiteEntropyCalculator(model_file(options.model), quantum=options.quantum)
+        model = SiteModel.load(model_file(options.model))
+        surrogate = SiteEntropyCalculator(
+            model,
+            quantum=options.quantum,
+            soft_modes_of=None if model.floor is None else potential,
+        )
     if hessians and surrogate is not None and not refined:
         raise InvalidInputError(
             "--hessian, --model: both give entropies; leave one out, or take exact ones to a "

@@ -1,0 +1,55 @@
+"""The floor of labels, and the force field of a model that is trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ase import Atoms
+
+from ase_vibent.arrays import Array
+from ase_vibent.errors import TrainingError
+from ase_vibent.hessian import ValenceForceField
+from ase_vibent.model.floor import Floor
+from ase_vibent.training.energies import force_constants
+from ase_vibent.training.targets import ReferenceCrystals
+
+
+def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | None:
+    """What a model needs to find the soft modes that its labels leave out.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Labelled; those with the whole Hessian make the force field.
+    references : ReferenceCrystals
+
+    Returns
+    -------
+    Floor or None
+        None where labels have no floor.
+
+    Raises
+    ------
+    TrainingError
+        If no frame has its Hessian.
+    """
+    if references.floor is None:
+        return None
+    pairs = [(atoms, hessian) for atoms in frames if (hessian := _whole_hessian(atoms)) is not None]
+    if not pairs:
+        raise TrainingError(
+            "frames: labels with a floor leave soft modes to force calls, which a force field "
+            "directs; label some relaxed structures with force_constants, too (attach_labels(…, "
+            "labels=['gradient', 'force_constants']), vibent label --labels)"
+        )
+    structures, hessians = zip(*pairs, strict=True)
+    return Floor.of(references.floor, ValenceForceField.of_hessians(structures, hessians))
+
+
+def _whole_hessian(atoms: Atoms) -> Array | None:
+    """Shape (3N, 3N), eV/Å², of a frame that has the rows of all atoms."""
+    rows, displaced = force_constants(atoms)
+    if rows is None or displaced is None or len(displaced) < len(atoms):
+        return None
+    whole = rows[displaced.argsort()].reshape(3 * len(atoms), -1)
+    return (whole + whole.T) / 2
