@@ -25,6 +25,8 @@ from ase_vibent.potentials import resolve_calculator
 from ase_vibent.structures.validity import free_atoms
 
 Differences = Literal["central", "forward"]
+#: Search for all modes below a limit: from those of the approximate Hessian below so many times it.
+BEYOND = 1.2
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def soft_modes(
     count : int, optional
         Of stable modes.
     below : float, eV/Å², optional
-        Limit, in place of the count: all modes whose eigenvalue of the Hessian is less.
+        Limit, in place of the count: all modes whose eigenvalue of the Hessian is less. Which they
+        might be `similar` has to say.
     unstable : int
         How many unstable modes there must be.
     start : ndarray, shape (m, N, 3), optional
@@ -159,9 +162,11 @@ def soft_modes(
             f"{(len(known), len(known))}, got {approximate.shape}"
         )
     wanted = _number_of_modes(count, below, unstable, len(known) - known.shape[1])
-    first = count_below(approximate, known, below) if below is not None else wanted or 0
+    if wanted is None and similar is None:
+        raise InvalidInputError("similar: missing; a force field counts the modes below a limit")
+    first = wanted or count_below(approximate, known, BEYOND * (below or 0.0))
     central = differences == "central"
-    most = _most_products(max_force_calls, max(wanted or first, 1), len(known), central)
+    most = _most_products(max_force_calls, wanted or 1, len(known), central)
     solve, guesses = directions(approximate, known, first + 1)
     if start is not None:
         along = np.asarray(start)[:, free].reshape(len(start), -1).T

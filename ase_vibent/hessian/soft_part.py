@@ -28,9 +28,9 @@ from ase_vibent.structures.validity import free_atoms
 #: Share of the floor as which softer modes of the force field, unstable ones among them, count: how
 #: soft one is there says nothing.
 LEAST = 1e-2
-#: Error of what images do, in differences of the two ways: that of defects of silicon, see
-#: benchmarks/soft_defects.py.
-IMAGES_ERROR = 2.0
+#: Error of what images do: in differences of the two ways, and as a share of it for the force field
+#: itself. Those of defects of silicon and copper, see benchmarks/soft_defects.py.
+OF_WAYS, OF_FORCE_FIELD = 2.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class SoftPart:
     at_gamma : float, k_B
         The sum over the cell's own modes.
     error : float, k_B
-        Estimated of the sum: of the modes, and of what images do to them by two ways to put them
-        into the force field.
+        Estimated of the sum: of the modes, and of what images do to them.
     modes : SoftModes
         At Γ.
     """
@@ -112,7 +111,8 @@ def soft_part(
         inside = (columns * modes.eigenvalues) @ columns.T
         inside -= columns @ (columns.T @ (plain @ columns)) @ columns.T
         change = images_change(atoms, plain + inside, floor)
-        images = IMAGES_ERROR * float((change - images_change(atoms, plain, floor)).sum())
+        ways = (change - images_change(atoms, plain, floor)).sum()
+        images = float(np.hypot(OF_WAYS * ways, OF_FORCE_FIELD * change.sum()))
         sites = own + change
     return SoftPart(
         on_all_atoms(sites, free, len(atoms)),

@@ -31,11 +31,13 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).parents[1]))
 
 import ase_vibent
-from ase_vibent import SiteModel, train
+from ase_vibent import HessianEntropyCalculator, SiteEntropyCalculator, SiteModel, train
 from ase_vibent.dataset import GRADIENT, KEY, NAME, read_labels
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.hessian import HessianOptions
 from ase_vibent.labelling.run import LabelTask, label_structures
+from ase_vibent.quantities import LabelName
+from ase_vibent.thermo import defect_formation
 from ase_vibent.training.report import Comparison, evaluate_frames, format_metrics
 from ase_vibent.training.targets import ReferenceCrystals
 from ase_vibent.verification.size_check import in_larger_cell
@@ -86,6 +88,8 @@ class Recipe:
     largest_gradient : float, k_B/Å
         Cells with a larger one on an atom are left out: there, a mode is about to turn unstable,
         and its entropy diverges.
+    floor : float, eV/Å²
+        As which softer modes count; those of a structure are then found by force calls.
     displacement : float, Å
         Of finite differences.
     checked : tuple of str
@@ -101,6 +105,7 @@ class Recipe:
     card: dict[str, Any] = field(repr=False)
     least_strain: float = -1.0
     largest_gradient: float = 6.0
+    floor: float = 0.0
     displacement: float = 0.003
     checked: tuple[str, ...] = ()
     shared: str = ""
@@ -164,8 +169,9 @@ def labelled(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) -> lis
         tasks.append(
             LabelTask(
                 atoms,
-                labels=["moments", *(["gradient"] if atoms.info["gradient"] else [])],
+                labels=_labels_of(recipe, atoms),
                 unstable=int(atoms.info["unstable"]),
+                floor=recipe.floor,
                 tangent=atoms.arrays.get("tangent"),
                 options=HessianOptions(displacement=recipe.displacement),
                 **names,
@@ -173,6 +179,16 @@ def labelled(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) -> lis
         )
     tasks.sort(key=lambda task: task.name is None)
     return without_soft_modes(recipe, label(recipe, tasks, folder / "labels.xyz", calculator))
+
+
+def _labels_of(recipe: Recipe, atoms: Atoms) -> list[LabelName]:
+    """Beside totals."""
+    wanted: list[LabelName] = [] if recipe.floor else ["moments"]
+    if atoms.info["gradient"]:
+        wanted.append("gradient")
+    if atoms.info.get("hessian"):
+        wanted.append("force_constants")
+    return wanted
 
 
 def larger_cells(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) -> list[Atoms]:
@@ -200,7 +216,9 @@ def larger_cells(recipe: Recipe, folder: Path, calculator: Callable[[], Any]) ->
         name = f"crystal of {round(atoms.cell.volume)}"
         names = {"name": name} if atoms.info["kind"] == "crystal" else {"reference": name}
         options = HessianOptions(displacement=recipe.displacement)
-        tasks.append(LabelTask(atoms, labels=["total"], options=options, **names))
+        tasks.append(
+            LabelTask(atoms, labels=["total"], floor=recipe.floor, options=options, **names)
+        )
     # Of a path there are no minima.
     return label(recipe, tasks, folder / "larger-labels.xyz", calculator) if tasks else []
 
@@ -217,12 +235,17 @@ def minima_of_every_kind(cells: list[Atoms]) -> list[tuple[Atoms, Atoms]]:
     return [(atoms, crystals[atoms.info["crystal"]]) for atoms in found.values()]
 
 
-def in_large_cells(model: SiteModel, larger: list[Atoms]) -> dict[str, Any]:
+def in_large_cells(
+    model: SiteModel, larger: list[Atoms], calculator: Callable[[], Any]
+) -> dict[str, Any]:
     """Formation entropies of defects in cells twice as wide, exact and as the model says, k_B."""
     references = ReferenceCrystals(larger)
     rows = {}
     for atoms in larger:
         if NAME in atoms.info:
+            continue
+        if model.floor is not None:
+            rows[atoms.info["kind"]] = with_soft_modes(model, atoms, references, calculator())
             continue
         exact = references.beyond_crystal(atoms)
         predicted = model.evaluate(atoms, gradient=False).values.sum()
@@ -233,6 +256,22 @@ def in_large_cells(model: SiteModel, larger: list[Atoms]) -> dict[str, Any]:
             "std": model.uncertainty(atoms)[0],
         }
     return rows
+
+
+def with_soft_modes(
+    model: SiteModel, atoms: Atoms, references: ReferenceCrystals, potential: Any
+) -> dict[str, Any]:
+    """The same of a whole entropy, whose soft modes a model leaves to force calls."""
+    found, crystal = SiteEntropyCalculator(model, soft_modes_of=potential), references.of(atoms)
+    exact = HessianEntropyCalculator(potential)
+    values = [defect_formation(atoms, crystal, c, potential=potential) for c in (exact, found)]
+    return {
+        "atoms": len(atoms),
+        "exact": values[0].entropies[0] / kB,
+        "predicted": values[1].entropies[0] / kB,
+        "std": found.predicted_std(atoms, 300.0) / kB,
+        "force_calls": found.soft_parts.of(atoms).modes.force_calls,
+    }
 
 
 def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:
@@ -431,10 +470,17 @@ def main(*recipes: Recipe) -> None:
     calculator = cache(partial(recipe.calculator, options.table))
     frames = labelled(recipe, folder, calculator)
     larger = larger_cells(recipe, folder, calculator)
-    ship(recipe, frames, larger, options.output or SHIPPED / f"{name}.vibent")
+    output = options.output or SHIPPED / f"{name}.vibent"
+    ship(recipe, frames, larger, output, calculator)
 
 
-def ship(recipe: Recipe, frames: list[Atoms], larger: list[Atoms], output: Path) -> None:
+def ship(
+    recipe: Recipe,
+    frames: list[Atoms],
+    larger: list[Atoms],
+    output: Path,
+    calculator: Callable[[], Any],
+) -> None:
     """Fit a part of the frames, judge by the others and by larger cells, write model and card."""
     fitted, held_out = split(frames)
     start = time.process_time()
@@ -447,7 +493,7 @@ def ship(recipe: Recipe, frames: list[Atoms], larger: list[Atoms], output: Path)
         f"{format_metrics(model.header['errors'])}"
     )
     card = finished_card(recipe, model, fitted, held_out)
-    card["larger_cells"] = in_large_cells(model, larger)
+    card["larger_cells"] = in_large_cells(model, larger, calculator)
     print_card(card)
     model.header["card"] = card
     model.save(output)

@@ -14,12 +14,13 @@ import eam_metals
 import fe_am04
 import si_sevennet0
 import si_sw
+import si_sw_soft
 from common import Recipe
 
 from ase_vibent import pretrained
 from ase_vibent.model.file import read_archive, write_archive
 
-SINGLE = (cdte_sw, cu_emt, cu_emt_jump, fe_am04, si_sevennet0, si_sw)
+SINGLE = (cdte_sw, cu_emt, cu_emt_jump, fe_am04, si_sevennet0, si_sw, si_sw_soft)
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (*(module.RECIPE for module in SINGLE), *eam_metals.RECIPES)
 }

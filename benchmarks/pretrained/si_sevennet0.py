@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -167,7 +168,7 @@ def main() -> None:
     # `vibent verify` measures sites in balls, which a graph network's range makes too wide.
     vibent.run("evaluate", "plain.vibent", larger.name)
     frames = without_soft_modes(RECIPE, list(described(cells)))
-    ship(RECIPE, frames, list(described(larger)), options.output)
+    ship(RECIPE, frames, list(described(larger)), options.output, partial(RECIPE.calculator, None))
 
 
 if __name__ == "__main__":
