@@ -41,7 +41,7 @@ from ase_vibent.training.training_set import TrainingSet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("labels", help="extended XYZ from 'vibent label'")
+    parser.add_argument("labels", nargs="+", help="extended XYZ from 'vibent label'")
     parser.add_argument("-o", "--output", required=True, help="coefficient file (.vibent)")
     add_basis(parser)
     parser.add_argument(
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`vibent train`: labels to coefficient file."""
-    frames = dataset.read_labels(options.labels)
+    frames = [atoms for path in options.labels for atoms in dataset.read_labels(path)]
     fitted, held_out = split_frames(frames, options.test_fraction, options.seed)
     require_writable(options.output)
     require_plottable(options.plot)
@@ -188,7 +188,7 @@ def _settings(
 ) -> dict[str, object]:
     """How a model was made, for the report."""
     return {
-        "labels": options.labels,
+        "labels": ", ".join(options.labels),
         "model": options.output,
         "descriptor": descriptor_text(model.descriptor.to_dict()),
         "functions": model.descriptor.n_features,

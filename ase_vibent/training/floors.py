@@ -20,7 +20,8 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
     Parameters
     ----------
     frames : sequence of Atoms
-        Labelled; those with the whole Hessian make the force field.
+        Labelled; those with the whole Hessian make the force field. Held-out ones may be among
+        them: what is held out are labels with the floor, which the force field has no part in.
     references : ReferenceCrystals
 
     Returns

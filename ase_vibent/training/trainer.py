@@ -171,7 +171,7 @@ def train(
     shift = rows.problem.shift
     model = replace(
         fit.model(),
-        floor=floor_of(frames, references),
+        floor=floor_of([*frames, *held_out], references),
         domain=_domain(features, frames, shift),
         moments=fit_moments(features, frames, shift) if target == ENTROPY.name else None,
     )
