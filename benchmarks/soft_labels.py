@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from potentials import PeriodicCell, table
-from scipy.linalg import eigvalsh
 from tqdm import tqdm
 
 from ase_vibent import HessianEntropyCalculator
@@ -98,11 +97,3 @@ def labels(folder: Path, cells: list[Atoms]) -> list[Label]:
         if number % 25 == 0 or number == len(cells) - 1:
             path.write_bytes(pickle.dumps(found))
     return found
-
-
-def spectra(atoms: Atoms) -> Label:
-    system = EXACT.harmonic_system(atoms)
-    values = eigvalsh(system.hessian)
-    rigid = np.argsort(np.abs(values))[:3]
-    points = [np.linalg.eigvalsh(system.hessian_at(k)) for k in range(len(system.points))]
-    return Label(np.delete(values, rigid), points, system.weights)

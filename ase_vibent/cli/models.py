@@ -163,27 +163,27 @@ def _error_table(card: dict[str, Any]) -> list[str]:
 
 
 def _larger_cells(card: dict[str, Any]) -> list[str]:
-    """Formation entropies, exact and predicted."""
-    rows = [
-        (kind, row["atoms"], row["exact"], row["predicted"], row["std"])
-        for kind, row in card["larger_cells"].items()
-    ]
-    columns = {
-        "kind": "<",
-        "atoms": ">",
-        "exact (k_B)": ">.4f",
-        "predicted": ">.4f",
-        "±": ">±.4f",
-    }
-    return format_table(columns, rows)
+    """Formation entropies, exact and predicted, and what soft modes took where they are left out."""
+    found = card["larger_cells"]
+    columns = {"kind": "<", "atoms": ">", "exact (k_B)": ">.4f", "predicted": ">.4f", "±": ">±.4f"}
+    keys = ["atoms", "exact", "predicted", "std"]
+    if all("force_calls" in row for row in found.values()):
+        columns["force calls"] = ">"
+        keys.append("force_calls")
+    return format_table(columns, [(kind, *(r[key] for key in keys)) for kind, r in found.items()])
 
 
 def _remarks(card: dict[str, Any]) -> list[str]:
     errors = card["held_out_errors"]
+    quantum = errors["quantum_rmse_kB_T0"]
     return [
-        f"largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; quantum statistics "
-        f"from 0 K on, by moments that are off by {errors['quantum_rmse_kB_T0']:.1e} k_B T a site "
-        "at 300 K",
+        f"largest error of an entropy {errors['entropy_max_kB']:.1e} k_B; "
+        + (
+            "classical, and without the modes that are left to force calls"
+            if quantum is None
+            else "quantum statistics from 0 K on, by moments that are off by "
+            f"{quantum:.1e} k_B T a site at 300 K"
+        ),
         "within intervals of entropy_std: "
         + ", ".join(f"{v:.0%} where {k} are promised" for k, v in card["coverage"].items()),
     ]

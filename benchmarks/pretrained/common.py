@@ -299,7 +299,8 @@ def largest_gradient(atoms: Atoms) -> float:
 def split(frames: list[Atoms], seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
     """Training and held-out frames, a part of every kind, all cells of a minimum together.
 
-    Perfect crystals stay in training, and so does one cell of every kind at every strain.
+    Perfect crystals stay in training, and so does one cell of every kind at every strain, or of
+    every `group` that cells name.
     """
     rng = np.random.default_rng(seed)
     left = Counter(_group(atoms) for atoms in frames)
@@ -322,8 +323,8 @@ def split(frames: list[Atoms], seed: int = 0) -> tuple[list[Atoms], list[Atoms]]
     )
 
 
-def _group(atoms: Atoms) -> tuple[str, float]:
-    return atoms.info["kind"], atoms.info["strain"]
+def _group(atoms: Atoms) -> tuple[str, float] | str:
+    return atoms.info.get("group") or (atoms.info["kind"], atoms.info["strain"])
 
 
 def errors(
@@ -379,13 +380,22 @@ def data(recipe: Recipe, fitted: list[Atoms], held_out: list[Atoms]) -> dict[str
         "strains": [float(s) for s in recipe.structures.strains],
         "crystal_strains": sorted({float(a.info["strain"]) for a in fitted if NAME in a.info}),
         "rattled": f"uniform, up to ± {recipe.structures.amplitude / 2:g} Å",
-        "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å",
-        "labels": "total entropies, their gradients, moments of densities of states, of "
-        "crystals the densities themselves; of the cell "
-        "repeated for ever, averaged over a mesh",
+        "left_out": f"cells with an entropy gradient above {recipe.largest_gradient:g} k_B/Å"
+        if np.isfinite(recipe.largest_gradient)
+        else "none",
+        "labels": (
+            f"total entropies and gradients, modes below {recipe.floor:g} eV/Å² counted as that "
+            "stiff; Hessians of some minima; "
+            if recipe.floor
+            else "total entropies, their gradients, moments of densities of states, of crystals "
+            "the densities themselves; "
+        )
+        + "of the cell repeated for ever, averaged over a mesh",
         "fitted": len(fitted),
         "held_out": len(held_out),
-        "split": "at random, with one cell of every kind at every strain among the fitted"
+        "split": "at random, with one cell of every kind "
+        + ("" if any("group" in atoms.info for atoms in fitted) else "at every strain ")
+        + "among the fitted"
         + (", all cells of a minimum together" if together else ""),
         "command": recipe.command,
     }
@@ -405,7 +415,7 @@ def held_out_errors(
         "formation_entropy_spread_kB": formation_spread(held_out, references),
         "gradient_rmse_kB_per_A": gradient["rmse"],
         "gradient_spread_kB_per_A": gradient["spread"],
-        "quantum_rmse_kB_T0": comparisons["quantum"].metrics()["rmse"],
+        "quantum_rmse_kB_T0": comparisons["quantum"].metrics()["rmse"] if model.moments else None,
         "relaxed": errors(model, [a for a in held_out if a.info["relaxed"]], references),
         "by_kind": {
             kind: errors(model, [a for a in held_out if a.info["kind"] == kind], references)

@@ -70,12 +70,14 @@ class SoftDefects:
             for number, start in enumerate(found):
                 about = {"kind": start.info["kind"], "minimum": f"{name} minimum {number}"}
                 atoms = described(start, crystal=name, strain=strain, relaxed=True, **about)
-                atoms.info["hessian"] = strain in self.hessians
+                atoms.info |= {"hessian": strain in self.hessians, "group": about["kind"]}
                 yield atoms
                 many = self.more if strain == 0 else 1
                 for amplitude, few in zip((1, 1 / 3), self.copies, strict=True):
                     for atoms in rattle(start, amplitude * self.amplitude, many * few, rng):
-                        yield described(atoms, crystal=name, strain=strain, **about)
+                        copy = described(atoms, crystal=name, strain=strain, **about)
+                        copy.info["group"] = about["kind"]
+                        yield copy
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ CARD = {
 }
 #: By how much predicted formation entropies of vacancies in cells twice as wide may be off, k_B;
 #: 0.01 where nothing is said.
-LARGE_CELLS = {"cdte-sw": 0.05, "fe-am04": 0.05, "ni-angelo": 0.03}
+LARGE_CELLS = {"cdte-sw": 0.05, "fe-am04": 0.05, "ni-angelo": 0.03, "si-sw-soft": 0.06}
 
 
 @pytest.mark.parametrize("name", pretrained.names())
@@ -47,7 +47,8 @@ def test_model_is_whole_and_small(name):
     model, card = pretrained.load(name), pretrained.card(name)
     assert model.posterior is not None
     assert model.domain is not None
-    assert model.moments is not None
+    # Soft modes are found for classical statistics only.
+    assert (model.moments is None) == (model.floor is not None)
     assert set(card) == CARD
     assert card["name"] == name
     assert tuple(card["species"]) == tuple(model.species)
@@ -78,7 +79,7 @@ def test_large_cells(name):
 def test_all_models_are_there():
     copper = "cu-emt cu-emt-jump cu-mishin"
     assert pretrained.names() == sorted(
-        f"al-cai cdte-sw fe-am04 ni-angelo si-sw w-zhou {copper}".split()
+        f"al-cai cdte-sw fe-am04 ni-angelo si-sw si-sw-soft w-zhou {copper}".split()
     )
 
 
