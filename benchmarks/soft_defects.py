@@ -11,8 +11,9 @@ entropies; what `si-sw` says; what `si-sw-soft` says with soft modes by force ca
 of each, everything chosen by cross-validation of the training part, minima held out with all their
 rattled copies. With λ the eigenvalues of the Hessian at a point q of the mesh (eV/Å²), models learn
 averages over q of -½ Σ f(λ): "whole" ln λ of stable modes; "floor c" ln max(λ, c) of all modes;
-"less k" the whole, and Γ's k softest stable modes, and unstable ones, as stiff as the crystal's
-lowest. "Γ" are the same with everything at Γ.
+"smooth c" ¼ ln(λ⁴ + c⁴), which the package has, or with 0 in place of unstable λ; "less k" the
+whole, and Γ's k softest stable modes, and unstable ones, as stiff as the crystal's lowest. "Γ" are
+the same with everything at Γ.
 """
 
 from __future__ import annotations
@@ -36,7 +37,18 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses
 from ase.units import kB
-from soft_labels import COUNTS, EXACT, FLOORS, FLOORS_AT_GAMMA, Label, floored, labels, whole
+from soft_labels import (
+    COUNTS,
+    EXACT,
+    FLOORS,
+    FLOORS_AT_GAMMA,
+    SMOOTH,
+    Label,
+    floored,
+    labels,
+    smooth,
+    whole,
+)
 
 sys.path.append(str(Path(__file__).parent / "pretrained"))
 
@@ -62,6 +74,7 @@ COPIES = ((0.15, 3, 1), (0.05, 10, 2))
 WHOLE = ("floor", 0.0)
 NAMES = [WHOLE, *((kind, k) for kind in ("less", "Γ less") for k in COUNTS)]
 NAMES += [("floor", floor) for floor in FLOORS]
+NAMES += SMOOTH
 NAMES += [("Γ floor", floor) for floor in FLOORS_AT_GAMMA]
 STIFF = (CRYSTAL, BULK, "Si vacancy", "Si-Si divacancy", SADDLE)
 STRENGTHS, WEIGHTS, FOLDS = 10.0 ** np.arange(-13, -6), (10.0, 30.0, 100.0, 300.0), 5
@@ -144,6 +157,8 @@ class Data:
         if not own:
             return np.zeros(0)
         kind, value = name
+        if name in SMOOTH:
+            return own[name].ravel()
         if kind == "floor":
             return own[value].ravel()
         if kind == "Γ floor":
@@ -158,6 +173,8 @@ def _blank(atoms: Atoms) -> FrameTargets:
 
 def _sum(own: Label, crystal: Label, name: Any) -> float:
     kind, value = name
+    if name in SMOOTH:
+        return own.mean(smooth(name))
     if "floor" in kind:
         function = floored(value) if value else whole
         return own.at_gamma(function) if "Γ" in kind else own.mean(function)
@@ -307,6 +324,8 @@ def main() -> None:
     parser.add_argument("--learned", action="store_true", help="compare ways to leave modes out")
     parser.add_argument("--folder", type=Path, default=Path("soft-defects"), help="of --learned")
     parser.add_argument("--splits", type=int, default=4)
+    parser.add_argument("--degree", type=float, default=11.5)
+    parser.add_argument("--l-weight", type=float, default=0.75)
     options = parser.parse_args()
     if not options.learned:
         print_large(options.model, options.widths)
@@ -316,7 +335,7 @@ def main() -> None:
     if not path.exists():
         ase.io.write(path, list(structures()), format="extxyz")
     cells = ase.io.read(path, index=":")
-    descriptor = ACE(["Si"], **RECIPE.descriptor)
+    descriptor = ACE(["Si"], degree=options.degree, l_weight=options.l_weight)
     found = labels(options.folder, cells)
     stiff = [n for n, atoms in enumerate(cells) if atoms.info["kind"] in STIFF]
     few = Data([cells[n] for n in stiff], [found[n] for n in stiff], descriptor)

@@ -14,6 +14,7 @@ from potentials import PeriodicCell, table
 from tqdm import tqdm
 
 from ase_vibent import HessianEntropyCalculator
+from ase_vibent.harmonic.floored import stiffened
 from ase_vibent.harmonic.gradient import spectral_gradient
 from ase_vibent.harmonic.mesh_derivatives import weighted
 from ase_vibent.hessian import DisplacedForces
@@ -22,6 +23,13 @@ from ase_vibent.potentials import stillinger_weber_silicon
 Array = np.ndarray
 #: Of eigenvalues, eV/Å², on the mesh and at Γ; how many softest modes at Γ.
 FLOORS, FLOORS_AT_GAMMA, COUNTS = (0.6, 1.0), (0.6, 1.0, 2.0), (0, 1, 2, 3, 5, 8, 12)
+#: Smooth ones, of |λ| and of stable modes alone.
+SMOOTH: tuple[tuple[str, float], ...] = (
+    ("smooth", 1.0),
+    ("smooth", 1.4),
+    ("smooth", 2.0),
+    ("smooth λ>0", 1.0),
+)
 EXACT = HessianEntropyCalculator(stillinger_weber_silicon, unstable="any")
 
 
@@ -53,6 +61,21 @@ def floored(floor: float) -> Callable[[Array], Array]:
     return lambda values: np.log(np.maximum(values, floor))
 
 
+def smooth(name: tuple[str, float]) -> Callable[[Array], Array]:
+    """¼ ln(λ⁴ + c⁴), see `ase_vibent.harmonic.floored`; or 0 in place of unstable λ."""
+    return lambda values: np.log(stiffened(_counted(values, name[0]), name[1]))
+
+
+def smooth_slopes(values: Array, name: tuple[str, float]) -> Array:
+    """Of `smooth`."""
+    counted = _counted(values, name[0])
+    return counted**3 / (counted**4 + name[1] ** 4)
+
+
+def _counted(values: Array, kind: str) -> Array:
+    return values if kind == "smooth" else np.maximum(values, 0.0)
+
+
 def slopes(values: Array, floor: float = 0.0) -> Array:
     """Of ln λ above the floor, 0 below."""
     return np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
@@ -72,6 +95,10 @@ def label(atoms: Atoms, forces: Any) -> Label:
     for floor in (0.0, *FLOORS):
         sums = [weighted(own.eigenvectors, -slopes(own.eigenvalues, floor) / 2) for own in solved]
         found.gradients[floor] = system.derivatives.of_sums(displaced, sums, sums).positions[0]
+    for name in SMOOTH:
+        parts = [(own.eigenvectors, smooth_slopes(own.eigenvalues, name)) for own in solved]
+        sums = [weighted(columns, -factors / 2) for columns, factors in parts]
+        found.gradients[name] = system.derivatives.of_sums(displaced, sums, sums).positions[0]
     found.gradients.update(gradients_at_gamma(displaced, values, vectors))
     return found
 

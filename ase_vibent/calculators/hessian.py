@@ -86,9 +86,9 @@ class HessianEntropyCalculator(EntropyCalculator):
         relaxation. "auto" goes by the cell's width, one point from 25 Å on. "gamma" are the
         vibrations of the cell alone; so are clusters'.
     floor : float, eV/Å²
-        Modes softer than it, unstable ones among them, count as if they had this eigenvalue of the
-        Hessian: entropies that are smooth where modes turn soft, to train models that leave soft
-        modes to `SoftPart`. Needs the mass-free decomposition, and a mesh. 0 for what is.
+        Eigenvalue of the Hessian as which softer modes count, unstable ones among them, see
+        `stiffened`: entropies that are smooth where modes turn soft, to train models that leave
+        soft modes to `SoftPart`. Needs the mass-free decomposition, and a mesh. 0 for what is.
     bulk_width : float, Å
         Of the supercell behind values of infinite crystals: twice the range of the interaction.
     displacement : float, Å, or "auto"

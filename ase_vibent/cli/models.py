@@ -163,7 +163,7 @@ def _error_table(card: dict[str, Any]) -> list[str]:
 
 
 def _larger_cells(card: dict[str, Any]) -> list[str]:
-    """Formation entropies, exact and predicted, and what soft modes took where they are left out."""
+    """Formation entropies, exact and predicted, and force calls for modes that are left out."""
     found = card["larger_cells"]
     columns = {"kind": "<", "atoms": ">", "exact (k_B)": ">.4f", "predicted": ">.4f", "±": ">±.4f"}
     keys = ["atoms", "exact", "predicted", "std"]

@@ -28,6 +28,7 @@ from ase_vibent.harmonic.entropy import (
     reduced_entropy,
 )
 from ase_vibent.harmonic.expansion import density_nodes
+from ase_vibent.harmonic.floored import stiffened
 from ase_vibent.harmonic.mesh import half_shifted_mesh
 from ase_vibent.harmonic.modes import check_masses, dynamical_matrix, signed_frequencies
 from ase_vibent.harmonic.thermodynamics import Vibrations, check_temperatures
@@ -80,7 +81,7 @@ def bulk_site_entropies(
     tolerance : float, k_B per atom
         Convergence in the q-mesh.
     floor : float, eV/Å²
-        Eigenvalues of the Hessian below it count as this one.
+        By which the Hessian is `stiffened`.
     options : HessianOptions
         Of the force constants; see `build_phonons`.
 
@@ -322,7 +323,7 @@ def _mesh_average(phonons: Any, n_mesh: int, floor: float) -> Array:
     for points, matrices in mesh_hessians(phonons, n_mesh):
         eigenvalues, vectors = np.linalg.eigh(matrices)
         _require_stability(points, eigenvalues)
-        entropies = reduced_entropy(np.maximum(eigenvalues, floor))
+        entropies = reduced_entropy(stiffened(eigenvalues, floor))
         sites += np.einsum("qiv,qv->i", _site_weights(vectors), entropies)
     return sites * 2 / n_mesh**3
 

@@ -85,33 +85,14 @@ def pairs_within(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.intp], NDArray
     return i.astype(np.intp), j.astype(np.intp), vectors
 
 
-def count_below(approximate: csc_array, known: Array, limit: float) -> int:
-    """Number of an approximate Hessian's modes below a limit, known motions left out.
-
-    Parameters
-    ----------
-    approximate : csc_array, shape (size, size), eV/Å²
-    known : ndarray, shape (size, k)
-        Orthonormal.
-    limit : float, eV/Å²
-
-    Returns
-    -------
-    int
-    """
-    rank, count = len(known) - known.shape[1], 8
-    while True:
-        values = _lowest(approximate, known, min(count, rank))[0]
-        if values[-1] >= limit or count >= rank:
-            return int(np.sum(values < limit))
-        count *= 2
-
-
-def directions(approximate: csc_array, known: Array, count: int) -> tuple[Product, Array]:
+def directions(
+    approximate: csc_array, known: Array, count: int, below: float | None = None
+) -> tuple[Product, Array]:
     """Multiplication by the inverse of |B|, B approximate, and first guesses, shape (size, m).
 
-    Those are its lowest eigenvectors beside known motions, m ≤ count. A little of everything soft
-    is mixed in: in a symmetric structure, modes of other symmetry would never be found.
+    Those are its lowest eigenvectors beside known motions, m ≤ count, or all below a limit. A
+    little of everything soft is mixed in: in a symmetric structure, modes of other symmetry would
+    never be found.
 
     Parameters
     ----------
@@ -119,6 +100,8 @@ def directions(approximate: csc_array, known: Array, count: int) -> tuple[Produc
     known : ndarray, shape (size, k)
         Orthonormal motions that are left out.
     count : int
+    below : float, eV/Å², optional
+        All of them, by diagonalisation, and one more, whatever the count.
 
     Returns
     -------
@@ -127,7 +110,12 @@ def directions(approximate: csc_array, known: Array, count: int) -> tuple[Produc
     """
     size, scale = len(known), float(np.abs(approximate.diagonal()).max())
     count = min(count, size - known.shape[1])
-    values, vectors = _lowest(approximate, known, count)
+    if below is None:
+        values, vectors = _lowest(approximate, known, count)
+    else:
+        values, vectors = _diagonalised(approximate, known)
+        count = min(int(np.sum(values < below)) + 1, len(values))
+        values, vectors = values[:count], vectors[:, :count]
     solve = _inverse(approximate, SHIFT * scale)
     turned = values < FLOOR * scale
     if turned.any():
@@ -154,9 +142,8 @@ def _lowest(matrix: csc_array, known: Array, count: int) -> tuple[Array, Array]:
     size, scale = len(known), float(np.abs(matrix.diagonal()).max())
     start = np.random.default_rng(0).normal(size=size)
     if size < SMALL:
-        inside = np.linalg.qr(known, mode="complete")[0][:, known.shape[1] :]
-        values, vectors = np.linalg.eigh(inside.T @ (matrix @ inside))
-        return values[:count], inside @ vectors[:, :count]
+        values, vectors = _diagonalised(matrix, known)
+        return values[:count], vectors[:, :count]
     top = float(abs(matrix).sum(axis=0).max())
     turned = operator_of(lambda columns: top * columns - matrix @ columns, size)
     lowest = top - eigsh(turned, 1, which="LA", v0=start, tol=1e-3)[0][0]
@@ -167,6 +154,13 @@ def _lowest(matrix: csc_array, known: Array, count: int) -> tuple[Array, Array]:
     inverses, vectors = eigsh(operator_of(beside, size), count, which="LA", v0=start, tol=1e-3)
     order = np.argsort(-inverses)
     return 1 / inverses[order] - shift, vectors[:, order]
+
+
+def _diagonalised(matrix: csc_array, known: Array) -> tuple[Array, Array]:
+    """All eigenpairs beside known motions: iterations miss some of a degenerate mode."""
+    inside = np.linalg.qr(known, mode="complete")[0][:, known.shape[1] :]
+    values, vectors = np.linalg.eigh(inside.T @ (matrix @ inside))
+    return values, inside @ vectors
 
 
 def log_determinant(matrix: csc_array, known: Array, softest: int) -> float:

@@ -18,7 +18,7 @@ from ase_vibent.harmonic.modes import displacement_patterns, signed_frequencies
 from ase_vibent.harmonic.rigid_motions import free_motions, orthonormal_motions
 from ase_vibent.harmonic.softest import lowest_eigenpairs
 from ase_vibent.harmonic.spectrum import Product
-from ase_vibent.hessian.approximate import bond_springs, count_below, directions
+from ase_vibent.hessian.approximate import bond_springs, directions
 from ase_vibent.hessian.displaced import DisplacedForces
 from ase_vibent.hessian.options import STEP
 from ase_vibent.potentials import resolve_calculator
@@ -164,10 +164,10 @@ def soft_modes(
     wanted = _number_of_modes(count, below, unstable, len(known) - known.shape[1])
     if wanted is None and similar is None:
         raise InvalidInputError("similar: missing; a force field counts the modes below a limit")
-    first = wanted or count_below(approximate, known, BEYOND * (below or 0.0))
     central = differences == "central"
     most = _most_products(max_force_calls, wanted or 1, len(known), central)
-    solve, guesses = directions(approximate, known, first + 1)
+    limit = None if below is None else BEYOND * below
+    solve, guesses = directions(approximate, known, (wanted or 0) + 1, limit)
     if start is not None:
         along = np.asarray(start)[:, free].reshape(len(start), -1).T
         guesses = np.hstack([along, guesses])

@@ -1,9 +1,9 @@
-"""What soft modes add to the entropy of a model that counts none below a floor.
+"""What soft modes add to the entropy of a model that counts them as stiff as a floor.
 
-Each mode of the Hessian with an eigenvalue λ below the floor c adds ½ ln(c/λ). At Γ these modes are
-found by force calls. The average over a mesh of the cell's Brillouin zone is that of a force field
-whose soft modes at Γ are replaced by those found: what images do to a soft mode is a small change,
-and that is all that is left to the force field.
+Each mode of the Hessian with an eigenvalue λ adds ½ ln(⁴√(λ⁴ + c⁴)/λ), next to nothing above a few
+floors c. At Γ those below c are found by force calls. All else is that of a force field in which
+these modes are put in place of its own: stiffer ones, and the average over a mesh of the cell's
+Brillouin zone. What images do to a soft mode is a small change, and a force field has it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.linalg import eigh
 
 from ase_vibent.arrays import Array
 from ase_vibent.harmonic.entropy import reduced_entropy
+from ase_vibent.harmonic.floored import stiffened
 from ase_vibent.harmonic.mesh import choose_mesh
 from ase_vibent.harmonic.mesh_system import MeshSystem
 from ase_vibent.harmonic.modes import on_all_atoms, site_weights
@@ -28,25 +29,27 @@ from ase_vibent.structures.validity import free_atoms
 #: Share of the floor as which softer modes of the force field, unstable ones among them, count: how
 #: soft one is there says nothing.
 LEAST = 1e-2
-#: Error of what images do: in differences of the two ways, and as a share of it for the force field
-#: itself. Those of defects of silicon and copper, see benchmarks/soft_defects.py.
-OF_WAYS, OF_FORCE_FIELD = 2.0, 0.01
+#: In floors, up to which modes are looked at: there one adds 3e-5.
+MOST = 8.0
+#: Error of what is left to the force field: in differences of two ways to put modes in, and as a
+#: share of it for itself. Those of defects of silicon, see benchmarks/soft_defects.py.
+OF_WAYS, OF_FORCE_FIELD = 2.0, 0.003
 
 
 @dataclass(frozen=True)
 class SoftPart:
-    """Entropy that modes below a floor have beyond that of the floor.
+    """Entropy that modes have beyond what they count as beside a floor.
 
     Attributes
     ----------
     sites : ndarray, shape (N,), k_B
         By the modes' weights on the atoms; averaged over a mesh of the cell.
     at_gamma : float, k_B
-        The sum over the cell's own modes.
+        The sum over the modes that force calls found.
     error : float, k_B
-        Estimated of the sum: of the modes, and of what images do to them.
+        Estimated of the sum: of these modes, and of all that is left to the force field.
     modes : SoftModes
-        At Γ.
+        Those below the floor at Γ.
     """
 
     sites: Array = field(repr=False)
@@ -79,8 +82,7 @@ def soft_part(
     force_field : ValenceForceField
         Fitted to such structures.
     unstable : int
-        How many unstable modes there must be. They are left out: each takes the floor's entropy
-        away.
+        How many unstable modes there must be. They are left out: each takes away what it counts as.
 
     Returns
     -------
@@ -100,30 +102,26 @@ def soft_part(
         similar=approximate,
         max_force_calls=None,
     )
-    free = free_atoms(atoms)
+    free, plain = free_atoms(atoms), approximate.toarray()
     columns = modes.patterns[:, free].reshape(len(modes.eigenvalues), 3 * len(free)).T
     own = site_weights(columns) @ excess_entropy(modes.eigenvalues, floor)
     own_errors = modes.log_errors[modes.eigenvalues > 0] / 2
-    if choose_mesh(atoms) is None:
-        sites, images = own, 0.0
-    else:
-        plain = approximate.toarray()
-        inside = (columns * modes.eigenvalues) @ columns.T
-        inside -= columns @ (columns.T @ (plain @ columns)) @ columns.T
-        change = images_change(atoms, plain + inside, floor)
-        ways = (change - images_change(atoms, plain, floor)).sum()
-        images = float(np.hypot(OF_WAYS * ways, OF_FORCE_FIELD * change.sum()))
-        sites = own + change
+    inside = (columns * modes.eigenvalues) @ columns.T
+    inside -= columns @ (columns.T @ (plain @ columns)) @ columns.T
+    count = len(modes.eigenvalues)
+    others = all_others(atoms, plain + inside, count, floor)
+    ways = (others - all_others(atoms, plain, count, floor)).sum()
+    left = np.hypot(OF_WAYS * ways, OF_FORCE_FIELD * others.sum())
     return SoftPart(
-        on_all_atoms(sites, free, len(atoms)),
+        on_all_atoms(own + others, free, len(atoms)),
         float(own.sum()),
-        float(np.hypot(own_errors.sum(), images)),
+        float(np.hypot(own_errors.sum(), left)),
         modes,
     )
 
 
 def excess_entropy(eigenvalues: Array, floor: float) -> Array:
-    """What modes below a floor add to its entropy, k_B: ½ ln(c/λ); unstable ones take it away.
+    """What modes have beyond what they count as, k_B; unstable ones take that away.
 
     Parameters
     ----------
@@ -134,42 +132,43 @@ def excess_entropy(eigenvalues: Array, floor: float) -> Array:
     -------
     ndarray, shape (n,)
     """
-    at_floor = float(reduced_entropy(np.array(floor)))
     stable = eigenvalues > 0
-    found = reduced_entropy(np.where(stable, eigenvalues, 1.0)) - at_floor
-    return np.where(stable, found, -at_floor)
+    counted = reduced_entropy(stiffened(eigenvalues, floor))
+    return np.where(stable, reduced_entropy(np.where(stable, eigenvalues, 1.0)), 0.0) - counted
 
 
-def images_change(atoms: Atoms, hessian: Array, floor: float) -> Array:
-    """Soft part of sites on the cell's mesh beyond that at Γ, of an approximate Hessian.
+def all_others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
+    """Soft part of sites on the cell's mesh beyond that of the softest modes at Γ.
 
     Parameters
     ----------
     atoms : Atoms
-        Periodic.
     hessian : ndarray, shape (3n, 3n), eV/Å²
-        Of the free atoms.
+        An approximate one of the free atoms.
+    count : int
+        Of the softest modes.
     floor : float, eV/Å²
 
     Returns
     -------
     ndarray, shape (n,), k_B
     """
-    mesh, free = choose_mesh(atoms), free_atoms(atoms)
-    assert mesh is not None
-    system = MeshSystem(atoms, hessian, mesh, free=free, unstable="any")
+    free, mesh = free_atoms(atoms), choose_mesh(atoms)
     complement = RigidComplement(free_motions(atoms, free, mass_weighted=False))
-    values, vectors = _below(complement.restrict(system.hessian), floor)
-    at_gamma = _sites(values, complement.expand(vectors), floor)
-    on_mesh = [
-        _sites(*_below(system.hessian_at(k), floor), floor) for k in range(len(system.points))
-    ]
-    return system.average(on_mesh) - at_gamma
+    values, vectors = _below(complement.restrict(hessian), floor)
+    vectors = complement.expand(vectors)
+    softest = _sites(values[:count], vectors[:, :count], floor)
+    if mesh is None:
+        return _sites(values, vectors, floor) - softest
+    system = MeshSystem(atoms, hessian, mesh, free=free, unstable="any")
+    points = range(len(system.points))
+    on_mesh = [_sites(*_below(system.hessian_at(k), floor), floor) for k in points]
+    return system.average(on_mesh) - softest
 
 
 def _below(matrix: Any, floor: float) -> tuple[Array, Any]:
-    """Eigenpairs below the floor."""
-    return eigh(matrix, subset_by_value=(-np.inf, floor), driver="evr")
+    """Eigenpairs that add something."""
+    return eigh(matrix, subset_by_value=(-np.inf, MOST * floor), driver="evr")
 
 
 def _sites(values: Array, vectors: Any, floor: float) -> Array:

@@ -104,7 +104,7 @@ def test_unstable_modes_take_the_floor_away(vacancy, force_field):
 
 
 def test_excess_is_what_a_mode_has_beyond_the_floor():
-    stable, unstable, at_floor = excess_entropy(np.array([0.25, -1.0, 1.0]), 1.0)
-    assert stable == pytest.approx(np.log(2))
-    assert unstable == pytest.approx(-reduced_entropy(np.array(1.0)))
-    assert at_floor == pytest.approx(0)
+    soft, unstable, stiff = excess_entropy(np.array([0.25, -1.0, 30.0]), 1.0)
+    assert soft == pytest.approx(np.log(4 * (1 + 0.25**4) ** 0.25) / 2)
+    assert unstable == pytest.approx(-reduced_entropy(np.array(2**0.25)))
+    assert 0 < stiff < 1e-6
