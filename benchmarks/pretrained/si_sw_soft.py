@@ -130,6 +130,7 @@ RECIPE = Recipe(
     ),
     descriptor=STIFF.descriptor,
     floor=1.0,
+    least_strain=0.0,
     largest_gradient=float("inf"),
     card={
         **STIFF.card,
