@@ -59,7 +59,8 @@ def test_model_is_whole_and_small(name):
     assert sum(row["cells"] for row in errors["by_kind"].values()) == card["data"]["held_out"]
     # Worth more than no model: errors are a small part of what there is to predict.
     assert errors["entropy_rmse_kB"] < 0.1 * errors["formation_entropy_spread_kB"]
-    assert errors["gradient_rmse_kB_per_A"] < 0.5 * errors["gradient_spread_kB_per_A"]
+    if model.floor is None:  # with soft modes by force calls there are no gradients
+        assert errors["gradient_rmse_kB_per_A"] < 0.5 * errors["gradient_spread_kB_per_A"]
 
 
 @pytest.mark.parametrize("name", [n for n in pretrained.names() if n != "cu-emt-jump"])
