@@ -27,7 +27,13 @@ from ase_vibent.cli.shared.files import (
 )
 from ase_vibent.cli.shared.hessians import add_hessians, stored_hessians
 from ase_vibent.cli.shared.output import write_result
-from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
+from ase_vibent.cli.shared.thermodynamics import (
+    add_dilute,
+    add_thermodynamics,
+    calculators,
+    soft_mode_calls,
+    soft_mode_lines,
+)
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import formation_plot
 from ase_vibent.report.defects import (
@@ -182,8 +188,9 @@ def run(options: argparse.Namespace) -> int:
         {
             "defects": [{"structure": name, **_formation_data(found)} for name, found in rows],
             "large_cells": {k: _limit_data(v) for k, v in limits.items()},
+            **soft_mode_calls(calculator, surrogate),
         },
-        _limits_and_shares(rows, limits),
+        "\n".join([_limits_and_shares(rows, limits), *soft_mode_lines(calculator, surrogate)]),
     )
     return int(len(rows) < len(defects))
 

@@ -24,6 +24,7 @@ from ase_vibent.cli.shared.files import (
     require_writable,
     show,
 )
+from ase_vibent.cli.shared.thermodynamics import soft_mode_lines
 from ase_vibent.errors import (
     ExtrapolationWarning,
     InvalidInputError,
@@ -242,7 +243,7 @@ def _entropy_table(rows: Sequence[dict[str, Any]], calculator: SiteEntropyCalcul
         {**row, "std": None if std is None else std / kB}
         for row, std in zip(rows, deviations, strict=True)
     ]
-    return [title, *_table(in_kB, columns)]
+    return [title, *_table(in_kB, columns), *soft_mode_lines(calculator)]
 
 
 def _energy_table(rows: Sequence[dict[str, Any]], calculator: SiteEnergyCalculator) -> list[str]:

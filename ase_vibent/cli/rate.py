@@ -18,7 +18,13 @@ from ase_vibent.cli.shared.files import (
     show,
 )
 from ase_vibent.cli.shared.hessians import FILES, add_reading, read_hessians
-from ase_vibent.cli.shared.thermodynamics import add_dilute, add_thermodynamics, calculators
+from ase_vibent.cli.shared.thermodynamics import (
+    add_dilute,
+    add_thermodynamics,
+    calculators,
+    soft_mode_calls,
+    soft_mode_lines,
+)
 from ase_vibent.errors import InvalidInputError, VibentError
 from ase_vibent.figures import rate_plot
 from ase_vibent.report.defects import RATE_COLUMNS, rate_lines, rate_page, rate_rows
@@ -91,7 +97,11 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         sites = {"Saddle": _sites(minimum, saddle, calculator)}
         rate_page(found, calculator, sites).write(options.report)
-    show(options, _data(found), _table(found))
+    show(
+        options,
+        {**_data(found), **soft_mode_calls(calculator, surrogate)},
+        "\n".join([_table(found), *soft_mode_lines(calculator, surrogate)]),
+    )
     return 0
 
 

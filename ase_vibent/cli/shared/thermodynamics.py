@@ -110,3 +110,15 @@ def calculators(
         **asdict(hessian_options(options)),
     )
     return exact, potential, surrogate
+
+
+def soft_mode_calls(*found: object) -> dict[str, int]:
+    """Force calls that soft modes took, for JSON, of calculators whose models leave them out."""
+    calls = [c.soft_parts.force_calls for c in found if isinstance(c, SiteEntropyCalculator)]
+    return {"soft_mode_force_calls": sum(calls)} if any(calls) else {}
+
+
+def soft_mode_lines(*found: object) -> list[str]:
+    """The same for people."""
+    calls = soft_mode_calls(*found).values()
+    return [f"soft modes: {count} force calls in all" for count in calls]
