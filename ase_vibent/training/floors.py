@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from ase import Atoms
 
 from ase_vibent.arrays import Array
-from ase_vibent.errors import TrainingError
+from ase_vibent.errors import LabelError, TrainingError
 from ase_vibent.hessian import ValenceForceField
+from ase_vibent.model import SiteModel
 from ase_vibent.model.floor import Floor
 from ase_vibent.training.energies import force_constants
 from ase_vibent.training.targets import ReferenceCrystals
@@ -45,6 +46,23 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
         )
     structures, hessians = zip(*pairs, strict=True)
     return Floor.of(references.floor, ValenceForceField.of_hessians(structures, hessians))
+
+
+def require_same_floor(model: SiteModel, references: ReferenceCrystals) -> None:
+    """Raise LabelError where labels count soft modes otherwise than a model.
+
+    Parameters
+    ----------
+    model : SiteModel
+    references : ReferenceCrystals
+        Of the labels.
+    """
+    own = None if model.floor is None else float(model.floor.value)
+    if own != references.floor:
+        raise LabelError(
+            f"frames: their floor for soft modes is {references.floor or 'none'}, that of the "
+            f"model {own or 'none'} (eV/Å²); label with the model's"
+        )
 
 
 def _whole_hessian(atoms: Atoms) -> Array | None:
