@@ -134,11 +134,13 @@ def test_all_atoms_vibrate_whatever_constraints_are_left(model_file, crystal):
     assert entropies == pytest.approx(4 * entropies[1:2], abs=1e-9 * kB)
 
 
-def test_there_are_no_forces(calculator, interstitial):
+def test_there_are_no_forces(calculator, crystal, interstitial):
     atoms = interstitial.copy()
     atoms.calc = calculator
     with pytest.raises(PropertyNotImplementedError, match="soft modes that a model leaves out"):
         atoms.get_forces()
+    with pytest.raises(InvalidInputError, match="image_entropy: it takes derivatives"):
+        defect_formation(interstitial, crystal, calculator, potential=POTENTIAL, image_entropy=True)
 
 
 def test_model_and_calculator_must_go_together(model_file, silicon_model):
