@@ -33,7 +33,7 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
     Raises
     ------
     TrainingError
-        If no frame has its Hessian.
+        If no frame has its Hessian, or none with some species.
     """
     if references.floor is None:
         return None
@@ -45,7 +45,14 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
             "labels=['gradient', 'force_constants']), vibent label --labels)"
         )
     structures, hessians = zip(*pairs, strict=True)
-    return Floor.of(references.floor, ValenceForceField.of_hessians(structures, hessians))
+    force_field = ValenceForceField.of_hessians(structures, hessians)
+    missing = {symbol for atoms in frames for symbol in atoms.symbols} - {*force_field.species}
+    if missing:
+        raise TrainingError(
+            f"frames: no structure with {', '.join(sorted(missing))} has its Hessian, which the "
+            "force field for soft modes needs; label some with force_constants, too"
+        )
+    return Floor.of(references.floor, force_field)
 
 
 def require_same_floor(model: SiteModel, references: ReferenceCrystals) -> None:

@@ -31,7 +31,9 @@ from ase_vibent.stationary import relax
 from ase_vibent.structures import interstitials
 from ase_vibent.thermo import defect_formation
 from ase_vibent.training.coverage import check_calibration
+from ase_vibent.training.floors import floor_of
 from ase_vibent.training.report import evaluate_frames
+from ase_vibent.training.targets import ReferenceCrystals
 
 POTENTIAL = stillinger_weber_silicon()
 #: Below it are three modes of the interstitial at Γ, eV/Å².
@@ -164,6 +166,13 @@ def test_labels_of_one_kind_only(frames, crystal, model_file):
             compare(SiteModel.load(model_file), [plain])
     with pytest.raises(TrainingError, match="label some relaxed structures with force_constants"):
         train([frames[0], *frames[2:]], BASIS)
+
+
+def test_all_species_need_a_hessian(frames, crystal):
+    other = crystal.copy()
+    other.symbols[0] = "Ge"
+    with pytest.raises(TrainingError, match="no structure with Ge has its Hessian"):
+        floor_of([*frames, other], ReferenceCrystals(frames))
 
 
 def test_differences_are_to_a_crystal_with_its_soft_modes(calculator, crystal, interstitial):
