@@ -215,7 +215,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         if floor:
             if mesh is None or tangent is not None:
                 raise InvalidInputError(
-                    "floor: it is for averages over the mesh of a periodic cell, all modes counted"
+                    "floor: it is for averages over the mesh of a periodic cell, all modes "
+                    "counted; set pbc, pass mesh='auto' and no tangent, or leave out the floor"
                 )
             return FlooredMeshSystem(
                 atoms, hessian, mesh, floor=floor, free=options["free"], step_error=step_error

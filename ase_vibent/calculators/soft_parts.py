@@ -54,6 +54,7 @@ class SoftParts:
         Parameters
         ----------
         atoms : Atoms
+            All of which vibrate, as in the model, whatever constraints a relaxation has left.
         unstable : int
             How many unstable modes there must be.
 
@@ -70,9 +71,11 @@ class SoftParts:
         for known, number, part in self._known:
             if number == unstable and not compare_atoms(known, atoms):
                 return part
-        part = self._floor.soft_part(atoms, self._calculator, unstable)
+        bare = atoms.copy()
+        bare.set_constraint()
+        part = self._floor.soft_part(bare, self._calculator, unstable)
         self.force_calls += part.modes.force_calls
-        self._known = [(atoms.copy(), unstable, part), *self._known[: KEPT - 1]]
+        self._known = [(bare, unstable, part), *self._known[: KEPT - 1]]
         return part
 
     def error(self, atoms: Atoms) -> float:

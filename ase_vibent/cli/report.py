@@ -15,17 +15,16 @@ from ase.units import kB
 from ase_vibent.analysis import density_of_states
 from ase_vibent.arrays import Array
 from ase_vibent.calculators.hessian import HessianEntropyCalculator
-from ase_vibent.calculators.surrogate import SiteEntropyCalculator
 from ase_vibent.cli.shared.arguments import MODEL, length, natural_number, positive_number
 from ase_vibent.cli.shared.files import (
     add_format,
     is_page,
-    model_file,
     read_structures,
     require_page,
     require_plottable,
     show,
 )
+from ase_vibent.cli.shared.thermodynamics import surrogate_of
 from ase_vibent.errors import ExtrapolationWarning, InvalidInputError
 from ase_vibent.harmonic.spectrum import check_sites
 from ase_vibent.potentials import CalculatorSpec
@@ -81,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calculator",
         metavar="SPEC",
-        help="as of 'vibent label': adds exact densities of states, by a Hessian of all atoms",
+        help="as of 'vibent label': adds exact densities of states to a page, by a Hessian of all "
+        "atoms, and finds soft modes where the model leaves them out",
     )
     parser.add_argument(
         "--sites",
@@ -99,13 +99,14 @@ def run(options: argparse.Namespace) -> int:
     (require_page if as_page else require_plottable)(options.output)
     if as_page and options.colour:
         raise InvalidInputError("--colour: is for pictures; pages show all, one after the other")
-    if not as_page and (options.calculator or options.sites):
-        raise InvalidInputError("--calculator, --sites: are for pages; name the output .html")
     if options.sites and not options.calculator:
         raise InvalidInputError("--sites: densities of states need the potential, --calculator")
-    calculator = SiteEntropyCalculator(
-        model_file(options.model), temperature=options.temperature, quantum=options.quantum
+    potential = CalculatorSpec(options.calculator)() if options.calculator else None
+    calculator = surrogate_of(
+        options.model, potential, temperature=options.temperature, quantum=options.quantum
     )
+    if not as_page and (options.sites or (options.calculator and not calculator.soft_parts)):
+        raise InvalidInputError("--calculator, --sites: are for pages; name the output .html")
     atoms = read_structures([options.structure], options.format)[1][-1]
     crystal = None
     if options.reference:

@@ -82,7 +82,7 @@ def site_values(
         Exact or surrogate.
     crystal : Atoms, optional
         Perfect crystal in the same orientation, a unit cell or a supercell. A classical site model
-        knows its own.
+        knows its own, unless it leaves soft modes out.
 
     Returns
     -------
@@ -129,6 +129,8 @@ def _deviations(atoms: Atoms, entropies: Array, calculator: EntropyCalculator) -
     """Differences to the crystal that a model knows; None if it knows none."""
     if not isinstance(calculator, SiteEntropyCalculator) or calculator.parameters["quantum"]:
         return None
+    if calculator.soft_parts:  # of those, the model does not know the crystal's
+        return None
     model = calculator.model
     usual = SiteSums(model.constants[species_indices(atoms, model.species)], None, None)
     crystal = classical_sites(usual, check_masses(atoms), calculator.temperature)
@@ -139,7 +141,8 @@ def _differences_to(
     crystal: Atoms, atoms: Atoms, entropies: Array, calculator: EntropyCalculator
 ) -> Array:
     """Less what the crystal's atom has whose Wigner-Seitz cell an atom is in, or its species."""
-    if not isinstance(calculator, SiteEntropyCalculator):  # models repeat it by themselves
+    if not isinstance(calculator, SiteEntropyCalculator) or calculator.soft_parts:
+        # Models repeat it by themselves, but soft modes are those of a cell.
         crystal = closest_supercell(atoms, [crystal])
     found = wigner_seitz_defects(atoms, crystal)
     of_crystal = calculator.get_property("entropies", crystal)

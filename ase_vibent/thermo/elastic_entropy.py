@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import kB
 from scipy.linalg import sqrtm
@@ -22,6 +23,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.calculators.base import EntropyCalculator
 from ase_vibent.crystal.bulk import primitive_cell
 from ase_vibent.crystal.phonons import prepared_crystal
+from ase_vibent.errors import InvalidInputError
 from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.stationary.relaxation import relax
 from ase_vibent.structures.cells import VOIGT_STRAINS, cell_strain, strain_derivatives, strained
@@ -84,6 +86,8 @@ def temperature_changes(
     ------
     RelaxationError, UnstableStructureError
         If a strained structure does not relax, or is unstable.
+    InvalidInputError
+        If the calculator has no derivatives of entropies.
     """
     slopes = [
         relaxed_strain_derivatives(atoms, calculator, potential, temperatures)
@@ -215,19 +219,30 @@ def relaxed_strain_derivatives(
     Returns
     -------
     ndarray, shape (n, 3, 3), eV/K
+
+    Raises
+    ------
+    InvalidInputError
+        If the calculator has no derivatives of entropies.
     """
 
     def inner(strain: Array) -> Array:
         there = relax(strained(atoms, strain), potential, fmax=FMAX)
         return there.cell.scaled_positions(there.positions) @ atoms.cell.array
 
-    motions = strain_derivatives(inner, STRAIN)
     names = ("entropy_strain", "entropy_gradient")
     # Classical entropies change with the structure alike at all temperatures.
     chosen = temperatures if calculator.parameters["quantum"] else temperatures[:1]
+    try:
+        derivatives = calculator.properties_at(chosen, names, atoms)
+    except PropertyNotImplementedError as error:
+        raise InvalidInputError(
+            f"image_entropy: it takes derivatives of entropies, and there are none ({error})"
+        ) from error
+    motions = strain_derivatives(inner, STRAIN)
     found = [
         affine + voigt_6_to_full_3x3_stress(np.einsum("vic,ic->v", motions, gradient))
-        for affine, gradient in calculator.properties_at(chosen, names, atoms)
+        for affine, gradient in derivatives
     ]
     return np.broadcast_to(found, (len(temperatures), 3, 3))
 

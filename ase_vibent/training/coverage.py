@@ -16,6 +16,7 @@ from ase_vibent.arrays import Array
 from ase_vibent.errors import LabelError
 from ase_vibent.model import SiteModel
 from ase_vibent.training.energies import REFERENCES
+from ase_vibent.training.floors import require_same_floor
 from ase_vibent.training.targets import ReferenceCrystals
 
 #: Coverages that are counted.
@@ -196,12 +197,13 @@ def check_calibration(
     Raises
     ------
     LabelError
-        If no frame has a total.
+        If no frame has a total, or labels have another floor than the model.
     InvalidInputError
         If the model keeps no posterior covariance.
     """
     if references is None:
         references = REFERENCES[model.target](frames)
+    require_same_floor(model, references)
     found = []
     for number, atoms in enumerate(frames):
         total = references.targets(atoms, number).total

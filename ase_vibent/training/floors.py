@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from ase import Atoms
 
 from ase_vibent.arrays import Array
-from ase_vibent.errors import TrainingError
+from ase_vibent.errors import LabelError, TrainingError
 from ase_vibent.hessian import ValenceForceField
+from ase_vibent.model import SiteModel
 from ase_vibent.model.floor import Floor
 from ase_vibent.training.energies import force_constants
 from ase_vibent.training.targets import ReferenceCrystals
@@ -32,7 +33,7 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
     Raises
     ------
     TrainingError
-        If no frame has its Hessian.
+        If no frame has its Hessian, or none with some species.
     """
     if references.floor is None:
         return None
@@ -44,7 +45,31 @@ def floor_of(frames: Sequence[Atoms], references: ReferenceCrystals) -> Floor | 
             "labels=['gradient', 'force_constants']), vibent label --labels)"
         )
     structures, hessians = zip(*pairs, strict=True)
-    return Floor.of(references.floor, ValenceForceField.of_hessians(structures, hessians))
+    force_field = ValenceForceField.of_hessians(structures, hessians)
+    missing = {symbol for atoms in frames for symbol in atoms.symbols} - {*force_field.species}
+    if missing:
+        raise TrainingError(
+            f"frames: no structure with {', '.join(sorted(missing))} has its Hessian, which the "
+            "force field for soft modes needs; label some with force_constants, too"
+        )
+    return Floor.of(references.floor, force_field)
+
+
+def require_same_floor(model: SiteModel, references: ReferenceCrystals) -> None:
+    """Raise LabelError where labels count soft modes otherwise than a model.
+
+    Parameters
+    ----------
+    model : SiteModel
+    references : ReferenceCrystals
+        Of the labels.
+    """
+    own = None if model.floor is None else float(model.floor.value)
+    if own != references.floor:
+        raise LabelError(
+            f"frames: their floor for soft modes is {references.floor or 'none'}, that of the "
+            f"model {own or 'none'} (eV/Å²); label with the model's"
+        )
 
 
 def _whole_hessian(atoms: Atoms) -> Array | None:

@@ -15,12 +15,12 @@ from ase.units import kB
 from ase_vibent import dataset
 from ase_vibent.arrays import Array
 from ase_vibent.descriptors import SiteSums
-from ase_vibent.errors import LabelError
 from ase_vibent.harmonic.entropy import T0
 from ase_vibent.model import SiteModel
 from ase_vibent.quantities import TARGETS, TargetName
 from ase_vibent.tables import format_table
 from ase_vibent.training.energies import REFERENCES
+from ase_vibent.training.floors import require_same_floor
 from ase_vibent.training.moments import moment_targets
 from ase_vibent.training.targets import FrameTargets, ReferenceCrystals
 
@@ -98,7 +98,7 @@ def evaluate_frames(
     """
     if references is None:
         references = REFERENCES[model.target](frames)
-    _require_same_floor(model, references)
+    require_same_floor(model, references)
     pairs: defaultdict[str, list[tuple[Array, Array]]] = defaultdict(list)
     for number, atoms in enumerate(frames):
         own = model.evaluate(atoms) if sums is None else sums[number]
@@ -113,16 +113,6 @@ def evaluate_frames(
             )
             comparisons[quantity.name] = Comparison(exact, predicted)
     return comparisons
-
-
-def _require_same_floor(model: SiteModel, references: ReferenceCrystals) -> None:
-    """Raise LabelError where labels count soft modes otherwise than a model."""
-    own = None if model.floor is None else float(model.floor.value)
-    if own != references.floor:
-        raise LabelError(
-            f"frames: their floor for soft modes is {references.floor or 'none'}, that of the "
-            f"model {own or 'none'} (eV/Å²); label with the model's"
-        )
 
 
 def _compare(

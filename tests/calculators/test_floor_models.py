@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.constraints import FixAtoms
 from ase.units import kB
 
 from ase_vibent import (
@@ -19,14 +20,20 @@ from ase_vibent import (
     dataset,
     train,
 )
+from ase_vibent.cli.shared.thermodynamics import surrogate_of
 from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
 from ase_vibent.export import write_yace
 from ase_vibent.hessian import ValenceForceField, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
+from ase_vibent.report.site_values import site_values
+from ase_vibent.report.structure import conditions
 from ase_vibent.stationary import relax
 from ase_vibent.structures import interstitials
 from ase_vibent.thermo import defect_formation
+from ase_vibent.training.coverage import check_calibration
+from ase_vibent.training.floors import floor_of
 from ase_vibent.training.report import evaluate_frames
+from ase_vibent.training.targets import ReferenceCrystals
 
 POTENTIAL = stillinger_weber_silicon()
 #: Below it are three modes of the interstitial at Γ, eV/Å².
@@ -119,11 +126,23 @@ def test_force_calls_are_counted_and_not_repeated(model_file, interstitial):
     assert calculator.soft_parts.force_calls == calls
 
 
-def test_there_are_no_forces(calculator, interstitial):
+def test_all_atoms_vibrate_whatever_constraints_are_left(model_file, crystal):
+    """As in the model: what a relaxation has left does not change the entropy."""
+    fixed, entropies = crystal.copy(), []
+    fixed.set_constraint(FixAtoms(range(30)))
+    for order in ((fixed, crystal), (crystal, fixed)):
+        calculator = SiteEntropyCalculator(model_file, soft_modes_of=POTENTIAL)
+        entropies += [calculator.get_property("entropy", atoms) for atoms in order]
+    assert entropies == pytest.approx(4 * entropies[1:2], abs=1e-9 * kB)
+
+
+def test_there_are_no_forces(calculator, crystal, interstitial):
     atoms = interstitial.copy()
     atoms.calc = calculator
     with pytest.raises(PropertyNotImplementedError, match="soft modes that a model leaves out"):
         atoms.get_forces()
+    with pytest.raises(InvalidInputError, match="image_entropy: it takes derivatives"):
+        defect_formation(interstitial, crystal, calculator, potential=POTENTIAL, image_entropy=True)
 
 
 def test_model_and_calculator_must_go_together(model_file, silicon_model):
@@ -142,10 +161,41 @@ def test_labels_of_one_kind_only(frames, crystal, model_file):
     plain = attach_labels(crystal, HessianEntropyCalculator(POTENTIAL), name="si", labels=["total"])
     with pytest.raises(LabelError, match=r"the floor of some labels is 1\.0 eV/Å², of others None"):
         train([plain, *frames[1:]], BASIS)
-    with pytest.raises(LabelError, match="their floor for soft modes is none, that of the model 1"):
-        evaluate_frames(SiteModel.load(model_file), [plain])
+    for compare in (evaluate_frames, check_calibration):
+        with pytest.raises(LabelError, match="floor for soft modes is none, that of the model 1"):
+            compare(SiteModel.load(model_file), [plain])
     with pytest.raises(TrainingError, match="label some relaxed structures with force_constants"):
         train([frames[0], *frames[2:]], BASIS)
+
+
+def test_all_species_need_a_hessian(frames, crystal):
+    other = crystal.copy()
+    other.symbols[0] = "Ge"
+    with pytest.raises(TrainingError, match="no structure with Ge has its Hessian"):
+        floor_of([*frames, other], ReferenceCrystals(frames))
+
+
+def test_differences_are_to_a_crystal_with_its_soft_modes(calculator, crystal, interstitial):
+    """The model knows its crystal without them, and a unit cell has others than a supercell."""
+    assert site_values(interstitial, calculator).differences is None
+    of_supercell, of_cell = (
+        site_values(interstitial, calculator, c).differences
+        for c in (crystal, bulk("Si", cubic=True))
+    )
+    np.testing.assert_allclose(of_cell, of_supercell, atol=1e-6 * kB)
+
+
+def test_reports_find_soft_modes_and_name_the_model(vibent, model_file, tmp_path, crystal):
+    structure = tmp_path / "crystal.xyz"
+    ase.io.write(structure, crystal)
+    common = (structure, "--model", model_file)
+    refused = vibent("report", *common, "-o", tmp_path / "picture.png")
+    assert refused.code == 1
+    assert "--calculator" in refused.err
+    result = vibent("report", *common, "-o", tmp_path / "picture.png", "--calculator", "sw-si")
+    assert result.code == 0, result.err
+    surrogate = surrogate_of(str(model_file), POTENTIAL)
+    assert conditions(surrogate).startswith("Entropies by the model soft,")
 
 
 def test_command_line_from_structures_to_formation(

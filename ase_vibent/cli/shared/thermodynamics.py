@@ -81,12 +81,7 @@ def calculators(
     potential = CalculatorSpec(options.calculator)() if options.calculator else None
     surrogate = None
     if options.model:
-        model = SiteModel.load(model_file(options.model))
-        surrogate = SiteEntropyCalculator(
-            model,
-            quantum=options.quantum,
-            soft_modes_of=None if model.floor is None else potential,
-        )
+        surrogate = surrogate_of(options.model, potential, quantum=options.quantum)
     if hessians and surrogate is not None and not refined:
         raise InvalidInputError(
             "--hessian, --model: both give entropies; leave one out, or take exact ones to a "
@@ -110,6 +105,28 @@ def calculators(
         **asdict(hessian_options(options)),
     )
     return exact, potential, surrogate
+
+
+def surrogate_of(model: str, potential: object, **parameters: Any) -> SiteEntropyCalculator:
+    """Site model of entropies.
+
+    Parameters
+    ----------
+    model : str
+        As users name it.
+    potential : ASE calculator or None
+        Finds soft modes if the model leaves them out.
+    **parameters
+        Of the calculator.
+
+    Returns
+    -------
+    SiteEntropyCalculator
+        Made from the file, which reports name.
+    """
+    path = model_file(model)
+    whole = SiteModel.load(path).floor is None
+    return SiteEntropyCalculator(path, soft_modes_of=None if whole else potential, **parameters)
 
 
 def soft_mode_calls(*found: object) -> dict[str, int]:
