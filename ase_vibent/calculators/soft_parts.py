@@ -5,7 +5,11 @@ from __future__ import annotations
 from ase import Atoms
 from ase.calculators.calculator import compare_atoms
 
-from ase_vibent.errors import InvalidInputError
+from ase_vibent.arrays import Array
+from ase_vibent.crystal.bulk import InfiniteCrystal
+from ase_vibent.errors import InvalidInputError, InvalidStructureError
+from ase_vibent.harmonic.mesh import choose_mesh
+from ase_vibent.harmonic.thermodynamics import Vibrations
 from ase_vibent.hessian import SoftPart
 from ase_vibent.model import SiteModel
 
@@ -66,8 +70,15 @@ class SoftParts:
         ------
         UnstableStructureError
             If the number of unstable modes is another one.
+        InvalidStructureError
+            If it is periodic along no direction, as no label with a floor is.
         """
         assert self._floor is not None
+        if choose_mesh(atoms) is None:
+            raise InvalidStructureError(
+                "atoms: periodic along no direction, and no label with a floor is of such a "
+                "structure; set pbc, or take HessianEntropyCalculator"
+            )
         for known, number, part in self._known:
             if number == unstable and not compare_atoms(known, atoms):
                 return part
@@ -77,6 +88,10 @@ class SoftParts:
         self.force_calls += part.modes.force_calls
         self._known = [(bare, unstable, part), *self._known[: KEPT - 1]]
         return part
+
+    def bulk_vibrations(self, crystal: Atoms, temperatures: Array) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`: exact, where the potential is at hand anyway."""
+        return InfiniteCrystal(crystal, self._calculator).vibrations(temperatures)
 
     def error(self, atoms: Atoms) -> float:
         """Estimated error of a structure's soft part, k_B: of the last time it was asked for."""

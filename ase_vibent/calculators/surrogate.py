@@ -157,6 +157,12 @@ class SiteEntropyCalculator(SiteModelCalculator, EntropyCalculator):
             reduced += self.soft_parts.of(atoms, n_unstable).total
         return Vibrations.classical(float(reduced), 3 * len(atoms) - n_unstable, chosen)
 
+    def bulk_vibrations(self, crystal: Atoms, temperatures: ArrayLike) -> Vibrations:
+        """See `EntropyCalculator.bulk_vibrations`."""
+        if self.soft_parts:  # a small cell's mesh has fewer long waves than the crystal
+            return self.soft_parts.bulk_vibrations(crystal, self._check_temperatures(temperatures))
+        return super().bulk_vibrations(crystal, temperatures)
+
     def _quantum_vibrations(
         self, atoms: Atoms, predicted: Prediction, temperatures: Array, n_unstable: int
     ) -> Vibrations:

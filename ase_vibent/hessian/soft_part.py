@@ -109,8 +109,8 @@ def soft_part(
     inside = (columns * modes.eigenvalues) @ columns.T
     inside -= columns @ (columns.T @ (plain @ columns)) @ columns.T
     count = len(modes.eigenvalues)
-    others = all_others(atoms, plain + inside, count, floor)
-    ways = (others - all_others(atoms, plain, count, floor)).sum()
+    others = _others(atoms, plain + inside, count, floor)
+    ways = (others - _others(atoms, plain, count, floor)).sum()
     left = np.hypot(OF_WAYS * ways, OF_FORCE_FIELD * others.sum())
     return SoftPart(
         on_all_atoms(own + others, free, len(atoms)),
@@ -137,7 +137,7 @@ def excess_entropy(eigenvalues: Array, floor: float) -> Array:
     return np.where(stable, reduced_entropy(np.where(stable, eigenvalues, 1.0)), 0.0) - counted
 
 
-def all_others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
+def _others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
     """Soft part of sites on the cell's mesh beyond that of the softest modes at Γ.
 
     Parameters

@@ -21,7 +21,7 @@ from ase_vibent import (
     train,
 )
 from ase_vibent.cli.shared.thermodynamics import surrogate_of
-from ase_vibent.errors import InvalidInputError, LabelError, TrainingError
+from ase_vibent.errors import InvalidInputError, InvalidStructureError, LabelError, TrainingError
 from ase_vibent.export import write_yace
 from ase_vibent.hessian import ValenceForceField, compute_hessian
 from ase_vibent.potentials import stillinger_weber_silicon
@@ -115,6 +115,21 @@ def test_sites_and_totals_agree(calculator, interstitial):
     assert atoms.get_potential_energy() == pytest.approx(vibrations.free_energies[0])
     std = calculator.get_property("entropy_std", atoms)
     assert std == pytest.approx(calculator.predicted_std(atoms, 500.0))
+
+
+def test_crystals_are_infinite_where_that_is_asked_for(calculator, crystal):
+    small = bulk("Si", cubic=True)
+    exact = HessianEntropyCalculator(POTENTIAL).bulk_vibrations(small, 300.0)
+    found = calculator.bulk_vibrations(small, 300.0)
+    assert found.entropies == pytest.approx(exact.entropies)
+
+
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.ExtrapolationWarning")
+def test_clusters_are_refused(calculator, interstitial):
+    cluster = interstitial.copy()
+    cluster.pbc = False
+    with pytest.raises(InvalidStructureError, match="periodic along no direction"):
+        calculator.vibrations(cluster, 300.0)
 
 
 def test_force_calls_are_counted_and_not_repeated(model_file, interstitial):
