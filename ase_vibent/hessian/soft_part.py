@@ -47,7 +47,8 @@ class SoftPart:
     at_gamma : float, k_B
         The sum over the modes that force calls found.
     error : float, k_B
-        Estimated of the sum: of these modes, and of all that is left to the force field.
+        Estimated of the sum: of these modes, and of all that is left to the force field. NaN where
+        that has unstable modes on the mesh that are stable at Γ.
     modes : SoftModes
         Those below the floor at Γ.
     """
@@ -109,9 +110,11 @@ def soft_part(
     inside = (columns * modes.eigenvalues) @ columns.T
     inside -= columns @ (columns.T @ (plain @ columns)) @ columns.T
     count = len(modes.eigenvalues)
-    others = _others(atoms, plain + inside, count, floor)
-    ways = (others - _others(atoms, plain, count, floor)).sum()
+    others, most_unstable = _others(atoms, plain + inside, count, floor)
+    ways = (others - _others(atoms, plain, count, floor)[0]).sum()
     left = np.hypot(OF_WAYS * ways, OF_FORCE_FIELD * others.sum())
+    if most_unstable > modes.n_unstable:  # stable at Γ only: the exact entropy is not defined
+        left = np.nan
     return SoftPart(
         on_all_atoms(own + others, free, len(atoms)),
         float(own.sum()),
@@ -137,7 +140,7 @@ def excess_entropy(eigenvalues: Array, floor: float) -> Array:
     return np.where(stable, reduced_entropy(np.where(stable, eigenvalues, 1.0)), 0.0) - counted
 
 
-def _others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
+def _others(atoms: Atoms, hessian: Array, count: int, floor: float) -> tuple[Array, int]:
     """Soft part of sites on the cell's mesh beyond that of the softest modes at Γ.
 
     Parameters
@@ -151,7 +154,9 @@ def _others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
 
     Returns
     -------
-    ndarray, shape (n,), k_B
+    sites : ndarray, shape (n,), k_B
+    most_unstable : int
+        Unstable modes at a point of the mesh, the largest number.
     """
     free, mesh = free_atoms(atoms), choose_mesh(atoms)
     complement = RigidComplement(free_motions(atoms, free, mass_weighted=False))
@@ -159,11 +164,11 @@ def _others(atoms: Atoms, hessian: Array, count: int, floor: float) -> Array:
     vectors = complement.expand(vectors)
     softest = _sites(values[:count], vectors[:, :count], floor)
     if mesh is None:
-        return _sites(values, vectors, floor) - softest
+        return _sites(values, vectors, floor) - softest, int(np.sum(values < 0))
     system = MeshSystem(atoms, hessian, mesh, free=free, unstable="any")
-    points = range(len(system.points))
-    on_mesh = [_sites(*_below(system.hessian_at(k), floor), floor) for k in points]
-    return system.average(on_mesh) - softest
+    pairs = [_below(system.hessian_at(k), floor) for k in range(len(system.points))]
+    on_mesh = system.average([_sites(*pair, floor) for pair in pairs])
+    return on_mesh - softest, max(int(np.sum(values < 0)) for values, _ in pairs)
 
 
 def _below(matrix: Any, floor: float) -> tuple[Array, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -101,6 +103,15 @@ def test_unstable_modes_take_the_floor_away(vacancy, force_field):
     expected = exact.entropy - floored.entropy + 0.5 * np.log(mass)
     assert found.total == pytest.approx(expected, abs=3 * found.error)
     assert found.error < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::ase_vibent.errors.NarrowCellWarning")
+def test_error_is_unknown_where_the_mesh_is_unstable(vacancy, force_field):
+    """By a force field turned upside down, all of whose modes are."""
+    turned = replace(force_field, coefficients=-0.2 * force_field.coefficients)
+    found = soft_part(vacancy, EMT(), FLOOR, turned)
+    assert np.isnan(found.error)
+    assert np.isfinite(found.total)
 
 
 def test_excess_is_what_a_mode_has_beyond_the_floor():
