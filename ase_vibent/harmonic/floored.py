@@ -3,8 +3,8 @@
 Entropies are logarithms, and a mode that is about to turn unstable makes them diverge. With
 ⁴√(λ⁴ + c⁴) in place of every eigenvalue λ of the Hessian, sums over modes are smooth, of bounded
 slopes, and of the same number of modes everywhere: hence local, as sums over neighbourhoods must
-be. Of the powers that were tried, with and without the sign of λ, and of bare floors, this one is
-learned best (benchmarks/soft_defects.py). What soft modes have beyond that takes few modes, as the
+be. Minima are learned better than with bare floors, and than with unstable modes at the floor
+(benchmarks/soft_defects.py --learned). What soft modes have beyond that takes few modes, as the
 difference falls like (c/λ)⁴: see `ase_vibent.hessian.soft_part`.
 """
 
