@@ -69,7 +69,7 @@ def smooth(name: tuple[str, float]) -> Callable[[Array], Array]:
 def smooth_slopes(values: Array, name: tuple[str, float]) -> Array:
     """Of `smooth`."""
     counted = _counted(values, name[0])
-    return counted**3 / (counted**4 + name[1] ** 4)
+    return counted**3 / stiffened(counted, name[1]) ** 4
 
 
 def _counted(values: Array, kind: str) -> Array:

@@ -328,8 +328,8 @@ class HessianEntropyCalculator(EntropyCalculator):
         engine = self.parameters["engine"]
         if engine != "auto":
             return engine
-        dense = gradient or self.parameters["decomposition"] == "normalised"
-        dense = dense or self.parameters["floor"] > 0
+        normalised = self.parameters["decomposition"] == "normalised"
+        dense = gradient or normalised or self.parameters["floor"] > 0
         return "dense" if dense or len(free_atoms(atoms)) <= DENSE_LIMIT else "lanczos"
 
     def _hessian_of(self, atoms: Atoms, sparse: bool) -> Any:

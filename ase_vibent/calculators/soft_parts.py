@@ -79,9 +79,9 @@ class SoftParts:
                 "atoms: periodic along no direction, and no label with a floor is of such a "
                 "structure; set pbc, or take HessianEntropyCalculator"
             )
-        for known, number, part in self._known:
-            if number == unstable and not compare_atoms(known, atoms):
-                return part
+        known = self._known_of(atoms)
+        if unstable in known:
+            return known[unstable]
         bare = atoms.copy()
         bare.set_constraint()
         part = self._floor.soft_part(bare, self._calculator, unstable)
@@ -95,7 +95,10 @@ class SoftParts:
 
     def error(self, atoms: Atoms) -> float:
         """Estimated error of a structure's soft part, k_B: of the last time it was asked for."""
-        for known, _, part in self._known:
-            if not compare_atoms(known, atoms):
-                return part.error
-        return self.of(atoms).error
+        known = list(self._known_of(atoms).values())
+        return (known[0] if known else self.of(atoms)).error
+
+    def _known_of(self, atoms: Atoms) -> dict[int, SoftPart]:
+        """What is kept of a structure, by the number of unstable modes, the latest first."""
+        same = [(n, part) for known, n, part in self._known if not compare_atoms(known, atoms)]
+        return dict(same)

@@ -239,13 +239,12 @@ def in_large_cells(
     model: SiteModel, larger: list[Atoms], calculator: Callable[[], Any]
 ) -> dict[str, Any]:
     """Formation entropies of defects in cells twice as wide, exact and as the model says, k_B."""
+    if model.floor is not None:
+        return with_soft_modes(model, larger, calculator())
     references = ReferenceCrystals(larger)
     rows = {}
     for atoms in larger:
         if NAME in atoms.info:
-            continue
-        if model.floor is not None:
-            rows[atoms.info["kind"]] = with_soft_modes(model, atoms, references, calculator())
             continue
         exact = references.beyond_crystal(atoms)
         predicted = model.evaluate(atoms, gradient=False).values.sum()
@@ -258,20 +257,24 @@ def in_large_cells(
     return rows
 
 
-def with_soft_modes(
-    model: SiteModel, atoms: Atoms, references: ReferenceCrystals, potential: Any
-) -> dict[str, Any]:
-    """The same of a whole entropy, whose soft modes a model leaves to force calls."""
-    found, crystal = SiteEntropyCalculator(model, soft_modes_of=potential), references.of(atoms)
+def with_soft_modes(model: SiteModel, larger: list[Atoms], potential: Any) -> dict[str, Any]:
+    """The same of whole entropies, whose soft modes a model leaves to force calls."""
     exact = HessianEntropyCalculator(potential)
-    values = [defect_formation(atoms, crystal, c, potential=potential) for c in (exact, found)]
-    return {
-        "atoms": len(atoms),
-        "exact": values[0].entropies[0] / kB,
-        "predicted": values[1].entropies[0] / kB,
-        "std": found.predicted_std(atoms, 300.0) / kB,
-        "force_calls": found.soft_parts.of(atoms).modes.force_calls,
-    }
+    found = SiteEntropyCalculator(model, soft_modes_of=potential)  # keeps those of the crystal
+    references, rows = ReferenceCrystals(larger), {}
+    for atoms in larger:
+        if NAME in atoms.info:
+            continue
+        crystal = references.of(atoms)
+        values = [defect_formation(atoms, crystal, c, potential=potential) for c in (exact, found)]
+        rows[atoms.info["kind"]] = {
+            "atoms": len(atoms),
+            "exact": values[0].entropies[0] / kB,
+            "predicted": values[1].entropies[0] / kB,
+            "std": found.predicted_std(atoms, 300.0) / kB,
+            "force_calls": found.soft_parts.of(atoms).modes.force_calls,
+        }
+    return rows
 
 
 def without_soft_modes(recipe: Recipe, frames: list[Atoms]) -> list[Atoms]:

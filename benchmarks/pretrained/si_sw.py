@@ -54,8 +54,8 @@ RECIPE = Recipe(
         "citation": "F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985)",
         "crystal": "diamond, a = 5.4310 Å",
         "not_for": (
-            "<100> and <110> dumbbells, compressed defects and saddles, whose modes are too soft "
-            "to be fitted: si-sw-soft has them; liquid, "
+            "<100> and <110> dumbbells and saddles, whose modes are too soft to be fitted: "
+            "si-sw-soft has them; compressed defects; liquid, "
             "amorphous or other phases, surfaces, impurities; real silicon beyond what the "
             "potential says of it: its defects differ from those of density-functional theory"
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -122,11 +123,14 @@ def surrogate_of(model: str, potential: object, **parameters: Any) -> SiteEntrop
     Returns
     -------
     SiteEntropyCalculator
-        Made from the file, which reports name.
+        Its parameters name the file, as reports do.
     """
     path = model_file(model)
-    whole = SiteModel.load(path).floor is None
-    return SiteEntropyCalculator(path, soft_modes_of=None if whole else potential, **parameters)
+    loaded = SiteModel.load(path)
+    needed = None if loaded.floor is None else potential
+    found = SiteEntropyCalculator(loaded, soft_modes_of=needed, **parameters)
+    found.parameters["model"] = os.fspath(path)  # which a model in memory does not know
+    return found
 
 
 def soft_mode_calls(*found: object) -> dict[str, int]:
